@@ -1,0 +1,156 @@
+"""Sizes of everything: the time grid, the signal, and the model presets.
+
+The time grid is the project's law: one turn is 0.2 s = 3200 samples = 4 dMel frames = 2 video frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+SAMPLE_RATE = 16_000  # samples per second, everywhere
+TURN_SECONDS = 0.2
+TURN_SAMPLES = 3_200
+FRAMES_PER_TURN = 4  # dMel frames of 50 ms
+N_MELS = 80
+N_BINS = 16
+VIDEO_FPS = 10
+VIDEO_FRAMES_PER_TURN = 2
+PATCH = 40
+VIDEO_SIZE = (160, 120)  # width, height of the default camera picture: 12 patches a turn
+
+OUT_HOP = 200  # samples: the 12.5 ms hop of the output mel
+OUT_FRAMES_PER_TURN = 16
+OUT_TOKENS_PER_TURN = 4
+OUT_FRAMES_PER_TOKEN = 4
+OUT_DIM = OUT_FRAMES_PER_TOKEN * N_MELS  # 320 numbers in one audio_out token
+
+CLOCK_DIGITS = 6  # decimal digits of the absolute turn number: 10^6 turns = 55 hours
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Every size of an interaction model (Inkling's `InklingTextConfig` names are given in brackets).
+
+    `layer_types` is derived: layer i attends globally when `(i + 1) % global_every == 0`, else inside
+    `window` tokens.
+    """
+
+    name: str = "nano"
+    d_model: int = 256
+    n_layers: int = 6
+    global_every: int = 6
+    n_heads: int = 4
+    n_kv_heads: int = 2
+    d_head: int = 64
+    local_n_heads: int | None = None  # [swa_num_attention_heads]; None: as n_heads
+    local_n_kv_heads: int | None = None
+    local_d_head: int | None = None
+    window: int = 256  # tokens a local layer sees, itself included [sliding_window_size]
+    rel_extent: int = 1024  # tokens of relative bias in global layers
+    d_rel: int = 16
+    log_scaling_n_floor: int | None = None
+    log_scaling_alpha: float = 0.1
+    conv_kernel: int = 4
+    n_dense_layers: int = 0  # the first layers may carry a dense MLP [dense_mlp_idx]
+    d_dense: int = 768  # inner width of a dense MLP
+    n_experts: int = 10
+    n_shared_experts: int = 1
+    top_k: int = 2
+    d_expert: int = 256
+    route_scale: float = 3.0
+    rms_eps: float = 1e-6
+    mup_width_multiplier: float = 1.0
+    vocab_size: int = 0  # filled in from the tokenizer when 0
+    hmlp_widths: tuple[int, int, int] = (32, 64, 128)
+    flow_width: int = 320
+    flow_depth: int = 3
+    flow_steps: int = 4
+    vocoder_width: int = 192
+    vocoder_depth: int = 6
+    global_budget: int = 4096  # tokens a global layer keeps while streaming
+    n_sinks: int = 16  # of which the first ones are never dropped
+
+    @property
+    def layer_types(self) -> tuple[str, ...]:
+        """`local` or `global` for each layer."""
+        return tuple("global" if (i + 1) % self.global_every == 0 else "local" for i in range(self.n_layers))
+
+    def heads(self, layer: int) -> tuple[int, int, int]:
+        """`(n_heads, n_kv_heads, d_head)` of one layer."""
+        if self.layer_types[layer] == "global":
+            return self.n_heads, self.n_kv_heads, self.d_head
+        return (
+            self.local_n_heads or self.n_heads,
+            self.local_n_kv_heads or self.n_kv_heads,
+            self.local_d_head or self.d_head,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> ModelConfig:
+        """Read back `to_dict`. Raises ValueError naming a field this version does not know."""
+        unknown = set(values) - set(ModelConfig.__dataclass_fields__)
+        if unknown:
+            raise ValueError(f"model config has unknown fields {sorted(unknown)}; was it written by a newer version?")
+        values = dict(values)
+        values["hmlp_widths"] = tuple(values.get("hmlp_widths", (32, 64, 128)))
+        return ModelConfig(**values)
+
+    def with_(self, **changes: Any) -> ModelConfig:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How one preset is trained; times are measured on two CPU cores."""
+
+    steps: int = 4000
+    batch: int = 16
+    lr_muon: float = 0.02
+    lr_adamw: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: int = 60
+    cooldown: float = 0.6  # share of the steps over which the learning rate falls to zero
+    silent_weight: float = 0.3
+    flow_weight: float = 0.3
+    n_episodes: int = 20_000
+    seed: int = 0
+    families: tuple[str, ...] = field(default_factory=tuple)  # empty: all
+
+
+PRESETS: dict[str, ModelConfig] = {
+    "pico": ModelConfig(
+        name="pico", d_model=64, n_layers=3, global_every=3, n_heads=2, n_kv_heads=1, d_head=32, window=64,
+        rel_extent=256, n_experts=4, d_expert=64, hmlp_widths=(8, 16, 32), flow_width=96, flow_depth=2,
+        vocoder_width=64, vocoder_depth=2, global_budget=1024,
+    ),
+    "nano": ModelConfig(),
+    "mini": ModelConfig(
+        name="mini", d_model=512, n_layers=12, n_heads=8, n_kv_heads=2, d_head=64, window=512, n_experts=32,
+        top_k=4, d_expert=512, hmlp_widths=(64, 160, 512), flow_width=512, flow_depth=4, global_budget=8192,
+    ),
+    "inkling_small": ModelConfig(
+        name="inkling_small", d_model=4096, n_layers=42, n_heads=64, n_kv_heads=8, d_head=128,
+        local_n_kv_heads=16, window=512, n_experts=256, n_shared_experts=2, top_k=6, d_expert=2048,
+        n_dense_layers=2, d_dense=16384, route_scale=8.0, mup_width_multiplier=16.0, vocab_size=201_024,
+        hmlp_widths=(128, 320, 4800), flow_width=1024, flow_depth=6, global_budget=131_072,
+    ),
+}
+
+TRAIN_PRESETS: dict[str, TrainConfig] = {
+    "pico": TrainConfig(steps=300, batch=8, n_episodes=600),
+    "nano": TrainConfig(),
+    "mini": TrainConfig(steps=20_000, batch=64, n_episodes=200_000),
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """The model configuration of that name. Raises ValueError listing the names there are."""
+    if name not in PRESETS:
+        raise ValueError(f"no preset is called {name!r}; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
