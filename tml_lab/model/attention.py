@@ -1,0 +1,120 @@
+"""Grouped-query attention with a query-conditioned relative bias (Inkling's `InklingAttention`)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tml_lab.config import ModelConfig
+from tml_lab.model.norm import RMSNorm
+from tml_lab.model.short_conv import ShortConv
+from tml_lab.model.state import State, positions_held, reach, slot_of
+
+
+class Attention(nn.Module):
+    """One attention layer; local layers see `window` tokens, global ones the sinks and the recent past."""
+
+    def __init__(self, cfg: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.is_local = cfg.layer_types[layer] == "local"
+        self.n_heads, self.n_kv_heads, self.d_head = cfg.heads(layer)
+        self.extent = cfg.window if self.is_local else cfg.rel_extent
+        self.window, self.sinks = reach(cfg, layer)
+        self.d_rel = cfg.d_rel
+        self.n_floor = None if self.is_local else cfg.log_scaling_n_floor
+        self.alpha = cfg.log_scaling_alpha
+        d, d_kv = cfg.d_model, self.n_kv_heads * self.d_head
+        self.q_proj = nn.Linear(d, self.n_heads * self.d_head, bias=False)
+        self.k_proj = nn.Linear(d, d_kv, bias=False)
+        self.v_proj = nn.Linear(d, d_kv, bias=False)
+        self.r_proj = nn.Linear(d, self.n_heads * cfg.d_rel, bias=False)
+        self.o_proj = nn.Linear(self.n_heads * self.d_head, d, bias=False)
+        self.k_conv = ShortConv(d_kv, cfg.conv_kernel)
+        self.v_conv = ShortConv(d_kv, cfg.conv_kernel)
+        self.q_norm = RMSNorm(self.d_head, cfg.rms_eps)
+        self.k_norm = RMSNorm(self.d_head, cfg.rms_eps)
+        self.rel = nn.Parameter(torch.zeros(cfg.d_rel, self.extent))  # P: a bank of bias-versus-distance profiles
+
+    def forward(self, x: Tensor, state: State | None, pos: Tensor, tap: dict[str, Tensor] | None = None) -> Tensor:
+        """`x [batch, tokens, d_model]` at absolute positions `pos [batch, tokens]` -> the same shape.
+
+        With a `state` the new keys and values are written before attending. `tap`, when given, receives
+        `pattern [batch, heads, tokens, keys]` and `key_pos [batch, keys]`.
+        """
+        batch, n, _ = x.shape
+        i = self.layer
+        k, k_tail = self.k_conv(self.k_proj(x), state[f"{i}.k_conv"] if state else None)
+        v, v_tail = self.v_conv(self.v_proj(x), state[f"{i}.v_conv"] if state else None)
+        q = self.q_norm(self.q_proj(x).view(batch, n, self.n_heads, self.d_head)).transpose(1, 2)  # [b, h, n, d_head]
+        k = self.k_norm(k.view(batch, n, self.n_kv_heads, self.d_head)).transpose(1, 2)  # [b, kv, n, d_head]
+        v = v.view(batch, n, self.n_kv_heads, self.d_head).transpose(1, 2)
+        r = self.r_proj(x).view(batch, n, self.n_heads, self.d_rel).transpose(1, 2)  # [b, h, n, d_rel]
+        if state is None:
+            bias, key_pos = self._bias_square(r), pos
+        else:
+            state[f"{i}.k_conv"], state[f"{i}.v_conv"] = k_tail, v_tail
+            k, v, key_pos = self._append(k, v, state, pos)
+            bias = self._bias_gather(r, pos, key_pos)
+        if self.n_floor is not None:
+            tau = 1.0 + self.alpha * torch.log(((pos + 1).float() / self.n_floor).clamp(min=1.0))  # [b, n]
+            q, bias = (q.float() * tau[:, None, :, None]).to(q.dtype), bias * tau[:, None, :, None]
+        pattern = self._pattern(q, k, bias, pos, key_pos)  # [b, h, n, keys]
+        if tap is not None:
+            tap["pattern"], tap["key_pos"] = pattern, key_pos
+        group = self.n_heads // self.n_kv_heads
+        grouped = pattern.view(batch, self.n_kv_heads, group * n, -1).to(v.dtype)  # [b, kv, group * n, keys]
+        out = (grouped @ v).view(batch, self.n_heads, n, self.d_head)
+        return self.o_proj(out.transpose(1, 2).reshape(batch, n, -1))  # [b, n, d_model]
+
+    def _pattern(self, q: Tensor, k: Tensor, bias: Tensor, pos: Tensor, key_pos: Tensor) -> Tensor:
+        """Softmax of the scaled scores plus bias, float32 inside: `[batch, heads, tokens, keys]`."""
+        batch, _, n, _ = q.shape
+        group = self.n_heads // self.n_kv_heads
+        # q and k are RMS-normalised for each head, hence 1 / d_head and not its square root
+        q = (q * (1.0 / self.d_head)).reshape(batch, self.n_kv_heads, group * n, self.d_head)
+        scores = (q @ k.transpose(-1, -2)).view(batch, self.n_heads, n, -1) + bias
+        distance = pos[:, :, None] - key_pos[:, None, :]  # [b, n, keys]
+        seen = (distance >= 0) & ((distance < self.window) | (key_pos[:, None, :] < self.sinks))
+        return F.softmax(scores.masked_fill(~seen[:, None], -torch.inf), dim=-1, dtype=torch.float32)
+
+    def _bias_square(self, r: Tensor) -> Tensor:
+        """The relative bias for queries and keys at the same n positions: `[batch, heads, n, n]`.
+
+        Row i of `r @ P` holds the bias by distance; skewing turns distance i - j into column j.
+        """
+        batch, heads, n, _ = r.shape
+        kept = min(n, self.extent)
+        profile = self.rel[:, :kept].flip(1)  # column c is distance kept - 1 - c
+        by_distance = r @ profile.to(r.dtype)  # [b, h, n, kept]
+        by_distance = F.pad(by_distance, (n - kept, 0))  # distances >= extent: no bias
+        # one more column, read with rows of n: row i starts n - 1 - i further left
+        flat = F.pad(by_distance, (0, 1)).view(batch, heads, n * (n + 1))
+        return flat[..., n - 1 : n - 1 + n * n].view(batch, heads, n, n)
+
+    def _bias_gather(self, r: Tensor, pos: Tensor, key_pos: Tensor) -> Tensor:
+        """The relative bias for queries at `pos` and keys at `key_pos` in any order: `[batch, heads, n, keys]`."""
+        by_distance = r @ self.rel.to(r.dtype)  # [b, h, n, extent]
+        distance = (pos[:, :, None] - key_pos[:, None, :])[:, None]  # [b, 1, n, keys]
+        index = distance.clamp(0, self.extent - 1).expand(-1, self.n_heads, -1, -1)
+        return by_distance.gather(-1, index).masked_fill((distance < 0) | (distance >= self.extent), 0.0)
+
+    def _append(self, k: Tensor, v: Tensor, state: State, pos: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Write new keys and values into the ring; return all that is held, with positions `[batch, keys]`."""
+        ring_k, ring_v = state[f"{self.layer}.k"], state[f"{self.layer}.v"]
+        slots = ring_k.shape[2]
+        slot = slot_of(pos, slots, self.sinks)  # [b, n]
+        row = torch.arange(len(slot), device=slot.device)[:, None]
+        ring_k[row, :, slot] = k.transpose(1, 2).to(ring_k.dtype)
+        ring_v[row, :, slot] = v.transpose(1, 2).to(ring_v.dtype)
+        next_pos = pos[:, -1] + 1
+        used = min(int(next_pos.max()), slots)
+        key_pos = positions_held(next_pos, slots, self.sinks)[:, :used]
+        # an unwritten slot is NaN on purpose; rows of a batch may be shorter than the longest one
+        k_all, v_all = ring_k[:, :, :used], ring_v[:, :, :used]
+        if len(slot) > 1:
+            hole = (key_pos < 0)[:, None, :, None]
+            k_all, v_all = k_all.masked_fill(hole, 0.0), v_all.masked_fill(hole, 0.0)
+        key_pos = torch.where(key_pos < 0, torch.iinfo(torch.long).max // 2, key_pos)  # the future: never seen
+        return k_all, v_all, key_pos

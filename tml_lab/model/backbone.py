@@ -1,0 +1,68 @@
+"""The decoder: pre-norm blocks of attention and MoE with ShortConvs (Inkling's `InklingDecoderLayer`)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tml_lab.config import ModelConfig
+from tml_lab.model.attention import Attention
+from tml_lab.model.moe import DenseMLP, MoE
+from tml_lab.model.norm import RMSNorm
+from tml_lab.model.short_conv import ShortConv
+from tml_lab.model.state import State
+
+Tap = dict[str, Tensor]  # what an observer asked to see: filled in, never read, by the model
+
+
+class Block(nn.Module):
+    """`x + conv(attn(norm(x)))`, then `x + conv(mlp(norm(x)))`."""
+
+    def __init__(self, cfg: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.attn_norm = RMSNorm(cfg.d_model, cfg.rms_eps)
+        self.attn = Attention(cfg, layer)
+        self.attn_conv = ShortConv(cfg.d_model, cfg.conv_kernel)
+        self.mlp_norm = RMSNorm(cfg.d_model, cfg.rms_eps)
+        self.mlp = DenseMLP(cfg) if layer < cfg.n_dense_layers else MoE(cfg)
+        self.mlp_conv = ShortConv(cfg.d_model, cfg.conv_kernel)
+
+    def forward(self, x: Tensor, state: State | None, pos: Tensor, tap: Tap | None = None) -> Tensor:
+        """`x [batch, tokens, d_model]`, `pos [batch, tokens]` absolute positions -> the next `resid`."""
+        i = self.layer
+        attn = self.attn(self.attn_norm(x), state, pos, tap)
+        attn, tail = self.attn_conv(attn, state[f"{i}.attn_conv"] if state else None)
+        if state is not None:
+            state[f"{i}.attn_conv"] = tail
+        x = x + attn
+        mlp = self.mlp(self.mlp_norm(x), tap)
+        mlp, tail = self.mlp_conv(mlp, state[f"{i}.mlp_conv"] if state else None)
+        if state is not None:
+            state[f"{i}.mlp_conv"] = tail
+        return x + mlp
+
+
+class Backbone(nn.Module):
+    """A stack of blocks and the final norm."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.blocks = nn.ModuleList(Block(cfg, i) for i in range(cfg.n_layers))
+        self.norm = RMSNorm(cfg.d_model, cfg.rms_eps)
+
+    def forward(self, x: Tensor, state: State | None = None, taps: dict[int, Tap] | None = None) -> Tensor:
+        """`x [batch, tokens, d_model]` -> normalised hidden states of the same shape.
+
+        Without a `state` the sequence starts at position 0 (offline); with one the tokens are appended to it.
+        `taps` maps a layer to a dictionary that receives its inner tensors.
+        """
+        batch, n, _ = x.shape
+        start = state["pos"] if state else torch.zeros(batch, dtype=torch.long, device=x.device)
+        pos = start[:, None] + torch.arange(n, device=x.device)  # [batch, tokens]
+        for i, block in enumerate(self.blocks):
+            x = block(x, state, pos, taps.get(i) if taps else None)
+        if state is not None:
+            state["pos"] = start + n
+        return self.norm(x)

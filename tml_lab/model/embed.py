@@ -1,0 +1,64 @@
+"""What goes into the backbone: text, dMel, own voice, clock and stream embeddings."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tml_lab.config import CLOCK_DIGITS, N_BINS
+from tml_lab.model.norm import RMSNorm
+
+
+class TextEmbedding(nn.Module):
+    """A token table followed by RMSNorm (Inkling's `InklingNormedEmbedding`)."""
+
+    def __init__(self, vocab_size: int, d_model: int, eps: float) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(vocab_size, d_model) * 0.5)
+        self.norm = RMSNorm(d_model, eps)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`tokens [n]` -> `[n, d_model]`."""
+        return self.norm(F.embedding(tokens, self.table))
+
+
+class BinEmbedding(nn.Module):
+    """One row for each (channel, bin), summed over the channels, then RMSNorm (dMel, arXiv 2407.15835).
+
+    `n_channels` is 80 for what is heard (a 50 ms frame) and 4 x 80 for the own voice (four 12.5 ms frames).
+    """
+
+    def __init__(self, n_channels: int, d_model: int, eps: float) -> None:
+        super().__init__()
+        self.n_channels = n_channels
+        self.table = nn.Parameter(torch.randn(n_channels * N_BINS, d_model) * n_channels**-0.5)
+        self.norm = RMSNorm(d_model, eps)
+        self.offsets: Tensor
+        self.register_buffer("offsets", torch.arange(n_channels) * N_BINS, persistent=False)
+
+    def forward(self, bins: Tensor) -> Tensor:
+        """`bins [n, n_channels]` 0..15 -> `[n, d_model]`."""
+        rows = bins.long() + self.offsets  # [n, n_channels]
+        if self.training:  # a product with a one-hot matrix: several times faster with its gradient
+            one_hot = torch.zeros(len(bins), len(self.table), device=bins.device, dtype=torch.bfloat16)
+            one_hot.scatter_(1, rows, 1.0)
+            with torch.autocast(bins.device.type, dtype=torch.bfloat16):
+                return self.norm((one_hot @ self.table.to(torch.bfloat16)).float())
+        return self.norm(F.embedding_bag(rows, self.table, mode="sum"))
+
+
+class ClockEmbedding(nn.Module):
+    """The absolute turn number, digit by digit, so that hours are in range: `[n] turns -> [n, d_model]`."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(CLOCK_DIGITS, 10, d_model) * 0.2)
+        self.powers: Tensor
+        self.register_buffer("powers", 10 ** torch.arange(CLOCK_DIGITS), persistent=False)
+
+    def forward(self, turns: Tensor) -> Tensor:
+        """`turns [n]` -> `[n, d_model]`: the sum of one row for each decimal digit."""
+        digits = (turns[:, None] // self.powers) % 10  # [n, CLOCK_DIGITS]
+        place = torch.arange(CLOCK_DIGITS, device=turns.device)
+        return self.table[place, digits].sum(1)

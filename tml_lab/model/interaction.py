@@ -1,0 +1,92 @@
+"""The interaction model: every stream goes in as embeddings, text and speech come out of one backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tml_lab.config import N_MELS, OUT_DIM, ModelConfig
+from tml_lab.model.backbone import Backbone, Tap
+from tml_lab.model.embed import BinEmbedding, ClockEmbedding, TextEmbedding
+from tml_lab.model.flow import FlowHead
+from tml_lab.model.state import State
+from tml_lab.model.vision import HMLP
+from tml_lab.model.vocoder import Vocoder
+
+N_STREAMS = 5
+
+
+@dataclass
+class Tokens:
+    """`n` positions to embed, in order; the sounds and pictures among them in their own arrays.
+
+    `stream, token, turn, first`: [n] (`first`: bool, the position opens its turn). `heard [n audio_in, 80]` and
+    `voice [n audio_out, 320]`: bins 0..15. `patches [n video_in, 2, 40, 40, 3]`: normalised float32.
+    """
+
+    stream: Tensor
+    token: Tensor
+    turn: Tensor
+    first: Tensor
+    heard: Tensor | None = None
+    voice: Tensor | None = None
+    patches: Tensor | None = None
+
+
+class InteractionModel(nn.Module):
+    """Hears, sees, reads, speaks and writes; sizes by `ModelConfig`."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        if cfg.vocab_size <= 0:
+            raise ValueError("ModelConfig.vocab_size is 0: set it to the tokenizer's size with cfg.with_(vocab_size=...)")
+        self.cfg = cfg
+        self.embed_text = TextEmbedding(cfg.vocab_size, cfg.d_model, cfg.rms_eps)
+        self.embed_audio = BinEmbedding(N_MELS, cfg.d_model, cfg.rms_eps)
+        self.embed_voice = BinEmbedding(OUT_DIM, cfg.d_model, cfg.rms_eps)
+        self.embed_video = HMLP(cfg.d_model, cfg.hmlp_widths)
+        self.embed_stream = nn.Parameter(torch.randn(N_STREAMS, cfg.d_model) * 0.2)
+        self.clock = ClockEmbedding(cfg.d_model)
+        self.backbone = Backbone(cfg)
+        self.unembed = nn.Linear(cfg.d_model, cfg.vocab_size, bias=False)
+        nn.init.normal_(self.unembed.weight, std=0.02)
+        self.flow = FlowHead(cfg.d_model, OUT_DIM, cfg.flow_width, cfg.flow_depth)
+        self.vocoder = Vocoder(cfg.vocoder_width, cfg.vocoder_depth)
+
+    def embed(self, tokens: Tokens) -> Tensor:
+        """`[n, d_model]`: the embedding of each position, with its stream's and (turn's first position) the clock's."""
+        x = self.embed_stream[tokens.stream]  # [n, d_model]
+        text = (tokens.stream == 0) | (tokens.stream == 3)
+        parts = [(text, self.embed_text(tokens.token[text]))]
+        if tokens.heard is not None and len(tokens.heard):
+            parts.append((tokens.stream == 2, self.embed_audio(tokens.heard)))
+        if tokens.voice is not None and len(tokens.voice):
+            parts.append((tokens.stream == 4, self.embed_voice(tokens.voice)))
+        if tokens.patches is not None and len(tokens.patches):
+            parts.append((tokens.stream == 1, self.embed_video(tokens.patches)))
+        parts.append((tokens.first, self.clock(tokens.turn[tokens.first])))
+        for mask, part in parts:
+            where = mask.nonzero(as_tuple=True)[0]
+            x = x.index_add(0, where, part.to(x.dtype))
+        return x
+
+    def forward(self, x: Tensor, state: State | None = None, taps: dict[int, Tap] | None = None) -> Tensor:
+        """Embeddings `[batch, tokens, d_model]` -> hidden states of the same shape (see `Backbone`)."""
+        return self.backbone(x, state, taps)
+
+    def text_logits(self, hidden: Tensor) -> Tensor:
+        """`hidden [..., d_model]` -> `[..., vocab_size]`."""
+        return self.unembed(hidden / self.cfg.mup_width_multiplier)
+
+    def count_parameters(self) -> dict[str, int]:
+        """Parameters in `total`, and `active`: those that one position's forward and one audio_out token read."""
+        total = sum(p.numel() for p in self.parameters())
+        c = self.cfg
+        expert = 3 * c.d_expert * c.d_model
+        idle = (c.n_layers - c.n_dense_layers) * (c.n_experts - c.top_k) * expert
+        tables = (self.embed_text, self.embed_audio, self.embed_voice)
+        rows = (1, N_MELS, OUT_DIM)
+        unread = sum(t.table.numel() - n * c.d_model for t, n in zip(tables, rows, strict=True))
+        return {"total": total, "active": total - idle - unread}

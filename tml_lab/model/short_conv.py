@@ -1,0 +1,32 @@
+"""ShortConv: a depthwise causal convolution of width 4 with a residual (Inkling's `InklingShortConvolution`)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ShortConv(nn.Module):
+    """`y[t] = x[t] + sum_j weight[:, j] * x[t - kernel + 1 + j]`, in float32, for each channel alone.
+
+    While streaming, the last `kernel - 1` inputs are its state (the tail).
+    """
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.weight = nn.Parameter(torch.zeros(channels, kernel))  # zero: starts as the identity
+
+    def forward(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`x [batch, tokens, channels]`, `tail [batch, kernel - 1, channels]` or None for zeros.
+
+        Returns `(y, new tail)`.
+        """
+        batch, n_tokens, channels = x.shape
+        if tail is None:
+            tail = x.new_zeros(batch, self.kernel - 1, channels)
+        padded = torch.cat([tail.to(x.dtype), x], dim=1)  # [batch, kernel - 1 + tokens, channels]
+        y = x.float()
+        for j in range(self.kernel):
+            y = torch.addcmul(y, padded[:, j : j + n_tokens].float(), self.weight[:, j])
+        return y.to(x.dtype), padded[:, n_tokens:]

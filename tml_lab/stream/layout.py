@@ -1,0 +1,96 @@
+"""The turn layout: which token stands where, and what each position is asked to predict.
+
+One turn is `[text_in*] [video_in x P] [audio_in x 4] [decision, words*] [audio_out x 4, only while speaking]`.
+The hidden state at the last `audio_in` predicts the decision. After `<speak>` the hidden state predicts a word or
+`<audio>` (no more words); where it predicts `<audio>` it also conditions the first `audio_out` token, each of
+which is fed back and conditions the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+from tml_lab.config import FRAMES_PER_TURN, OUT_TOKENS_PER_TURN
+
+NO_TARGET = -100
+
+
+class Stream(IntEnum):
+    """Where a token comes from, or goes."""
+
+    TEXT_IN = 0
+    VIDEO_IN = 1
+    AUDIO_IN = 2
+    TEXT_OUT = 3
+    AUDIO_OUT = 4
+
+
+STREAM_NAMES = tuple(s.name.lower() for s in Stream)
+
+
+@dataclass
+class TurnTokens:
+    """What one turn holds: ids only; sounds and pictures are counted here and kept beside."""
+
+    text_in: list[int] = field(default_factory=list)
+    n_patches: int = 0
+    decision: int = 0
+    words: list[int] = field(default_factory=list)
+    speaks: bool = False
+
+
+@dataclass
+class Layout:
+    """One array entry for each position of a sequence.
+
+    `stream, token, turn, slot`: [tokens]; `slot` counts within the turn. `token` is 0 where the position is not text.
+    `target`: [tokens] the text id that the hidden state here must predict, or NO_TARGET.
+    `voice_from`: [n audio_out] the position whose hidden state conditions each audio_out token.
+    """
+
+    stream: np.ndarray
+    token: np.ndarray
+    turn: np.ndarray
+    slot: np.ndarray
+    target: np.ndarray
+    voice_from: np.ndarray
+
+    @property
+    def first(self) -> np.ndarray:
+        """[tokens] bool: the first position of each turn, which carries the clock."""
+        return self.slot == 0
+
+
+def lay_out(turns: list[TurnTokens], audio_id: int, first_turn: int = 0) -> Layout:
+    """Lay a list of turns out as one sequence; `audio_id` is the id of `<audio>`."""
+    stream: list[int] = []
+    token: list[int] = []
+    turn_of: list[int] = []
+    slot: list[int] = []
+    target: list[int] = []
+    voice_from: list[int] = []
+
+    for n, turn in enumerate(turns):
+        start = len(stream)
+        stream += [Stream.TEXT_IN] * len(turn.text_in) + [Stream.VIDEO_IN] * turn.n_patches
+        stream += [Stream.AUDIO_IN] * FRAMES_PER_TURN + [Stream.TEXT_OUT] * (1 + len(turn.words))
+        token += turn.text_in + [0] * (turn.n_patches + FRAMES_PER_TURN) + [turn.decision, *turn.words]
+        heard = len(turn.text_in) + turn.n_patches + FRAMES_PER_TURN
+        target += [NO_TARGET] * (heard - 1) + [turn.decision]
+        if turn.speaks:
+            target += [*turn.words, audio_id] + [NO_TARGET] * OUT_TOKENS_PER_TURN
+            voice_from += range(len(stream) - 1, len(stream) - 1 + OUT_TOKENS_PER_TURN)
+            stream += [Stream.AUDIO_OUT] * OUT_TOKENS_PER_TURN
+            token += [0] * OUT_TOKENS_PER_TURN
+        else:
+            target += [NO_TARGET] * (1 + len(turn.words))
+        slot += range(len(stream) - start)
+        turn_of += [first_turn + n] * (len(stream) - start)
+
+    def as_array(values: list[int]) -> np.ndarray:
+        return np.asarray(values, dtype=np.int64)
+
+    return Layout(*(as_array(v) for v in (stream, token, turn_of, slot, target, voice_from)))
