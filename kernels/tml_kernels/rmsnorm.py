@@ -33,7 +33,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
         ValueError: `weight` is not a vector as long as the last dimension of `x`.
 
     The Triton kernel runs on CUDA tensors when no gradient is asked for; everything else takes the reference.
-    Row i's result depends on row i alone and is summed in an order fixed by `d`: it never changes with the batch.
+    Row i's result depends on row i alone and is summed in an order fixed by `d`, never by the batch.
     """
     if weight.ndim != 1 or x.ndim == 0 or x.shape[-1] != weight.shape[0]:
         raise ValueError(
@@ -64,15 +64,16 @@ def takes_kernel(x: Tensor, weight: Tensor) -> bool:
 
 
 def rms_norm_triton(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
-    """Triton version of `rms_norm` (same arguments); no gradient. Needs CUDA tensors, or Triton's interpreter."""
+    """Triton version of `rms_norm` (same arguments); no gradient. CUDA tensors, or Triton's interpreter."""
     kernel, triton = _build_kernel()
     d = x.shape[-1]
     rows = x.reshape(-1, d).contiguous()  # [n, d]
     out_dtype = torch.promote_types(x.dtype, weight.dtype)
     out = torch.empty(rows.shape, dtype=out_dtype, device=x.device)  # [n, d]
-    # The block is a function of d only: a size tuned to the number of rows would change the order of additions.
+    # A function of d only: a size tuned to the number of rows would change the order of additions.
     block = triton.next_power_of_2(d)
-    kernel[(rows.shape[0],)](rows, weight.contiguous(), out, d, eps, BLOCK=block, num_warps=4 if block <= 2048 else 8)
+    warps = 4 if block <= 2048 else 8
+    kernel[(rows.shape[0],)](rows, weight.contiguous(), out, d, eps, BLOCK=block, num_warps=warps)
     return out.reshape(x.shape)  # [..., d]
 
 
@@ -84,7 +85,7 @@ def triton_available() -> bool:
 
 @functools.cache
 def _build_kernel() -> tuple[Any, Any]:
-    """Compile-on-first-use kernel; kept inside a function because importing Triton is slow and not always possible."""
+    """The kernel, built on first use: importing Triton is slow and not always possible."""
     import triton
     import triton.language as tl
 
@@ -97,7 +98,9 @@ def _build_kernel() -> tuple[Any, Any]:
         x = stored.to(tl.float32)
         mean_square = tl.sum(x * x, axis=0) / d
         normed = (x * tl.rsqrt(mean_square + eps)).to(stored.dtype)
-        weight = tl.load(weight_ptr + column, mask=inside, other=0.0)
-        tl.store(out_ptr + row * d + column, weight * normed, mask=inside)
+        weight = tl.load(weight_ptr + column, mask=inside, other=0.0).to(tl.float32)
+        # A product of two half-precision numbers is exact in float32: rounding it once is their own product.
+        scaled = weight * normed.to(tl.float32)
+        tl.store(out_ptr + row * d + column, scaled.to(out_ptr.dtype.element_ty), mask=inside)
 
     return kernel, triton
