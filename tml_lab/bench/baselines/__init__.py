@@ -1,0 +1,1 @@
+"""Reference rows: what a benchmark gives to silence, spam, an endpoint detector, a slow oracle."""

@@ -1,0 +1,48 @@
+"""What a benchmark is, and who can play it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from tml_lab.bench.emissions import Emissions
+from tml_lab.bench.grading import Estimate
+
+if TYPE_CHECKING:
+    from tml_lab.worlds.episode import Episode
+
+
+class Player(Protocol):
+    """Somebody who can live through episodes: a model, a rival or a reference row."""
+
+    name: str
+
+    def play(self, episodes: Sequence[Episode]) -> list[Emissions]:
+        """One emission log per episode, in the same order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark: how its items are drawn and how a set of logs is measured.
+
+    Attributes:
+        name: as typed on the command line.
+        title: as printed.
+        items: `(n, seed, split) -> episodes`; n is the number of items per family.
+        measure: `(episodes, logs, seed) -> metric name -> Estimate`.
+        headline: the metric that stands for the benchmark.
+        goals: what the shipped nano must reach, per metric, e.g. `{"strict": ">= 0.90"}`.
+        anchors: others' figures on the full-size originals; shown, never claimed as comparable.
+        splits: which splits it has items for.
+    """
+
+    name: str
+    title: str
+    items: Callable[[int, int, str], list[Episode]]
+    measure: Callable[[Sequence[Episode], Sequence[Emissions], int], dict[str, Estimate]]
+    headline: str
+    goals: Mapping[str, str] = field(default_factory=dict)
+    anchors: Mapping[str, str] = field(default_factory=dict)
+    splits: tuple[str, ...] = ("test",)
