@@ -1,0 +1,42 @@
+"""SVOX Pico in this process (PyPI `ttspico`, Apache-2.0; pip compiles it, so a C compiler is needed).
+
+Held out of training: only the "test" split speaks with it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from tml_lab.worlds.clips import Audio
+
+_MARKUP = str.maketrans({"<": " ", ">": " ", "&": " and "})
+
+
+class Pico:
+    """SVOX Pico's voices; English in two accents, and one voice each for four other languages."""
+
+    name = "pico"
+    how_to_get = "pip install ttspico, with a C compiler at hand"
+    voices = {"en-US": "female", "en-GB": "female"}
+    languages = ("en", "es", "fr", "de", "it")
+    _other = {"es": "es-ES", "fr": "fr-FR", "de": "de-DE", "it": "it-IT"}
+
+    def __init__(self) -> None:
+        """Raises ImportError where ttspico is not installed."""
+        import ttspico
+
+        self._make = ttspico.TtsEngine
+        self._engines: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def synth(self, text: str, voice: str, language: str = "en") -> Audio:
+        """Speak `text` as en-US or en-GB (or, in another language, as its one voice). Returns f32 [n] at 16 kHz."""
+        name = self._other.get(language, voice)
+        with self._lock:
+            if name not in self._engines:
+                self._engines[name] = self._make(name)
+            pcm = np.frombuffer(self._engines[name].speak(text.translate(_MARKUP)), np.int16)
+        return pcm.astype(np.float32) / 32768
