@@ -1,0 +1,78 @@
+"""Training episodes rendered once and kept on disk: log-mel frames and scripts, a few hundred to a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tml_lab.config import FRAMES_PER_TURN
+from tml_lab.signal.dmel import log_mel
+from tml_lab.worlds.episode import training_episode
+from tml_lab.worlds.stage import Episode
+from tml_lab.worlds.voices import VoiceBank
+
+
+@dataclass
+class Rendered:
+    """An episode as the trainer needs it. `mel`: float16 [turns * 4, 80] log10 mel; `typed`: (turn, text);
+    `speaking`: (turn, word, how many turns into the word)."""
+
+    family: str
+    mel: Tensor
+    typed: list[tuple[int, str]]
+    speaking: list[tuple[int, str, int]]
+
+    @property
+    def n_turns(self) -> int:
+        """Length in turns."""
+        return len(self.mel) // FRAMES_PER_TURN
+
+
+def render(episode: Episode) -> Rendered:
+    """Waveform -> log-mel; everything else as it is."""
+    mel = log_mel(torch.from_numpy(episode.audio))  # [turns * 4, 80]
+    speaking = [(turn, word, k) for turn, (word, k) in sorted(episode.speaking.items())]
+    return Rendered(episode.family, mel.half(), episode.typed, speaking)
+
+
+def write_shard(path: Path, episodes: list[Rendered]) -> None:
+    """One safetensors file with all frames end to end and the scripts as JSON metadata."""
+    rows = [{"family": e.family, "turns": e.n_turns, "typed": e.typed, "speaking": e.speaking} for e in episodes]
+    scratch = path.with_suffix(".tmp")
+    save_file({"mel": torch.cat([e.mel for e in episodes])}, str(scratch), {"episodes": json.dumps(rows)})
+    scratch.replace(path)
+
+
+def read_shard(path: Path) -> Iterator[Rendered]:
+    """The episodes of one file."""
+    with safe_open(str(path), framework="pt") as file:
+        mel, rows = file.get_tensor("mel"), json.loads(file.metadata()["episodes"])
+    start = 0
+    for row in rows:
+        end = start + row["turns"] * FRAMES_PER_TURN
+        typed = [(int(t), str(text)) for t, text in row["typed"]]
+        speaking = [(int(t), str(word), int(k)) for t, word, k in row["speaking"]]
+        yield Rendered(row["family"], mel[start:end], typed, speaking)
+        start = end
+
+
+def make_shard(folder: Path, index: int, size: int, bank: VoiceBank) -> Path:
+    """Render episodes `index * size ...` into `folder`, unless the file is there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"episodes-{index:05d}.safetensors"
+    if not path.exists():
+        write_shard(path, [render(training_episode(index * size + i, bank)) for i in range(size)])
+    return path
+
+
+def n_bytes(folder: Path) -> int:
+    """Disk used by the shards of a folder."""
+    return int(np.sum([p.stat().st_size for p in folder.glob("*.safetensors")]))

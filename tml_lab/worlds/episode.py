@@ -1,0 +1,88 @@
+"""`episode(family, seed, split, bank)`: one scene with its script, the same for the same arguments."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from tml_lab.worlds.families.answers import play_name, play_questions, play_repeat_after
+from tml_lab.worlds.families.cues import CUES, play_cues
+from tml_lab.worlds.families.restraint import play_background, play_noise, play_others, play_unasked
+from tml_lab.worlds.families.talk import play_interrupt, play_recite, play_story
+from tml_lab.worlds.families.timing import play_how_long, play_remind, play_tick
+from tml_lab.worlds.lexicon import (
+    COLOUR_OF, FILLER_SENTENCES, OTHERS, PAUSE_FILLERS, REPLY_WORDS, SPANISH, STORY_OPENERS,
+)  # fmt: skip
+from tml_lab.worlds.stage import Episode, Stage, open_stage
+from tml_lab.worlds.voices import VoiceBank
+from tml_lab.worlds.wordings import words_of_wordings
+
+Play = Callable[[Stage], None]
+
+FAMILIES: dict[str, Play] = {
+    **{name: partial(play_cues, name=name) for name in CUES},
+    "arithmetic": partial(play_questions, kind="arithmetic"),
+    "colour": partial(play_questions, kind="colour"),
+    "opposite_of": partial(play_questions, kind="opposite_of"),
+    "day": partial(play_questions, kind="day"),
+    "pause": partial(play_questions, kind="arithmetic", pause=1.0),
+    "name": play_name,
+    "repeat_after": play_repeat_after,
+    "remind": play_remind,
+    "tick": play_tick,
+    "how_long": play_how_long,
+    "recite": play_recite,
+    "interrupt": play_interrupt,
+    "story": play_story,
+    "background": play_background,
+    "others": play_others,
+    "unasked": play_unasked,
+    "noise": play_noise,
+}
+# How often each is met in training: the number families carry the hardest hearing.
+WEIGHTS: dict[str, float] = {
+    "repeat_numbers": 4.0, "next_number": 3.0, "opposite": 2.0, "to_english": 1.5, "to_spanish": 1.5, "arithmetic": 2.0,
+    "colour": 0.8, "opposite_of": 1.0, "day": 1.0, "pause": 0.8, "name": 1.0, "repeat_after": 1.5, "remind": 1.6,
+    "tick": 1.4, "how_long": 1.0, "recite": 0.7, "interrupt": 1.2, "story": 0.8, "background": 0.8, "others": 1.0,
+    "unasked": 0.8, "noise": 0.3,
+}  # fmt: skip
+
+
+def episode(family: str, seed: int, split: str, bank: VoiceBank) -> Episode:
+    """One episode. Seeds of different splits and families never meet: the generator is seeded by all three.
+
+    Raises ValueError naming the families when `family` is not one of them.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"no family is called {family!r}; choose one of {', '.join(FAMILIES)}")
+    rng = np.random.default_rng([zlib.crc32(f"{split}/{family}".encode()), seed])
+    stage = open_stage(bank, rng, split)
+    FAMILIES[family](stage)
+    return stage.finish(family, seed)
+
+
+def training_episode(seed: int, bank: VoiceBank) -> Episode:
+    """An episode of a family drawn by `WEIGHTS`; one in five goes on into a second family after "stop"."""
+    rng = np.random.default_rng([zlib.crc32(b"mixture"), seed])
+    names, weights = list(WEIGHTS), np.array(list(WEIGHTS.values()))
+    first, second = (str(name) for name in rng.choice(names, 2, p=weights / weights.sum()))
+    stage = open_stage(bank, rng, "train")
+    FAMILIES[first](stage)
+    if stage.chance(0.2) and stage.now < 10.0:
+        stage.after_reply(0.4, 1.0)
+        if first in CUES:
+            stage.ask("stop")
+            stage.wait(0.6, 1.0)
+        FAMILIES[second](stage)
+        return stage.finish(f"{first}+{second}", seed)
+    return stage.finish(first, seed)
+
+
+def closed_world() -> tuple[str, ...]:
+    """Every whole word of the closed world, in alphabetical order: what the tokenizer keeps in one piece."""
+    texts = [*FILLER_SENTENCES, *STORY_OPENERS, *PAUSE_FILLERS, *COLOUR_OF, *OTHERS]
+    words = {word for text in texts for word in text.split()}
+    return tuple(sorted(words | words_of_wordings() | set(REPLY_WORDS) | set(SPANISH)))

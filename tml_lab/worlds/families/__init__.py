@@ -1,0 +1,1 @@
+"""Task families: each file plays one kind of scene on a `Stage`."""

@@ -1,0 +1,113 @@
+"""Cued words: react to each word of a class while the user goes on talking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tml_lab.worlds.lexicon import (
+    COLOURS, DAYS, ENGLISH_TO_SPANISH, FILLER_SENTENCES, NUMBERS, OPPOSITES, SPANISH, contrast_set,
+)  # fmt: skip
+from tml_lab.worlds.stage import Stage
+from tml_lab.worlds.voices import Voice
+
+
+@dataclass(frozen=True)
+class Cue:
+    """A class of words and what to say at each; `others` are words of no concern."""
+
+    words: tuple[str, ...]
+    answer: Callable[[str], str]
+    others: tuple[str, ...]
+    language: str = "en"
+
+
+CUES: dict[str, Cue] = {
+    "repeat_numbers": Cue(NUMBERS, lambda w: w, COLOURS + DAYS),
+    "next_number": Cue(NUMBERS[:-1], lambda w: NUMBERS[NUMBERS.index(w) + 1], COLOURS + DAYS),
+    "opposite": Cue(tuple(OPPOSITES), lambda w: OPPOSITES[w], NUMBERS[1:11] + DAYS),
+    "to_english": Cue(tuple(SPANISH), lambda w: SPANISH[w], DAYS, "es"),
+    "to_spanish": Cue(NUMBERS[1:11], lambda w: ENGLISH_TO_SPANISH[w], DAYS + tuple(OPPOSITES)[:12]),
+}
+DIGITS = frozenset(NUMBERS[:11])  # said more often than the teens, as people do
+
+
+def fragment(stage: Stage) -> str:
+    """Two to four words out of the middle of ordinary talk."""
+    words = stage.pick(FILLER_SENTENCES).split()
+    n = int(stage.rng.integers(2, 5))
+    start = int(stage.rng.integers(0, max(1, len(words) - n)))
+    return " ".join(words[start : start + n])
+
+
+def cue_speaker(stage: Stage, cue: Cue) -> Voice:
+    """Who says the cued words: a real person who recorded at least eight of them, the user, or one who can."""
+    people = [v for v in stage.bank.voices if v.kind == "human" and sum(v.can_say(w) for w in cue.words) >= 8]
+    share = 1.0 if stage.split == "human" else 0.5
+    if people and cue.language == "en" and stage.chance(share):
+        return stage.pick(people)
+    if stage.user.can_say(cue.words[0], cue.language):
+        return stage.user
+    return stage.bank.choose(stage.rng, (cue.words[0],), kind="synthetic", language=cue.language)
+
+
+def choose_word(stage: Stage, cue: Cue, speaker: Voice) -> str:
+    """A cued word that the speaker can say; numbers up to ten are three times as likely as the teens."""
+    able = [w for w in cue.words if speaker.can_say(w, cue.language)]
+    common = [w for w in able if w in DIGITS]
+    return stage.pick(common if common and stage.chance(0.6) else able)
+
+
+def one_cue(stage: Stage, cue: Cue, speaker: Voice, answered: bool) -> None:
+    """One cued word, alone or inside running talk, and the reply to it."""
+    word = choose_word(stage, cue, speaker)
+    inside = speaker is stage.user and stage.chance(0.3)  # the user goes on talking around the word
+    if inside and stage.chance(0.6):
+        stage.say(fragment(stage), speaker)
+        stage.wait(0.04, 0.15)
+    # a word must not end before the mouth is free again, or replies would queue up
+    stage.now = max(stage.now, stage.free_turn * 0.2 - 0.25)
+    segment = stage.say(word, speaker, language=cue.language)
+    if answered:
+        gold = cue.answer(word)
+        contrast = tuple(w for w in contrast_set(gold) if w != word) if gold != word else contrast_set(gold)
+        stage.reply((gold,), segment.end, "cue", contrast=contrast)
+    if inside:
+        stage.wait(0.04, 0.15)
+        stage.say(fragment(stage), speaker)
+
+
+def play_cues(stage: Stage, name: str) -> None:
+    """The instruction, then three to seven cued words among distractors; perhaps "stop", and then no reply."""
+    cue = CUES[name]
+    stage.ask(name, typed=0.9 if stage.split == "human" else None)
+    stage.wait(0.5, 1.5)
+    speaker = cue_speaker(stage, cue)
+    if speaker.kind == "human":
+        stage.style = None
+    for _ in range(int(stage.rng.integers(3, 8))):
+        one_cue(stage, cue, speaker, answered=True)
+        stage.wait(0.35, 1.5)
+        distract(stage, cue, speaker)
+    if stage.chance(0.3) and stage.split != "human":
+        stage.after_reply(0.2, 0.8)
+        stage.ask("stop")
+        stage.wait(0.6, 1.2)
+        for _ in range(int(stage.rng.integers(1, 4))):
+            one_cue(stage, cue, speaker, answered=False)
+            stage.wait(0.4, 1.0)
+
+
+def distract(stage: Stage, cue: Cue, speaker: Voice) -> None:
+    """Now and then a word of no concern, a bit of talk, or a far voice that even says cued words."""
+    if stage.chance(0.15):
+        word = stage.pick(cue.others)
+        stage.say(word, speaker if speaker.can_say(word) else stage.user)
+        stage.wait(0.3, 0.9)
+    elif stage.chance(0.12):
+        stage.say(fragment(stage), stage.user)
+        stage.wait(0.3, 0.9)
+    elif stage.chance(0.1) and cue.language == "en":
+        segment = stage.elsewhere(stage.pick([*cue.words, fragment(stage)]), stage.now)
+        stage.now = segment.end
+        stage.wait(0.3, 0.8)

@@ -1,0 +1,204 @@
+"""The stage on which an episode is played: voices are placed on a time axis, replies on a turn axis."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES, TURN_SECONDS
+from tml_lab.worlds.augment import augment, distant
+from tml_lab.worlds.reply_voice import reply_turns
+from tml_lab.worlds.style import Style, draw_synthetic
+from tml_lab.worlds.voices import Voice, VoiceBank
+from tml_lab.worlds.wordings import WORDINGS
+
+SURE = 0.13  # seconds of quiet after a cued word before the model can know that the word is over
+SETTLED = 0.30  # the same after a question, whose sense is complete
+OPEN_END = 0.55  # after speech that could go on ("repeat after me two five ...")
+LATE = 0.3  # share of replies given one turn later, so that the model learns to catch up when it was unsure
+
+
+@dataclass
+class Segment:
+    """Something heard in `[start, end)` seconds, heard clock. `role`: user, other, background or noise."""
+
+    start: float
+    end: float
+    text: str
+    role: str
+
+
+@dataclass
+class Expect:
+    """Something the model should say: `words` at `due` seconds (heard clock).
+
+    `asked` is the interval that was asked for (TimeSpeak), None for cues and answers. `kind`: cue, time, answer or
+    backchannel. `contrast`: what else could have been said in its place.
+    """
+
+    words: tuple[str, ...]
+    due: float
+    asked: float | None
+    contrast: tuple[str, ...]
+    kind: str
+
+
+@dataclass
+class Say:
+    """A word of the model's script and the turn in which it is emitted."""
+
+    turn: int
+    word: str
+
+
+@dataclass
+class Episode:
+    """A scene with sound and script. `audio`: f32 [turns * 3200] at 16 kHz; `typed`: (turn, text).
+
+    `speaking`: the turns in which the model sounds: turn -> (word, how many turns into the word).
+    """
+
+    family: str
+    audio: np.ndarray
+    typed: list[tuple[int, str]]
+    script: list[Say]
+    speaking: dict[int, tuple[str, int]]
+    expects: list[Expect]
+    segments: list[Segment]
+    seed: int
+    split: str
+    frames: np.ndarray | None = None
+
+    @property
+    def n_turns(self) -> int:
+        """How many turns the episode lasts."""
+        return len(self.audio) // TURN_SAMPLES
+
+
+@dataclass
+class Stage:
+    """Collects what happens; `now` (seconds) is where the user's next words go."""
+
+    bank: VoiceBank
+    rng: np.random.Generator
+    split: str
+    user: Voice
+    style: Style | None
+    typing: float = 0.3  # probability that an instruction is typed
+    now: float = 0.0
+    free_turn: int = 0  # the first turn in which the model's mouth is free
+    sounds: list[tuple[float, np.ndarray]] = field(default_factory=list)
+    typed: list[tuple[int, str]] = field(default_factory=list)
+    speaking: dict[int, tuple[str, int]] = field(default_factory=dict)
+    expects: list[Expect] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+
+    def chance(self, p: float) -> bool:
+        """True with probability `p`."""
+        return bool(self.rng.uniform() < p)
+
+    def pick(self, items):  # noqa: ANN001, ANN201 - any sequence, one of its items
+        """One item of a sequence, uniformly."""
+        return items[int(self.rng.integers(len(items)))]
+
+    def wait(self, low: float, high: float | None = None) -> None:
+        """Let `low..high` seconds pass."""
+        self.now += low if high is None else float(self.rng.uniform(low, high))
+
+    def say(self, text: str, voice: Voice | None = None, role: str = "user", language: str = "en") -> Segment:
+        """The user (or another voice) says `text` now; time moves to its end."""
+        voice = voice or self.user
+        style = self.style if voice is self.user and voice.kind == "synthetic" else None
+        audio = self.bank.say(text, voice, self.rng, language=language, style=style)
+        segment = self.place(audio, self.now, text, role)
+        self.now = segment.end
+        return segment
+
+    def place(self, audio: np.ndarray, at: float, text: str, role: str) -> Segment:
+        """Put a sound at `at` seconds without moving time."""
+        self.sounds.append((at, audio))
+        segment = Segment(at, at + len(audio) / SAMPLE_RATE, text, role)
+        self.segments.append(segment)
+        return segment
+
+    def elsewhere(self, text: str, at: float, voice: Voice | None = None) -> Segment:
+        """Somebody in the background, far from the microphone, says `text` at `at` seconds."""
+        voice = voice or self.bank.choose(self.rng, (text,))
+        audio = distant(self.bank.say(text, voice, self.rng), self.rng)
+        return self.place(audio, at, text, "background")
+
+    def ask(self, name: str, typed: float | None = None, **slots: object) -> float:
+        """Put an instruction or question, spoken or typed, in one of its wordings; returns when it is complete."""
+        text = self.pick(WORDINGS[name]).format(**slots)
+        return self.put(text, typed)
+
+    def put(self, text: str, typed: float | None = None) -> float:
+        """Say `text`, or type it with probability `typed`; returns the second at which it is complete."""
+        if self.chance(self.typing if typed is None else typed):
+            turn = int(self.now / TURN_SECONDS)
+            self.typed.append((turn, text))
+            self.now = (turn + 1) * TURN_SECONDS
+            return self.now
+        if not self.user.can_say(text):
+            speaker = self.bank.choose(self.rng, (text,), human_share=0.0)
+            return self.say(text, speaker).end
+        return self.say(text).end
+
+    def reply(
+        self, words: tuple[str, ...], due: float, kind: str, margin: float = SURE, asked: float | None = None,
+        contrast: tuple[str, ...] = (), on_time: bool = False,
+    ) -> float:
+        """The model should say `words` for something due at `due`; returns when its last word has been played.
+
+        The first word is emitted in the first turn that has heard `due + margin`; now and then one turn later.
+        With `on_time` it is instead played in the turn that holds `due`.
+        """
+        turn = round(due / TURN_SECONDS) - 1 if on_time else math.ceil((due + margin) / TURN_SECONDS - 1e-6) - 1
+        if not on_time and self.chance(LATE):
+            turn += 1
+        self.expects.append(Expect(words, due, asked, contrast, kind))
+        turn = max(turn, self.free_turn, 0)
+        for word in words:
+            turn = self.utter(word, turn)
+        return (turn + 1) * TURN_SECONDS
+
+    def utter(self, word: str, turn: int) -> int:
+        """Put one word into the script at `turn`; returns the first free turn after it."""
+        for k in range(reply_turns(word)):
+            self.speaking[turn + k] = (word, k)
+        self.free_turn = turn + reply_turns(word)
+        return self.free_turn
+
+    def hush(self, from_turn: int) -> None:
+        """The model falls silent at `from_turn`, in the middle of a word if need be."""
+        self.speaking = {turn: what for turn, what in self.speaking.items() if turn < from_turn}
+        self.free_turn = min(self.free_turn, from_turn)
+
+    def after_reply(self, low: float, high: float) -> None:
+        """Move time to `low..high` seconds after the model's last word (or after now, whichever is later)."""
+        self.now = max(self.now, (self.free_turn + 1) * TURN_SECONDS) + float(self.rng.uniform(low, high))
+
+    def finish(self, family: str, seed: int, tail: float = 1.0, noisy: bool = True) -> Episode:
+        """Mix, send through a channel, and cut into whole turns."""
+        end = max([self.now + tail, (self.free_turn + 2) * TURN_SECONDS] + [s.end + 0.3 for s in self.segments])
+        n_turns = math.ceil(end / TURN_SECONDS)
+        audio = np.zeros(n_turns * TURN_SAMPLES, np.float32)
+        for at, sound in self.sounds:
+            start = int(at * SAMPLE_RATE)
+            piece = sound[: len(audio) - start]
+            audio[start : start + len(piece)] += piece
+        audio = augment(audio, self.rng) if noisy else audio
+        speaking = {t: what for t, what in self.speaking.items() if t < n_turns}
+        script = [Say(turn, word) for turn, (word, k) in sorted(speaking.items()) if k == 0]
+        typed = sorted(self.typed)
+        return Episode(family, audio.astype(np.float32), typed, script, speaking, self.expects,
+                       sorted(self.segments, key=lambda s: s.start), seed, self.split)  # fmt: skip
+
+
+def open_stage(bank: VoiceBank, rng: np.random.Generator, split: str, human_share: float = 0.0) -> Stage:
+    """An empty stage with a user whose voice and manner stay the same through the episode."""
+    synthetic = [v for v in bank.voices if v.kind == "synthetic"]
+    user = bank.choose(rng, human_share=0.0, kind="synthetic") if synthetic else bank.choose(rng)
+    return Stage(bank, rng, split, user, draw_synthetic(rng), now=float(rng.uniform(0.2, 1.0)))
