@@ -65,8 +65,9 @@ def log_mel(audio: Tensor | np.ndarray) -> Tensor:
     n_frames = -(-n // HOP)
     if n_frames == 0:
         return samples.new_zeros(*samples.shape[:-1], 0, N_MELS)
-    padded = F.pad(samples, (WINDOW - HOP, n_frames * HOP - n)).reshape(-1, (n_frames + 1) * HOP)  # [sounds, m]
-    frames = [_frames_to_log_mel(sound.unfold(0, WINDOW, HOP)) for sound in padded]
+    padded = F.pad(samples, (WINDOW - HOP, n_frames * HOP - n))
+    sounds = padded.reshape(-1, (n_frames + 1) * HOP)  # [batch, 800 * (frames + 1)]
+    frames = [_frames_to_log_mel(sound.unfold(0, WINDOW, HOP)) for sound in sounds]
     return torch.stack(frames).reshape(*samples.shape[:-1], n_frames, N_MELS)
 
 
@@ -84,7 +85,7 @@ def quantize(values: Tensor) -> Tensor:
 
 
 def dequantize(bins: Tensor) -> Tensor:
-    """Bins back to their centres: integers 0..15 `[...]` -> f32 `[...]` log10 mel, at most 0.3 off inside -7..2."""
+    """Bins back to their centres: integers 0..15 `[...]` -> f32 `[...]`, at most 0.3 off inside -7..2."""
     if bins.numel() and not 0 <= int(bins.min()) <= int(bins.max()) < N_BINS:
         raise SignalError(f"dMel bins go from 0 to {N_BINS - 1}, got {int(bins.min())}..{int(bins.max())}")
     return BIN_CENTERS.to(bins.device)[bins.long()]
@@ -105,10 +106,10 @@ class DMelStream:
         self._tail = torch.zeros(WINDOW - HOP)
 
     def push(self, chunk: Tensor | np.ndarray) -> Tensor:
-        """Hear a piece of any length, also 0: f32 `[n]` -> uint8 `[k, 80]`, the frames that it completes."""
+        """Hear a piece of any length: f32 `[n]` -> uint8 `[k, 80]`, the frames that it completes."""
         samples = as_samples(chunk)
         if samples.ndim != 1:
-            raise SignalError(f"a stream hears one sound of shape [n], got {list(samples.shape)}; use one per sound")
+            raise SignalError(f"a stream hears one sound of shape [n], got {list(samples.shape)}")
         heard = torch.cat([self._tail, samples.to(self._tail.device)])  # [800 + rest + n]
         k = heard.shape[0] // HOP - 1
         self._tail = heard[k * HOP :].clone()
@@ -117,7 +118,7 @@ class DMelStream:
         return quantize(_frames_to_log_mel(heard[: (k + 1) * HOP].unfold(0, WINDOW, HOP)))  # [k, 80]
 
     def flush(self) -> Tensor:
-        """End the sound: complete a started frame with zeros, as `dmel` does. Returns uint8 `[0 or 1, 80]`."""
+        """End the sound: complete a started frame with zeros, as `dmel` does -> uint8 `[0 or 1, 80]`."""
         rest = self._tail.shape[0] - HOP
         last = self.push(torch.zeros(HOP - rest)) if rest else torch.zeros(0, N_MELS, dtype=torch.uint8)
         self._tail = torch.zeros(WINDOW - HOP)
@@ -131,5 +132,5 @@ class DMelStream:
         """Go on from a state that `state_dict` gave."""
         tail = state["tail"]
         if tail.ndim != 1 or not HOP <= tail.shape[0] < WINDOW:
-            raise SignalError(f"a dMel stream keeps {HOP}..{WINDOW - 1} samples, got the shape {list(tail.shape)}")
+            raise SignalError(f"a dMel stream keeps {HOP}..{WINDOW - 1} samples, got {list(tail.shape)}")
         self._tail = tail.to(torch.float32).clone()

@@ -7,6 +7,7 @@ Inkling's audio front end and in librosa's default.
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ def mel_filters(n_fft: int) -> Tensor:
     Source: Slaney, Auditory Toolbox (1998); computed in float64, then rounded once.
     """
     top = hz_to_mel(np.array(SAMPLE_RATE / 2))
-    corners = mel_to_hz(np.linspace(0.0, float(top), N_MELS + 2))  # [82] Hz: left, peak, right of each triangle
+    corners = mel_to_hz(np.linspace(0.0, float(top), N_MELS + 2))  # [82] Hz: left, peak, right corners
     hz = np.linspace(0.0, SAMPLE_RATE // 2, n_fft // 2 + 1)  # [n_freq]
     distance = corners[None, :] - hz[:, None]  # [n_freq, 82]
     widths = np.diff(corners)  # [81]
@@ -56,11 +57,11 @@ def mel_filters(n_fft: int) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _bands(n_fft: int, device: str) -> list[tuple[Tensor, Tensor]]:
-    """Per group of channels: which bins to gather, `[channels * width]`, and their weights `[channels, width]`."""
+    """For each group of channels: bins to gather `[channels * width]`, weights `[channels, width]`."""
     filters = mel_filters(n_fft)
     last_bin = filters.shape[1] - 1
     groups = []
-    for start, stop in zip(_GROUP_STARTS[:-1], _GROUP_STARTS[1:], strict=True):
+    for start, stop in pairwise(_GROUP_STARTS):
         part = filters[start:stop]  # [channels, n_freq]
         first = (part > 0).to(torch.uint8).argmax(dim=1)  # [channels]
         width = int((part > 0).sum(dim=1).max())
@@ -118,5 +119,5 @@ def as_samples(audio: Tensor | np.ndarray) -> Tensor:
     samples = samples.to(torch.float32)
     if not bool(torch.isfinite(samples).all()):
         where = int((~torch.isfinite(samples)).nonzero()[0, -1])
-        raise SignalError(f"sound holds NaN or infinity, first at sample {where}; repair or cut the recording")
+        raise SignalError(f"sound holds NaN or infinity, first at sample {where}; repair or cut it")
     return samples

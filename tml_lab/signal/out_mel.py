@@ -1,5 +1,6 @@
-"""The finer mel that the model speaks in: 80 frames a second, 16 a turn (the dMel it hears is too coarse to vocode).
+"""The finer mel that the model speaks in: 80 frames a second, 16 a turn.
 
+The dMel that it hears, 20 frames a second, is too coarse to be turned back into sound.
 What Thinking Machines use for speech out is not published: this is our reconstruction, and says so.
 """
 
@@ -21,8 +22,8 @@ _MEL_FLOOR = 1e-5
 
 _WINDOW = torch.hann_window(OUT_WINDOW, periodic=True, dtype=torch.float32)
 
-# Mean and deviation over 148 s of recorded and synthetic speech at -23 dBFS (one telephone-prompt speaker, three
-# flite and two espeak-ng voices) were -5.89 and 2.31. Rounded and fixed: they are part of the checkpoints.
+# Mean and deviation over 148 s of recorded and synthetic speech at -23 dBFS (prompts of one speaker,
+# three flite and two espeak-ng voices) were -5.89 and 2.31. Rounded and fixed: checkpoints depend on them.
 MEL_MEAN = -6.0
 MEL_STD = 2.3
 # Centres of the 16 bins, step 0.35: from the floor (silence is bin 0) to the loudest speech measured.
@@ -31,7 +32,7 @@ VOICE_MAX = 2.85
 
 
 def out_mel(audio: Tensor | np.ndarray) -> Tensor:
-    """Natural-log mel magnitudes, strictly causal: frame i covers the samples `[200 (i + 1) - 800, 200 (i + 1))`.
+    """Natural-log mel magnitudes, strictly causal: frame i covers samples `[200 (i + 1) - 800, 200 (i + 1))`.
 
     Zeros stand before the first sample; samples beyond the last whole hop are left out. A frame's centre lies
     400 samples (25 ms) before its end, so sound made from frames up to i is sure only up to about there.

@@ -1,7 +1,7 @@
 """Camera pictures to the patches that the model sees: 40x40 pixels, two frames in time.
 
-Normalised and padded as `InklingImageProcessor` does (transformers, Apache-2.0), with one difference: that code adds
-a column of pure padding when the width is a multiple of 40; here 160x120 gives 4 x 3 = 12 patches.
+Normalised and padded as `InklingImageProcessor` does (transformers, Apache-2.0), with one difference: that
+adds a column of pure padding when the width is a multiple of 40; here 160x120 gives 4 x 3 = 12 patches.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def n_patches(height: int, width: int) -> int:
 def frames_to_patches(frames: Tensor | np.ndarray) -> Tensor:
     """Cut the two frames of one turn into patches, row by row from the top left.
 
-    A picture whose edges are no multiples of 40 is padded at the right and the bottom, as Inkling's processor does.
+    A picture whose edges are no multiples of 40 is padded at the right and the bottom, as in Inkling.
 
     Args: frames uint8 `[2, H, W, 3]`, RGB; a still is given twice.
     Returns: f32 `[P, 2, 40, 40, 3]`, normalised, P = ceil(H / 40) * ceil(W / 40).
@@ -37,21 +37,23 @@ def frames_to_patches(frames: Tensor | np.ndarray) -> Tensor:
     pixels = _check_frames(frames)
     _, height, width, _ = pixels.shape
     rows, columns = -(-height // PATCH), -(-width // PATCH)
-    canvas = torch.full((VIDEO_FRAMES_PER_TURN, rows * PATCH, columns * PATCH, 3), PAD_VALUE, device=pixels.device)
+    size = (VIDEO_FRAMES_PER_TURN, rows * PATCH, columns * PATCH, 3)
+    canvas = torch.full(size, PAD_VALUE, device=pixels.device)
     canvas[:, :height, :width] = pixels.to(torch.float32)
-    # Mean and deviation are scaled up rather than the pixels down: the order of Inkling's processor, to the bit.
+    # Mean and deviation are scaled up, not the pixels down: Inkling's order, equal to the bit.
     mean, std = IMAGE_MEAN.to(canvas) * 255.0, IMAGE_STD.to(canvas) * 255.0
     normalised = (canvas - mean) / std
     grid = normalised.view(VIDEO_FRAMES_PER_TURN, rows, PATCH, columns, PATCH, 3)
-    return grid.permute(1, 3, 0, 2, 4, 5).reshape(-1, VIDEO_FRAMES_PER_TURN, PATCH, PATCH, 3)  # [P, 2, 40, 40, 3]
+    grid = grid.permute(1, 3, 0, 2, 4, 5)  # [rows, columns, 2, 40, 40, 3]
+    return grid.reshape(-1, VIDEO_FRAMES_PER_TURN, PATCH, PATCH, 3)  # [P, 2, 40, 40, 3]
 
 
 def patches_to_frames(patches: Tensor, height: int, width: int) -> Tensor:
-    """Undo `frames_to_patches`, for looking: f32 `[P, 2, 40, 40, 3]` -> uint8 `[2, height, width, 3]`."""
+    """Undo `frames_to_patches`, for looking: f32 `[P, 2, 40, 40, 3]` -> uint8 `[2, H, W, 3]`."""
     rows, columns = -(-height // PATCH), -(-width // PATCH)
     if patches.shape != (rows * columns, VIDEO_FRAMES_PER_TURN, PATCH, PATCH, 3):
         raise SignalError(
-            f"a {width}x{height} picture has {rows * columns} patches of [2, 40, 40, 3], got {list(patches.shape)}"
+            f"a {width}x{height} picture gives [{rows * columns}, 2, 40, 40, 3], not {list(patches.shape)}"
         )
     pixels = patches * (IMAGE_STD.to(patches) * 255.0) + IMAGE_MEAN.to(patches) * 255.0
     grid = pixels.view(rows, columns, VIDEO_FRAMES_PER_TURN, PATCH, PATCH, 3).permute(2, 0, 3, 1, 4, 5)
@@ -67,9 +69,9 @@ def _check_frames(frames: Tensor | np.ndarray) -> Tensor:
     if pixels.dtype != torch.uint8:
         raise SignalError(f"video frames must be uint8 pixels in 0..255, got {pixels.dtype}")
     if pixels.ndim == 3:
-        raise SignalError(f"one turn has two frames [2, H, W, 3], got {list(pixels.shape)}; give a still twice")
+        raise SignalError(f"a turn has two frames [2, H, W, 3], got {list(pixels.shape)}; give a still twice")
     if pixels.ndim != 4 or pixels.shape[0] != VIDEO_FRAMES_PER_TURN or pixels.shape[3] != 3:
-        raise SignalError(f"one turn's video must have the shape [2, H, W, 3] in RGB, got {list(pixels.shape)}")
+        raise SignalError(f"a turn's video has the shape [2, H, W, 3] in RGB, got {list(pixels.shape)}")
     height, width = pixels.shape[1:3]
     if not (0 < height <= MAX_EDGE and 0 < width <= MAX_EDGE):
         raise SignalError(f"a picture of {width}x{height} pixels cannot be used; edges must be 1..{MAX_EDGE}")
