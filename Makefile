@@ -1,0 +1,107 @@
+# TML Lab: `make lab` opens the course, `make test` checks everything.
+#
+#   make lab          install, then start JupyterLab at the first chapter
+#   make lab-check    install, then run the first chapter headless (no browser, no microphone)
+#   make test         lint, type check, unit tests, browser tests, notebooks
+#   make lint         ruff and pyright alone
+#   make train        train the nano preset into runs/nano (resumes); PRESET=pico for a quick one
+#   make bench        all benchmarks; NAMES="timespeak cuespeak" for some
+#   make clean        remove the virtual environment and caches
+#
+# PYTHON=python3.12 chooses the interpreter, VENV=/some/folder the environment, TORCH=cuda the GPU build of torch.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+# The first interpreter that really runs and is 3.11 or 3.12 (pyenv leaves names behind that do not run).
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' >/dev/null 2>&1 && echo $$p && break; done)
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+TORCH ?= $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1 && echo cpu || echo default)
+JOBS ?= 2
+PRESET ?= nano
+NAMES ?=
+RESULTS ?= benchmarks/results/bench.json
+
+# The tests measure time and compare numbers: one thread per process, and no network.
+export OMP_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+export HF_HUB_OFFLINE = 1
+
+.PHONY: help lab lab-check test lint unit e2e notebooks train bench install install-test constraints clean
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+
+# --- installation: a stamp file per set of extras, redone only when the pins or this project's metadata change ---
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or 3.12 found; install one, or name it: make lab PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# On Linux without a GPU the CPU build of torch saves several gigabytes. Where its index cannot be reached, pip takes
+# torch from wherever it finds the other packages.
+$(VENV)/.torch: constraints.txt | $(BIN)/python
+	@if [ "$(TORCH)" = cpu ]; then \
+	  $(PIP) install --quiet --retries 0 --timeout 15 --no-deps -c constraints.txt \
+	    --index-url https://download.pytorch.org/whl/cpu torch \
+	  || echo "make: the CPU index of torch cannot be reached; taking torch from the usual index"; \
+	fi
+	@touch $@
+
+$(VENV)/.lab: pyproject.toml constraints.txt $(VENV)/.torch
+	$(PIP) install --quiet -c constraints.txt -e ".[lab]"
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.lab
+	$(PIP) install --quiet -c constraints.txt -e ".[lab,test,voices,judges,kernels]"
+	@touch $@
+
+install: $(VENV)/.lab
+install-test: $(VENV)/.test
+
+# --- the lab ---
+
+lab: $(VENV)/.lab
+	$(BIN)/tml lab
+
+lab-check: $(VENV)/.lab
+	$(BIN)/jupyter execute --timeout=300 notebooks/00_start_here.ipynb
+
+train: $(VENV)/.test
+	$(BIN)/tml train --preset $(PRESET)
+
+bench: $(VENV)/.test
+	@mkdir -p $(dir $(RESULTS))
+	$(BIN)/tml bench $(NAMES) --json $(RESULTS)
+
+# --- checks ---
+
+test: lint unit e2e notebooks
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+unit: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not e2e"
+
+# One browser, one server, one kernel at a time: these tests look at timing.
+e2e: $(VENV)/.test
+	$(BIN)/python -m pytest -m e2e
+
+notebooks: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --nbval-lax --nbval-cell-timeout=300 notebooks
+
+# --- upkeep ---
+
+# Write the versions installed in $(VENV) down as the pins everybody gets.
+constraints:
+	$(BIN)/python .ci/pin.py > constraints.tmp
+	@mv constraints.tmp constraints.txt
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

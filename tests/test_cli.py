@@ -1,0 +1,196 @@
+"""The command line: instant help, one clear sentence for every expected error, the right exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tml_lab import cli, doctor
+
+COMMANDS = ("doctor", "lab", "train", "bench", "play")
+
+
+def tml(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.app, arguments)
+
+
+def one_sentence(result: Result) -> str:
+    """What stood on stderr, which must be one line and no traceback."""
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("tml"), result.stderr
+    assert "Traceback" not in result.output
+    return lines[0]
+
+
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Put a recording stand-in where a command finds its worker, and give back the list of its calls."""
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def stand_in(module: str, function: str, error: Exception | None = None) -> list[Any]:
+        def worker(*args: Any, **kwargs: Any) -> None:
+            calls.append((args, kwargs))
+            if error is not None:
+                raise error
+
+        monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**{function: worker}))
+        return calls
+
+    yield stand_in
+
+
+def test_help_lists_every_command() -> None:
+    result = tml("--help")
+    assert result.exit_code == 0
+    assert all(command in result.output for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    assert tml(command, "--help").exit_code == 0
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, tml_lab.cli; heavy = {'torch', 'numpy', 'plotly', 'jupyterlab', 'soundfile', 'rich'};"
+        "print(*heavy & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() in ([], ["rich"])  # some versions of typer import rich themselves
+
+
+def test_no_such_command_is_wrong_usage() -> None:
+    assert tml("sing").exit_code == 2
+
+
+def test_doctor_reports_every_check_and_exits_by_the_essentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = doctor.Check("torch", True, "2.13.0", essential=True)
+    optional = doctor.Check("flite", False, "not found", "sudo apt-get install flite")
+    broken = doctor.Check("soxr", False, "OSError: libsoxr.so", "pip install soxr", essential=True)
+    monkeypatch.setattr(doctor, "run_checks", lambda checkpoint: iter([good, optional]))
+    result = tml("doctor")
+    assert (
+        result.exit_code == 0 and "2.13.0" in result.output and "sudo apt-get install flite" in result.output
+    )
+    monkeypatch.setattr(doctor, "run_checks", lambda checkpoint: iter([good, optional, broken]))
+    result = tml("doctor")
+    assert result.exit_code == 1 and "pip install soxr" in result.output
+    assert "soxr" in one_sentence(result) and "flite" not in one_sentence(result)
+
+
+def test_doctor_finds_what_this_machine_has() -> None:
+    assert doctor.check_python().ok and doctor.check_torch().ok
+    assert doctor.check_module("soundfile", "").ok
+    lacking = doctor.check_module("no_such_package_anywhere", "pip install it")
+    assert not lacking.ok and lacking.remedy == "pip install it"
+    lost = doctor.check_checkpoint("no-such-checkpoint")
+    assert not lost.ok and lost.essential and "tml train" in lost.remedy
+
+
+def test_doctor_sees_a_taken_port() -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        check = doctor.check_port(taken.getsockname()[1])
+    assert not check.ok and not check.essential and "next free port" in check.remedy
+
+
+def test_lab_starts_jupyterlab_at_the_first_chapter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    chapter = tmp_path / "00_start_here.ipynb"
+    chapter.touch()
+    started: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "call", lambda command: started.append(command) or 0)
+    assert tml("lab", str(chapter), "--port", "9999", "--no-browser").exit_code == 0
+    assert started == [[sys.executable, "-m", "jupyterlab", str(chapter), "--port=9999", "--no-browser"]]
+    assert cli.FIRST_CHAPTER.name == "00_start_here.ipynb"
+
+
+def test_lab_without_its_notebook(tmp_path: Path) -> None:
+    result = tml("lab", str(tmp_path / "none.ipynb"))
+    assert result.exit_code == 1 and "no notebook" in one_sentence(result)
+
+
+def test_train_hands_its_options_over(room: Any) -> None:
+    calls = room("tml_lab.train.loop", "train")
+    assert tml("train", "--preset", "pico", "--minutes", "2", "--no-resume", "--seed", "7").exit_code == 0
+    assert calls == [
+        ((), {"preset": "pico", "out": Path("runs/pico"), "minutes": 2.0, "resume": False, "seed": 7})
+    ]
+
+
+def test_train_with_an_unknown_preset_is_one_sentence(room: Any) -> None:
+    room("tml_lab.train.loop", "train", ValueError("no preset is called 'giga'; choose one of pico, nano"))
+    result = tml("train", "--preset", "giga")
+    assert result.exit_code == 1 and "choose one of pico, nano" in one_sentence(result)
+
+
+def test_play_hands_its_options_over(room: Any, tmp_path: Path) -> None:
+    calls = room("tml_lab.play", "play")
+    sound, film = tmp_path / "in.wav", tmp_path / "in.mp4"
+    sound.touch()
+    film.touch()
+    typed = ("--text", "0: repeat every number: now", "--text", " 2.5 :stop")
+    result = tml("play", str(sound), "--out", str(tmp_path / "o"), "--video", str(film), *typed)
+    assert result.exit_code == 0, result.output
+    (arguments, options) = calls[0]
+    assert arguments == (sound, tmp_path / "o")
+    assert options["video"] == film
+    assert options["text"] == [(0.0, "repeat every number: now"), (2.5, "stop")]
+
+
+@pytest.mark.parametrize("line", ["stop", "2.5", "two: stop", "-1: stop", "nan: stop", "inf: stop", "3:  "])
+def test_play_says_how_typed_words_are_written(line: str, tmp_path: Path) -> None:
+    result = tml("play", "x.wav", "--out", str(tmp_path), "--text", line)
+    assert result.exit_code == 2 and "SECONDS: words" in one_sentence(result)
+
+
+def test_play_without_its_input(tmp_path: Path) -> None:
+    result = tml("play", str(tmp_path / "none.wav"), "--out", str(tmp_path))
+    assert result.exit_code == 1 and "none.wav" in one_sentence(result)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("in.wav holds no sound; give a file with at least one sample."), "holds no sound"),
+        (FileNotFoundError(2, "No such file or directory", "a/b.json"), "a/b.json"),
+        (ModuleNotFoundError("No module named 'soxr'", name="soxr"), "tml doctor"),
+        (KeyError("surprise"), "--debug"),
+        (RuntimeError("several\nlines\nof text"), "several lines of text"),
+    ],
+)
+def test_an_error_is_one_sentence(room: Any, tmp_path: Path, error: Exception, said: str) -> None:
+    room("tml_lab.play", "play", error)
+    sound = tmp_path / "in.wav"
+    sound.touch()
+    result = tml("play", str(sound), "--out", str(tmp_path))
+    assert result.exit_code == 1 and said in one_sentence(result)
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path) -> None:
+    for arguments in (["--debug", "lab", "none.ipynb"], ["lab", "none.ipynb", "--debug"]):
+        command = [sys.executable, "-m", "tml_lab.cli", *arguments]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert run.returncode == 1 and "Traceback" in run.stderr and "FileNotFoundError" in run.stderr
+
+
+def test_bench_lists_and_runs(room: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls: list[Any] = []
+    registry = types.SimpleNamespace(
+        names=lambda: ["timespeak", "cuespeak"], run=lambda *a, **k: calls.append((a, k))
+    )
+    monkeypatch.setitem(sys.modules, "tml_lab.bench.registry", registry)
+    monkeypatch.setattr("tml_lab.bench.registry", registry, raising=False)
+    assert tml("bench", "--list").output.split() == ["timespeak", "cuespeak"]
+    result = tml("bench", "timespeak", "--json", str(tmp_path / "r.json"))
+    assert result.exit_code == 0, result.output
+    assert calls == [((["timespeak"],), {"checkpoint": "nano", "json_path": tmp_path / "r.json"})]

@@ -1,0 +1,82 @@
+"""The ways to install agree: pyproject.toml, constraints.txt, environment.yml, the machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+CONDA_NAMES = {"torch": "pytorch", "soundfile": "pysoundfile", "soxr": "soxr-python"}
+
+
+def ranges(lines: list[str]) -> dict[str, SpecifierSet]:
+    return {canonicalize_name(r.name): r.specifier for r in map(Requirement, lines)}
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    assert all(len(pair) == 2 for pair in pairs), "constraints.txt must hold exact pins, name==version"
+    names = [canonicalize_name(name) for name, _ in pairs]
+    assert len(set(names)) == len(names), "constraints.txt pins a package twice"
+    return {canonicalize_name(name): pinned for name, pinned in pairs}
+
+
+def test_conda_and_pip_ask_for_the_same_packages() -> None:
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())
+    lines = [entry for entry in conda["dependencies"] if isinstance(entry, str)]
+    expected = {"pip": SpecifierSet(""), "python": SpecifierSet(PROJECT["requires-python"])}
+    for name, allowed in ranges(PROJECT["dependencies"] + EXTRAS["lab"]).items():
+        expected[CONDA_NAMES.get(name, name)] = allowed
+    assert ranges(lines) == expected
+    assert [entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict)] == [["-e ."]]
+
+
+def test_every_direct_requirement_is_pinned_inside_its_range() -> None:
+    pinned = pins()
+    for name, allowed in ranges(PROJECT["dependencies"] + [r for e in EXTRAS.values() for r in e]).items():
+        assert name in pinned, f"constraints.txt lacks {name}: run `make constraints`"
+        assert allowed.contains(pinned[name]), (
+            f"constraints.txt pins {name}=={pinned[name]}, outside {allowed}"
+        )
+
+
+def test_constraints_are_the_whole_transitive_set() -> None:
+    run = subprocess.run(
+        [sys.executable, str(ROOT / ".ci" / "pin.py")], capture_output=True, text=True, check=False
+    )
+    if run.returncode:
+        pytest.skip(f"this environment was not made by `make install-test`: {run.stderr.strip()}")
+    needed = {line.split("==")[0] for line in run.stdout.splitlines() if not line.startswith("#")}
+    assert not needed - set(pins()), "constraints.txt is behind pyproject.toml: run `make constraints`"
+
+
+def test_the_torch_of_the_pins_is_the_one_that_runs() -> None:
+    if sys.platform != "linux":
+        pytest.skip("the pins are checked on Linux, where CI runs")
+    assert version("torch").split("+")[0] == pins()["torch"]
+
+
+def test_library_imports_resolve_from_any_folder(tmp_path: Path) -> None:
+    code = "import tml_lab, tml_kernels, tml_widgets; print(tml_lab.__file__)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert Path(run.stdout.strip()).parent == ROOT / "tml_lab"
+
+
+def test_makefile_installs_every_extra_for_the_tests() -> None:
+    recipe = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "lab,test" in line)
+    asked = recipe.split("[")[1].split("]")[0].split(",")
+    assert set(asked) == set(EXTRAS)

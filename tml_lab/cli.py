@@ -1,0 +1,219 @@
+"""The command line, `tml ...`: every command imports what it needs only when it runs.
+
+An error anybody can make is one sentence on stderr and exit code 1 (2 for wrong usage); `--debug` shows the
+traceback.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, ParamSpec, TypeVar
+
+import typer
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+app = typer.Typer(
+    name="tml",
+    help="TML Lab: hear, decide and speak in 200 ms turns.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+FIRST_CHAPTER = NOTEBOOKS / "00_start_here.ipynb"
+_debug = False
+
+
+class UsageMistake(ValueError):
+    """The command line itself is wrong: exit code 2."""
+
+
+def main() -> None:
+    """Entry point of the `tml` script. `--debug` may stand anywhere on the line."""
+    arguments = sys.argv[1:]
+    if "--debug" in arguments:
+        arguments = ["--debug", *(a for a in arguments if a != "--debug")]
+    app(arguments)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options that hold for every command."""
+    global _debug
+    _debug = debug
+
+
+def plainly(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn an exception of a command into one sentence on stderr and exit code 1."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except (typer.Exit, typer.Abort):
+            raise
+        except KeyboardInterrupt:
+            typer.echo("tml: stopped", err=True)
+            raise typer.Exit(130) from None
+        except Exception as error:
+            if _debug:
+                raise
+            typer.echo(f"tml: {sentence(error)}", err=True)
+            raise typer.Exit(2 if isinstance(error, UsageMistake) else 1) from None
+
+    return wrapped
+
+
+def sentence(error: Exception) -> str:
+    """One line for an exception: the library's own errors are sentences already, others name their type."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ModuleNotFoundError):
+        remedy = 'install it with `make lab`, or `pip install -e ".[lab,judges,voices]" -c constraints.txt`'
+        return f"the Python package {error.name!r} is missing: {remedy}; `tml doctor` lists what works."
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}; check the path and try again."
+    if isinstance(error, (ValueError, OSError)) and text:
+        return text
+    what = f"{type(error).__name__}: {text or 'no message'}"
+    return f"unexpected {what} (run again with --debug for the traceback)"
+
+
+@app.command()
+@plainly
+def doctor(
+    checkpoint: Annotated[
+        str, typer.Option(help="Checkpoint to look at: a shipped name or a folder.")
+    ] = "nano",
+) -> None:
+    """Say what works on this machine, and how to get the rest. Exit code 0 when the essentials work."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from tml_lab.doctor import run_checks
+
+    console = Console(highlight=False, soft_wrap=True)
+    broken = []
+    for check in run_checks(checkpoint):
+        mark = (
+            "[green]OK     [/]"
+            if check.ok
+            else "[red]MISSING[/]"
+            if check.essential
+            else "[yellow]missing[/]"
+        )
+        console.print(f"{mark}  {check.name:<12} {escape(check.found)}")
+        if not check.ok:
+            console.print(f"                      -> {escape(check.remedy)}")
+            broken += [check.name] if check.essential else []
+    if broken:
+        typer.echo(f"tml doctor: {', '.join(broken)} must be repaired before the lab runs.", err=True)
+        raise typer.Exit(1)
+    console.print("The essentials work: `tml lab` opens the first chapter.")
+
+
+@app.command()
+@plainly
+def lab(
+    notebook: Annotated[Path, typer.Argument(help="Notebook to open.")] = FIRST_CHAPTER,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; the next free one if taken.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+) -> None:
+    """Start JupyterLab at the first chapter."""
+    import importlib.util
+    import subprocess
+
+    if not notebook.is_file():
+        raise FileNotFoundError(f"there is no notebook {notebook}: choose one of those in {NOTEBOOKS}.")
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise ModuleNotFoundError("jupyterlab", name="jupyterlab")
+    command = [sys.executable, "-m", "jupyterlab", str(notebook)]
+    command += [f"--port={port}"] if port is not None else []
+    command += [] if browser else ["--no-browser"]
+    raise typer.Exit(subprocess.call(command))
+
+
+@app.command()
+@plainly
+def train(
+    preset: Annotated[str, typer.Option(help="pico, nano or mini.")] = "nano",
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/PRESET.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.0, help="Stop cleanly after so many minutes.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the run's last state when there is one.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
+) -> None:
+    """Train an interaction model from scratch; run it again to resume."""
+    from tml_lab.train.loop import train as run_training
+
+    run_training(preset=preset, out=out or Path("runs") / preset, minutes=minutes, resume=resume, seed=seed)
+
+
+@app.command()
+@plainly
+def bench(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Benchmarks to run; all when none is named.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the results to this file.")] = None,
+    checkpoint: Annotated[str, typer.Option(help="Checkpoint: a shipped name or a folder.")] = "nano",
+    list_: Annotated[bool, typer.Option("--list", help="List the benchmarks and stop.")] = False,
+) -> None:
+    """Run benchmarks, each beside its reference rows."""
+    from tml_lab.bench import registry
+
+    if list_:
+        for name in registry.names():
+            typer.echo(name)
+        return
+    registry.run(names or [], checkpoint=checkpoint, json_path=json)
+
+
+@app.command()
+@plainly
+def play(
+    input: Annotated[
+        Path, typer.Argument(metavar="INPUT.wav", help="Recording of any length and sample rate.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the results; made when missing.")],
+    video: Annotated[Path | None, typer.Option(help="Video that the model watches meanwhile.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(help='Typed words: "SECONDS: words"; may be repeated.')
+    ] = None,
+    checkpoint: Annotated[str, typer.Option(help="Checkpoint: a shipped name or a folder.")] = "nano",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Seed of the speech noise.")] = 0,
+) -> None:
+    """Stream a recording through the model turn by turn and write what it said and when."""
+    typed = [parse_typed(line) for line in text or []]
+    if not input.is_file():
+        raise FileNotFoundError(f"there is no file {input}: give the path of a sound file, such as a WAV.")
+    if video is not None and not video.is_file():
+        raise FileNotFoundError(f"there is no file {video}: give the path of a video file.")
+    from tml_lab.play import play as run_play
+
+    run_play(input, out, video=video, text=typed, checkpoint=checkpoint, device=device, seed=seed)
+
+
+def parse_typed(line: str) -> tuple[float, str]:
+    """`"2.5: repeat every number"` -> `(2.5, "repeat every number")`; raises UsageMistake otherwise."""
+    seconds, colon, words = line.partition(":")
+    try:
+        at = float(seconds)
+    except ValueError:
+        at = math.nan
+    if not colon or not words.strip() or not (0 <= at < math.inf):
+        raise UsageMistake(f'--text {line!r} must read "SECONDS: words", such as "2.5: repeat every number".')
+    return at, words.strip()
+
+
+if __name__ == "__main__":
+    main()
