@@ -1,0 +1,168 @@
+"""A real JupyterLab and a real Chromium for the browser tests, with a fake microphone and camera."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import nbformat
+import numpy as np
+import soundfile
+import soxr
+from jupyter_client import BlockingKernelClient
+from playwright.sync_api import Browser, Page, Playwright
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHROMIUM = "/usr/bin/chromium"
+DEVICE_RATE = 44_100  # a fake microphone of this rate in a context of this rate arrives untouched
+
+
+def write_microphone(path: Path, sound: np.ndarray) -> None:
+    """A WAV that Chromium's fake microphone plays once: float32 [n] at 16 kHz -> 44.1 kHz 16 bit mono."""
+    soundfile.write(path, soxr.resample(sound, 16_000, DEVICE_RATE), DEVICE_RATE, subtype="PCM_16")
+
+
+def write_camera(path: Path, seconds: float = 6.0) -> None:
+    """A y4m video: a white square that moves over grey, 160x120 at 10 frames/s."""
+    with path.open("wb") as file:
+        file.write(b"YUV4MPEG2 W160 H120 F10:1 Ip A1:1 C420mpeg2\n")
+        for n in range(round(seconds * 10)):
+            luma = np.full((120, 160), 90, np.uint8)
+            luma[40:80, 2 * n % 120 : 2 * n % 120 + 40] = 235
+            file.write(b"FRAME\n" + luma.tobytes() + bytes([128]) * (2 * 60 * 80))
+
+
+def browser_with(
+    playwright: Playwright, microphone: Path | None = None, camera: Path | None = None, allow: bool = True
+) -> Browser:
+    """Debian's Chromium; without `allow` it refuses microphone and camera as a person would."""
+    flags = [
+        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--autoplay-policy=user-gesture-required", "--use-fake-device-for-media-stream",
+    ]  # fmt: skip
+    flags.append("--use-fake-ui-for-media-stream" if allow else "--deny-permission-prompts")
+    if microphone is not None:
+        flags.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
+    if camera is not None:
+        flags.append(f"--use-file-for-fake-video-capture={camera}")
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Lab:
+    """One JupyterLab server in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.runtime = folder, folder / "runtime"
+        self.port = _free_port()
+        for name in ("runtime", "settings", "workspaces", "config", "data"):
+            (folder / name).mkdir()
+        paths = [str(REPOSITORY / part) for part in (".", "widgets", "kernels", "tests/e2e")]
+        environment = os.environ | {
+            "JUPYTER_RUNTIME_DIR": str(self.runtime), "JUPYTER_CONFIG_DIR": str(folder / "config"),
+            "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "JUPYTER_DATA_DIR": str(folder / "data"),
+            "PYTHONPATH": os.pathsep.join(paths),
+        }  # fmt: skip
+        self.log = (folder / "lab.log").open("wb")
+        self.process = subprocess.Popen(
+            [
+                sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.port={self.port}",
+                "--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
+                "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=", "--LabApp.extension_manager=readonly",
+            ],
+            cwd=folder, env=environment, stdout=self.log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        self._wait_until_up()
+
+    def _wait_until_up(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                urlopen(f"http://127.0.0.1:{self.port}/api", timeout=5).close()
+                return
+            except OSError:
+                self._pause()
+        raise RuntimeError(f"JupyterLab did not start: {(self.folder / 'lab.log').read_text()[-2000:]}")
+
+    def _pause(self) -> None:
+        """Until the server is up there is nothing to wait *for*: look again shortly, or see it die."""
+        try:
+            self.process.wait(0.1)
+        except subprocess.TimeoutExpired:
+            return
+
+    def close(self) -> None:
+        """Stop the server and its kernels."""
+        self.process.terminate()
+        self.process.wait(20)
+        self.log.close()
+
+    def notebook(self, name: str, *cells: str) -> str:
+        """Write a notebook with these code cells; returns its name."""
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(book, self.folder / name)
+        return name
+
+    def open(self, page: Page, name: str) -> None:
+        """Open a notebook in Lab, run all its cells and wait for the widget."""
+        page.goto(f"http://127.0.0.1:{self.port}/lab/workspaces/{name.split('.')[0]}")
+        page.wait_for_function("() => window.jupyterapp && window.jupyterapp.commands.hasCommand('notebook:run-all-cells')")
+        page.evaluate(
+            """async (path) => {
+                const app = window.jupyterapp;
+                await app.restored;
+                const panel = await app.commands.execute('docmanager:open', { path, factory: 'Notebook' });
+                await panel.context.ready;
+                await panel.sessionContext.ready;
+                await app.commands.execute('application:toggle-left-area').catch(() => null);
+                await app.commands.execute('notebook:run-all-cells');
+            }""",
+            name,
+        )
+        page.wait_for_selector(".tml-live", timeout=60_000)
+
+    @contextmanager
+    def kernel(self, page: Page) -> Iterator[Kernel]:
+        """The kernel of the notebook that the page shows, to look into it from the test."""
+        identity = page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.id")
+        client = BlockingKernelClient(connection_file=str(self.runtime / f"kernel-{identity}.json"))
+        client.load_connection_file()
+        client.start_channels()
+        try:
+            yield Kernel(client)
+        finally:
+            client.stop_channels()
+
+
+class Kernel:
+    """Evaluates expressions in a running kernel."""
+
+    def __init__(self, client: BlockingKernelClient) -> None:
+        self.client = client
+
+    def get(self, expression: str, setup: str = "") -> Any:
+        """The value of a JSON-ready expression."""
+        reply = self.client.execute(
+            setup, silent=True, user_expressions={"value": f"__import__('json').dumps({expression})"}, reply=True, timeout=60
+        )
+        answer = reply["content"]
+        if answer["status"] != "ok" or answer["user_expressions"]["value"]["status"] != "ok":
+            raise RuntimeError(f"the kernel answered {json.dumps(answer, indent=1)[-2000:]}")
+        text = answer["user_expressions"]["value"]["data"]["text/plain"]
+        return json.loads(eval(text))

@@ -1,0 +1,257 @@
+"""`LiveSession`: talk to the model through the browser's microphone and watch it decide.
+
+The browser sends 200 ms chunks of sound and pictures, one thread steps the model, and what it says goes back with
+one message per turn. The page draws the strip; this class holds the session and its recording.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import ipywebrtc
+import numpy as np
+import traitlets as t
+from ipywidgets import Widget, widget_serialization
+
+from tml_lab.config import TURN_SAMPLES
+from tml_widgets import subshells
+from tml_widgets.chunk_queue import Chunk, ChunkQueue
+from tml_widgets.esm import link
+from tml_widgets.live_worker import LiveWorker, Row, SessionLike
+from tml_widgets.protocol import read_chunk, to_pcm
+from tml_widgets.sources import Clip, ClipPlayer, Microphone, demo_clips
+from tml_widgets.understands import understands
+
+STATIC = Path(__file__).parent / "static"
+
+
+class LiveSession(anywidget.AnyWidget):
+    """A live conversation with an interaction model.
+
+    Args:
+        model: a checkpoint's name or path ("nano"), or a function that makes a fresh session (`SessionLike`).
+        source: `open_source()`; a `Microphone`, or a `Clip` that is offered first under "play a recording".
+        save_to: the folder that gets one folder per saved session.
+        seed: of the sessions made from a checkpoint.
+
+    In a notebook, show it and press Start. Without a browser, `play(clip, realtime=False)` does the same with a clip.
+    Afterwards `turns` lists what happened turn by turn and `recording` is the `Recording`.
+    """
+
+    _esm = link(STATIC / "live_session.js")
+    _css = (STATIC / "live_session.css").read_text(encoding="utf-8")
+
+    stream = t.Instance(Widget, allow_none=True).tag(sync=True, **widget_serialization)
+    model_name = t.Unicode().tag(sync=True)
+    clips = t.List(t.Unicode()).tag(sync=True)
+    understands = t.List().tag(sync=True)
+    heads = t.List(t.Int(), help="number of heads of each layer").tag(sync=True)
+    camera = t.Bool(True).tag(sync=True)
+
+    def __init__(
+        self,
+        model: str | Path | Callable[[], SessionLike] = "nano",
+        source: Microphone | Clip | None = None,
+        save_to: str | Path = "recordings",
+        seed: int = 0,
+    ) -> None:
+        microphone = source if isinstance(source, Microphone) else Microphone()
+        self._clips: dict[str, Path | Clip] = dict(demo_clips())
+        if isinstance(source, Clip):
+            self._clips = {source.name: source, **self._clips}
+        named = isinstance(model, str | Path)
+        super().__init__(
+            stream=ipywebrtc.CameraStream(constraints=microphone.constraints()),
+            model_name=str(model) if named else "model",
+            clips=list(self._clips),
+            understands=understands(),
+            camera=microphone.camera,
+        )
+        self._factory = _Checkpoint(str(model), seed, self._heads_known) if isinstance(model, str | Path) else model
+        self._queue = ChunkQueue()
+        self._worker = LiveWorker(self._factory, self._queue, self._emit)
+        self._player: ClipPlayer | None = None
+        self._save_to = Path(save_to)
+        self.browser: dict[str, Any] = {}
+        self.needed_subshell_fix = subshells.handle_on_subshell(self.comm)
+        self._handlers = {
+            "hello": self._on_hello, "start": self._on_start, "stop": self._on_stop, "play": self._on_play,
+            "chunk": self._on_chunk, "type": self._on_type, "pick": self._on_pick, "save": self._on_save,
+            "stats": self._on_state, "state": self._on_state,
+        }  # fmt: skip
+        self.on_msg(self._on_message)
+
+    def _emit(self, content: dict[str, Any], buffers: list[bytes] | None = None) -> None:
+        self.send(content, buffers)
+
+    def _heads_known(self, heads: list[int]) -> None:
+        self.heads = heads
+
+    @property
+    def phase(self) -> str:
+        """stopped, loading, live, playing or error."""
+        return self._worker.phase
+
+    @property
+    def notice(self) -> str:
+        """The last thing the widget had to say in plain words."""
+        return self._worker.notice
+
+    @property
+    def turns(self) -> list[Row]:
+        """One `Row` per turn of the current or last session."""
+        return list(self._worker.rows)
+
+    @property
+    def recording(self) -> Any:
+        """The `Recording` of the current or last session. Raises RuntimeError when there was none."""
+        if self._worker.session is None:
+            raise RuntimeError("There is no session yet: press Start, or call play(clip).")
+        return self._worker.session.recording()
+
+    def type(self, text: str) -> None:
+        """Type words to the model; the next turn carries them."""
+        if text.strip():
+            self._queue.type(text.strip())
+
+    def pick(self, layer: int, head: int) -> None:
+        """Choose the head whose attention the strip shows."""
+        self._worker.attention = (int(layer), int(head))
+
+    def play(self, clip: str | Path | Clip | None = None, realtime: bool = True) -> None:
+        """Play a recording to the model instead of the microphone.
+
+        Args:
+            clip: a name of `clips`, a file, or a `Clip`; None: the first of `clips`.
+            realtime: at the pace of real time, in the background. False: as fast as the model goes, and return when
+                it is done.
+        """
+        found = self._find(clip)
+        self.stop()
+        if realtime:
+            self._player = ClipPlayer(found, self._queue, self._sounding, self._clip_over)
+            self._worker.begin("playing", self._player.start)
+            return
+        self._worker.begin("playing")
+        for chunk in found.chunks():
+            self._queue.put_blocking(chunk)
+        self._worker.end()
+        self.wait()
+
+    def stop(self) -> None:
+        """End the session; its recording can still be saved."""
+        if self._player is not None:
+            self._player.stop()
+            self._player = None
+        if self.phase not in ("stopped", "error"):
+            self._worker.end()
+
+    def save(self, folder: str | Path | None = None) -> Path:
+        """Save the session as a `Recording` folder (between two turns); returns where it goes."""
+        name = datetime.now().strftime("live-%Y%m%d-%H%M%S")
+        folder = Path(folder) if folder is not None else self._save_to / name
+        self._worker.save(folder)
+        return folder
+
+    def wait(self, seconds: float = 600.0) -> None:
+        """Wait until the model has done everything asked so far. Raises TimeoutError after `seconds`."""
+        self._worker.drain(seconds)
+
+    def close(self) -> None:
+        """End the session and free the microphone and the thread."""
+        self.stop()
+        self._queue.close()
+        if self.stream is not None:
+            self.stream.close()
+        super().close()
+
+    def _find(self, clip: str | Path | Clip | None) -> Clip:
+        if isinstance(clip, Clip):
+            return clip
+        if clip is None:
+            if not self._clips:
+                raise FileNotFoundError("There is no recorded clip to play; give a file.")
+            clip = next(iter(self._clips))
+        known = self._clips.get(str(clip), Path(clip))
+        return known if isinstance(known, Clip) else Clip.load(known)
+
+    def _sounding(self, chunk: Chunk) -> None:
+        """A clip's chunk begins to sound: the browser plays it, so that the room hears what the model hears."""
+        clip = self._player.clip if self._player else None
+        words = clip.words_ending_in(chunk.seq) if clip else ""
+        content = {"kind": "heard", "turn": chunk.seq, "text": words, "typed": chunk.text, "parts": ["pcm"]}
+        buffers = [to_pcm(chunk.audio)]
+        if chunk.frames is not None:
+            height, width = chunk.frames.shape[1:3]
+            content |= {"parts": ["pcm", "rgb"], "size": [width, height]}
+            buffers.append(chunk.frames[1].tobytes())
+        self._emit(content, buffers)
+
+    def _clip_over(self) -> None:
+        self._player = None
+        self._worker.end("The recording is over.")
+
+    def _on_message(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
+        handler = self._handlers.get(content.get("kind", ""))
+        if handler is not None:
+            handler(content, buffers)
+
+    def _on_chunk(self, content: dict[str, Any], buffers: list[Any]) -> None:
+        self._queue.put(read_chunk(content, buffers))
+
+    def _on_hello(self, content: dict[str, Any], _: list[Any]) -> None:
+        self.browser |= content
+        if self.phase == "live":  # the page was loaded anew: its microphone is gone
+            self._worker.end("The page was reloaded, so the session has ended.")
+        self._worker.status(self.phase, self.notice)
+
+    def _on_start(self, _: dict[str, Any], __: list[Any]) -> None:
+        if self._player is not None:
+            self._player.stop()
+            self._player = None
+        self._worker.begin("live", lambda: self._emit({"kind": "ready", "sent": time.time()}))
+
+    def _on_play(self, content: dict[str, Any], _: list[Any]) -> None:
+        try:
+            self.play(content.get("clip"))
+        except (OSError, ValueError) as error:
+            self._worker.status("error", f"This recording cannot be played: {error}")
+
+    def _on_stop(self, _: dict[str, Any], __: list[Any]) -> None:
+        self.stop()
+
+    def _on_save(self, _: dict[str, Any], __: list[Any]) -> None:
+        self.save()
+
+    def _on_type(self, content: dict[str, Any], _: list[Any]) -> None:
+        self.type(str(content.get("text", "")))
+
+    def _on_pick(self, content: dict[str, Any], _: list[Any]) -> None:
+        self.pick(content["layer"], content["head"])
+
+    def _on_state(self, content: dict[str, Any], _: list[Any]) -> None:
+        self.browser |= content
+
+
+class _Checkpoint:
+    """Makes sessions from a checkpoint, which is loaded once and warmed up by one silent turn."""
+
+    def __init__(self, name: str, seed: int, heads_known: Callable[[list[int]], None]) -> None:
+        self.name, self.seed, self.heads_known = name, seed, heads_known
+        self._loaded: tuple[Any, Any] | None = None
+
+    def __call__(self) -> SessionLike:
+        from tml_lab.model.checkpoint import load_checkpoint
+        from tml_lab.stream.session import Session
+
+        if self._loaded is None:
+            model, tokenizer = load_checkpoint(self.name)
+            Session(model, tokenizer).step(np.zeros(TURN_SAMPLES, np.float32))  # the first turn is slow: get it over
+            self.heads_known([model.cfg.heads(layer)[0] for layer in range(model.cfg.n_layers)])
+            self._loaded = model, tokenizer
+        return Session(*self._loaded, seed=self.seed)

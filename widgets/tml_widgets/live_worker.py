@@ -1,0 +1,202 @@
+"""The one thread that runs the model while a live session is on.
+
+Message handlers only copy bytes into a queue; everything that touches the model (loading, stepping, saving) happens
+here, in order, so that no two threads ever share a session and the kernel stays free for cells.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tml_widgets.chunk_queue import Chunk, ChunkQueue
+from tml_widgets.protocol import pack_attention, turn_message
+
+log = logging.getLogger("tml_widgets.live")
+
+LIVE_SWITCH_INTERVAL = 0.0005  # seconds; with Python's 5 ms a busy cell delays a message by up to 98 ms
+SILENCE = 1e-4  # largest sample of a turn that is not worth playing
+PATIENCE = 10.0  # seconds without a chunk after which a live session ends by itself
+
+
+class TurnLike(Protocol):
+    """What the widget reads from a turn's result (see `tml_lab.stream.session.TurnResult`)."""
+
+    turn: int
+    decision: str
+    p_speak: float
+    audio: np.ndarray  # float32 [3200]
+
+
+class SessionLike(Protocol):
+    """What the widget needs of a session (see `tml_lab.stream.session.Session`)."""
+
+    def step(self, audio: np.ndarray, frames: np.ndarray | None = None, text: str | None = None) -> Any:
+        """One turn of 200 ms in, one `TurnLike` out."""
+        ...
+
+    def recording(self) -> Any:
+        """Everything so far, with a `save(folder)`."""
+        ...
+
+
+Emit = Callable[..., None]  # emit(content, buffers=None): one message to the browser
+
+
+@dataclass
+class Row:
+    """One turn as the widget keeps it: what `LiveSession.turns` lists.
+
+    Times are seconds: `model` inside `Session.step`, `waited` in the queue before it.
+    """
+
+    turn: int
+    seq: int
+    decision: str
+    p_speak: float
+    words: tuple[str, ...]
+    typed: str | None
+    model: float
+    waited: float
+    missed: int = 0  # chunks lost between the turn before and this one
+
+
+@dataclass
+class LiveWorker:
+    """Takes chunks from `queue`, steps the session, emits a `turn` message for each.
+
+    Args:
+        make_session: makes a fresh session; called at every start, in the worker's thread.
+        queue: where the sources put chunks.
+        emit: sends one message to the browser; may be called from any thread.
+    """
+
+    make_session: Callable[[], SessionLike]
+    queue: ChunkQueue
+    emit: Emit
+    session: SessionLike | None = None
+    rows: list[Row] = field(default_factory=list)
+    phase: str = "stopped"
+    notice: str = ""
+    attention: tuple[int, int] | None = None
+    _thread: threading.Thread | None = None
+    _switch_interval: float | None = None
+
+    def status(self, phase: str, notice: str = "", **more: Any) -> None:
+        """Set the phase and tell the browser."""
+        self.phase, self.notice = phase, notice
+        self.emit({"kind": "status", "phase": phase, "notice": notice, **more})
+
+    def begin(self, phase: str, ready: Callable[[], None] | None = None) -> None:
+        """Ask for a fresh session; `ready` runs in the worker's thread once it exists."""
+        self.queue.clear()
+        self.queue.command(lambda: self._begin(phase, ready))
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="tml-live-model", daemon=True)
+            self._thread.start()
+
+    def end(self, notice: str = "") -> None:
+        """End the session after the chunks already queued; its recording can still be saved."""
+        self.queue.command(lambda: self._end(notice))
+
+    def save(self, folder: Path) -> None:
+        """Save the session's recording to `folder`, between two turns."""
+        self.queue.command(lambda: self._save(folder))
+
+    def drain(self, seconds: float) -> None:
+        """Wait until everything put into the queue so far is done. Raises TimeoutError after `seconds`."""
+        done = threading.Event()
+        self.queue.command(done.set)
+        if self._thread is not None and not done.wait(seconds):
+            raise TimeoutError(f"The model is not done after {seconds:.0f} s.")
+
+    def _begin(self, phase: str, ready: Callable[[], None] | None) -> None:
+        self.status("loading", "Waking the model ...")
+        try:
+            self.session = self.make_session()
+        except Exception as error:
+            log.exception("the session could not be made")
+            self.status("error", f"The model could not be started: {error}")
+            return
+        self.rows = []
+        if self._switch_interval is None:
+            self._switch_interval = sys.getswitchinterval()
+            sys.setswitchinterval(LIVE_SWITCH_INTERVAL)
+        self.status(phase)
+        if ready is not None:
+            ready()
+
+    def _end(self, notice: str) -> None:
+        if self._switch_interval is not None:
+            sys.setswitchinterval(self._switch_interval)
+            self._switch_interval = None
+        if self.phase != "error":
+            self.status("stopped", notice)
+
+    def _save(self, folder: Path) -> None:
+        if self.session is None or not self.rows:
+            self.status(self.phase, "There is nothing to save yet: start a session first.")
+            return
+        try:
+            self.session.recording().save(folder)
+        except Exception as error:
+            log.exception("the recording could not be saved")
+            self.status(self.phase, f"The recording could not be saved: {error}")
+            return
+        self.emit({"kind": "saved", "path": str(folder)})
+
+    def _run(self) -> None:
+        while True:
+            live = self.phase in ("live", "playing")
+            item = self.queue.get(patience=PATIENCE if live else None)
+            if isinstance(item, Chunk):
+                if self.phase in ("live", "playing"):
+                    self._turn(item)
+            elif item is not None:
+                item()
+            elif self.queue.closed:
+                return
+            elif live:
+                self._end(f"No sound has come from the browser for {PATIENCE:.0f} s, so the session has ended.")
+
+    def _turn(self, chunk: Chunk) -> None:
+        assert self.session is not None
+        if hasattr(self.session, "attention"):
+            self.session.attention = self.attention  # type: ignore[attr-defined]
+        waited = time.monotonic() - chunk.arrived
+        start = time.perf_counter()
+        try:
+            result = self.session.step(chunk.audio, chunk.frames, chunk.text)
+        except Exception as error:
+            log.exception("turn failed")
+            self._end("")
+            self.status("error", f"The model stopped with an error: {error}")
+            return
+        seconds = time.perf_counter() - start
+        missed = max(0, chunk.seq - self.rows[-1].seq - 1) if self.rows else 0
+        words = result.words if not isinstance(result.words, str) else result.words.split()
+        row = Row(
+            result.turn, chunk.seq, result.decision, float(result.p_speak), tuple(str(word) for word in words),
+            chunk.text, seconds, waited, missed,
+        )  # fmt: skip
+        self.rows.append(row)
+        self._emit_turn(row, chunk, result)
+
+    def _emit_turn(self, row: Row, chunk: Chunk, result: Any) -> None:
+        attention, shares = pack_attention(getattr(result, "attention", None))
+        header = {
+            "seq": row.seq, "turn": row.turn, "decision": row.decision, "p_speak": round(row.p_speak, 5),
+            "words": row.words, "typed": row.typed, "missed": row.missed, "t0": chunk.sent_at, "shares": shares,
+            "model_ms": round(row.model * 1e3, 2), "waited_ms": round(row.waited * 1e3, 2),
+            "queued": len(self.queue), "lost_video": self.queue.lost_video,
+        }  # fmt: skip
+        sound = np.asarray(result.audio, np.float32)  # [3200]; silence is not sent
+        self.emit(*turn_message(header, sound if np.abs(sound).max() > SILENCE else None, attention))

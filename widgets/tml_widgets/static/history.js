@@ -1,0 +1,93 @@
+// What has happened, turn by turn: the strip draws from this, and nothing else.
+
+import { TURN_SAMPLES, TURN_SECONDS } from "./audio.js";
+
+export const STREAMS = ["heard", "seen", "typed", "own voice"];
+const POINTS = 8; // loudness points per turn, for the drawn waveform
+
+export class History {
+  constructor() {
+    this.clear();
+  }
+
+  clear() {
+    this.turns = []; // by turn number: {pSpeak, speaking, words, typed, heard, voice, words heard, attention, ...}
+    this.latencies = []; // milliseconds, the last 100 round trips
+  }
+
+  at(turn) {
+    return (this.turns[turn] ??= { turn });
+  }
+
+  get length() {
+    return this.turns.length;
+  }
+
+  // The last turn the model has decided on.
+  get decided() {
+    let last = this.turns.length - 1;
+    while (last >= 0 && this.turns[last]?.pSpeak === undefined) last--;
+    return last;
+  }
+
+  addHeard(turn, samples, { words = "", picture = null } = {}) {
+    Object.assign(this.at(turn), { heard: loudness(samples), heardWords: words, picture });
+  }
+
+  addDecision(message, samples, attention) {
+    Object.assign(this.at(message.turn), {
+      pSpeak: message.p_speak,
+      speaking: message.decision !== "<silent>",
+      decision: message.decision,
+      words: message.words ?? [],
+      typed: message.typed || "",
+      missed: message.missed,
+      modelMs: message.model_ms,
+      waitedMs: message.waited_ms,
+      voice: samples ? loudness(samples) : null,
+      shares: message.shares,
+      attention,
+    });
+  }
+
+  addLatency(milliseconds) {
+    this.latencies.push(milliseconds);
+    if (this.latencies.length > 100) this.latencies.shift();
+  }
+
+  // The q-quantile of the last round trips in milliseconds, or null.
+  latency(q) {
+    if (!this.latencies.length) return null;
+    const sorted = [...this.latencies].sort((a, b) => a - b);
+    return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
+  }
+
+  // How much of the decision's attention each stream gets: [4], summing to 1 (or null).
+  shares(turn) {
+    return this.turns[turn]?.shares ?? null;
+  }
+}
+
+// float32 bytes [4, n] -> {rows: [4 Float32Arrays of n], peak}
+export function readAttention(view) {
+  const values = new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+  const n = values.length / STREAMS.length;
+  const rows = STREAMS.map((_, row) => values.subarray(row * n, (row + 1) * n));
+  return { rows, peak: values.reduce((peak, value) => Math.max(peak, value), 0) };
+}
+
+// Samples of a turn -> POINTS root-mean-square values.
+export function loudness(samples) {
+  const step = samples.length / POINTS;
+  return Array.from({ length: POINTS }, (_, point) => rms(samples.subarray(point * step, (point + 1) * step)));
+}
+
+export function rms(samples) {
+  let sum = 0;
+  for (const sample of samples) sum += sample * sample;
+  return Math.sqrt(sum / Math.max(1, samples.length));
+}
+
+export const heardStart = (turn) => turn * TURN_SECONDS;
+export const playedStart = (turn) => (turn + 1) * TURN_SECONDS; // a turn's output sounds one turn later
+export { TURN_SAMPLES, TURN_SECONDS };

@@ -1,0 +1,246 @@
+// The live strip: one canvas with everything on one time axis.
+// Drawn anew for every turn (5 times a second): half a millisecond, where a plotting library needs thirty.
+
+import { isDark, palette } from "./colours.js";
+import { heardStart, playedStart, STREAMS, TURN_SECONDS } from "./history.js";
+import { band, chips, heat, pictures, shade, stack, waveform } from "./tracks.js";
+
+const GUTTER = 104; // pixels left of the time axis, for the names
+const AXIS = 22;
+const GAP = 8;
+
+export class Strip {
+  constructor(canvas, history) {
+    this.canvas = canvas;
+    this.history = history;
+    this.seconds = 12; // width of the window in seconds
+    this.cursor = null; // the turn looked at; null: the newest
+    this.offset = 0; // how many seconds the window's end lies before now
+  }
+
+  // Which tracks there are now, top to bottom.
+  layout() {
+    const any = (test) => this.history.turns.some(test);
+    const tracks = [
+      { name: "p(speak)", note: "each 0.2 s", height: 78, draw: (t, y) => this.drawSpeak(t, y) },
+      { name: "heard", note: "you", height: 62, draw: (t, y) => this.drawHeard(t, y) },
+      { name: "seen", note: "camera", height: 46, hidden: !any((turn) => turn.picture), draw: (t, y) => this.drawSeen(t, y) },
+      { name: "typed", note: "you", height: 34, draw: (t, y) => this.drawTyped(t, y) },
+      { name: "own voice", note: "the model", height: 74, draw: (t, y) => this.drawVoice(t, y) },
+      { name: "attention", note: "by stream", height: 64, hidden: !any((turn) => turn.attention), draw: (t, y) => this.drawShares(t, y) },
+    ].filter((track) => !track.hidden);
+    let y = 2;
+    for (const track of tracks) {
+      track.y = y;
+      y += track.height + GAP;
+    }
+    return { tracks, height: y + AXIS };
+  }
+
+  // The turn whose decision is shown: the chosen one, or the newest.
+  get shown() {
+    return this.cursor ?? this.history.decided;
+  }
+
+  get end() {
+    const now = Math.max(heardStart(this.history.length), playedStart(this.history.decided) + TURN_SECONDS);
+    return Math.max(this.seconds, now) - this.offset;
+  }
+
+  x(seconds) {
+    return GUTTER + ((seconds - (this.end - this.seconds)) / this.seconds) * (this.width - GUTTER - 10);
+  }
+
+  // Scroll so that the cursor lies inside the window; without a cursor, back to now.
+  reveal() {
+    const now = this.end + this.offset;
+    if (this.cursor === null) this.offset = 0;
+    else if (playedStart(this.cursor) < this.end - this.seconds || playedStart(this.cursor) > this.end) {
+      this.offset = Math.max(0, Math.min(now - this.seconds, now - playedStart(this.cursor) - this.seconds / 2));
+    }
+  }
+
+  // The turn whose decision fell nearest to a pixel.
+  turnAt(pixel) {
+    const seconds = this.end - this.seconds + ((pixel - GUTTER) / (this.width - GUTTER - 10)) * this.seconds;
+    return Math.max(0, Math.min(this.history.decided, Math.round(seconds / TURN_SECONDS) - 1));
+  }
+
+  // Turns with a part inside the window.
+  *visible() {
+    const first = Math.max(0, Math.floor((this.end - this.seconds) / TURN_SECONDS) - 8);
+    const last = Math.min(this.history.length, Math.ceil(this.end / TURN_SECONDS) + 1);
+    for (let n = first; n < last; n++) if (this.history.turns[n]) yield this.history.turns[n];
+  }
+
+  draw() {
+    const { tracks, height } = this.layout();
+    this.width = this.canvas.clientWidth;
+    if (!this.width) return;
+    const scale = window.devicePixelRatio || 1;
+    const [pixelWidth, pixelHeight] = [Math.round(this.width * scale), Math.round(height * scale)];
+    if (this.canvas.width !== pixelWidth || this.canvas.height !== pixelHeight) {
+      this.canvas.width = pixelWidth;
+      this.canvas.height = pixelHeight;
+      this.canvas.style.height = `${height}px`;
+    }
+    this.colours = palette(isDark(this.canvas));
+    this.brush = this.canvas.getContext("2d");
+    this.brush.setTransform(scale, 0, 0, scale, 0, 0);
+    this.brush.clearRect(0, 0, this.width, height);
+    for (const track of tracks) this.drawTrack(track);
+    this.drawAxis(height, tracks);
+    this.drawCursor(height);
+  }
+
+  font(size, weight = 400) {
+    this.brush.font = `${weight} ${size}px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif`;
+  }
+
+  drawTrack(track) {
+    const { brush, colours } = this;
+    band(brush, GUTTER, track.y, this.width - GUTTER - 10, track.height, colours.band);
+    brush.fillStyle = colours[track.name] ?? (track.name === "p(speak)" ? colours.speak : colours.ink);
+    brush.fillRect(0, track.y + 4, 4, track.height - 8);
+    this.font(13, 600);
+    brush.textBaseline = "top";
+    brush.textAlign = "left";
+    brush.fillText(track.name, 12, track.y + 6);
+    brush.fillStyle = colours.soft;
+    this.font(11);
+    brush.fillText(track.note, 12, track.y + 23);
+    brush.save();
+    brush.beginPath();
+    brush.rect(GUTTER, track.y, this.width - GUTTER - 10, track.height);
+    brush.clip();
+    track.draw(track, track.y);
+    brush.restore();
+  }
+
+  drawSpeak(track, y) {
+    const { brush, colours } = this;
+    const top = y + 8;
+    const height = track.height - 16;
+    const at = (p) => top + (1 - p) * height;
+    brush.strokeStyle = colours.line;
+    brush.setLineDash([3, 4]);
+    brush.beginPath();
+    brush.moveTo(GUTTER, at(0.5));
+    brush.lineTo(this.width, at(0.5));
+    brush.stroke();
+    brush.setLineDash([]);
+    const points = [...this.visible()].filter((turn) => turn.pSpeak !== undefined);
+    for (const turn of points) {
+      if (turn.speaking) shade(brush, this.x(playedStart(turn.turn)), this.x(playedStart(turn.turn + 1)), y, track.height, colours.speak, 0.16);
+      if (turn.missed) this.drawGap(turn, y, track.height);
+    }
+    if (!points.length) return;
+    const line = points.map((turn) => [this.x(playedStart(turn.turn)), at(turn.pSpeak)]);
+    brush.beginPath();
+    line.forEach(([x, py], i) => (i ? brush.lineTo(x, py) : brush.moveTo(x, py)));
+    brush.strokeStyle = colours.speak;
+    brush.lineWidth = 2;
+    brush.lineJoin = "round";
+    brush.stroke();
+    brush.lineTo(line.at(-1)[0], at(0));
+    brush.lineTo(line[0][0], at(0));
+    brush.globalAlpha = 0.1;
+    brush.fillStyle = colours.speak;
+    brush.fill();
+    brush.globalAlpha = 1;
+    points.forEach((turn, i) => {
+      if (!turn.speaking) return;
+      brush.beginPath();
+      brush.arc(...line[i], 3, 0, 2 * Math.PI);
+      brush.fill();
+    });
+  }
+
+  drawGap(turn, y, height) {
+    this.brush.fillStyle = this.colours.ink;
+    this.font(10);
+    this.brush.textAlign = "center";
+    this.brush.fillText(`gap ${turn.missed}`, this.x(heardStart(turn.turn)), y + 2);
+    shade(this.brush, this.x(heardStart(turn.turn)) - 1, this.x(heardStart(turn.turn)) + 1, y, height, this.colours.ink, 0.6);
+    this.brush.textAlign = "left";
+  }
+
+  heatRow(stream, y) {
+    const shown = this.history.turns[this.shown];
+    if (!shown?.attention) return;
+    const start = stream === "own voice" ? playedStart : heardStart;
+    heat(this.brush, shown, STREAMS.indexOf(stream), (turn) => this.x(start(turn)), y, this.colours[stream]);
+  }
+
+  drawHeard(track, y) {
+    const turns = [...this.visible()];
+    waveform(this.brush, turns, "heard", (turn) => this.x(heardStart(turn)), y + 20, 22, this.colours.heard);
+    const said = turns.filter((turn) => turn.heardWords);
+    chips(this.brush, said.map((turn) => [this.x(heardStart(turn.turn + 1)), turn.heardWords]), y + 36, this.colours, "heard", "right");
+    this.heatRow("heard", y + track.height - 6);
+  }
+
+  drawSeen(track, y) {
+    pictures(this.brush, [...this.visible()], (turn) => this.x(heardStart(turn)), y + 3, track.height - 12);
+    this.heatRow("seen", y + track.height - 6);
+  }
+
+  drawTyped(track, y) {
+    const typed = [...this.visible()].filter((turn) => turn.typed);
+    chips(this.brush, typed.map((turn) => [this.x(heardStart(turn.turn)), turn.typed]), y + 5, this.colours, "typed");
+    this.heatRow("typed", y + track.height - 6);
+  }
+
+  drawVoice(track, y) {
+    const turns = [...this.visible()];
+    const words = turns.filter((turn) => turn.words?.length);
+    chips(this.brush, words.map((turn) => [this.x(playedStart(turn.turn)), turn.words.join(" ")]), y + 4, this.colours, "own voice", "left", 17);
+    waveform(this.brush, turns, "voice", (turn) => this.x(playedStart(turn)), y + 49, 22, this.colours["own voice"]);
+    this.heatRow("own voice", y + track.height - 6);
+  }
+
+  drawShares(track, y) {
+    const points = [...this.visible()]
+      .map((turn) => [this.x(playedStart(turn.turn)), this.history.shares(turn.turn)])
+      .filter(([, shares]) => shares);
+    stack(this.brush, points, y + 2, track.height - 4, STREAMS.map((name) => this.colours[name]));
+  }
+
+  drawAxis(height, tracks) {
+    const { brush, colours } = this;
+    const step = this.seconds > 40 ? 10 : this.seconds > 20 ? 5 : 1;
+    this.font(11);
+    brush.textAlign = "center";
+    brush.textBaseline = "top";
+    const bottom = tracks.at(-1).y + tracks.at(-1).height;
+    for (let s = Math.ceil((this.end - this.seconds) / step) * step; s <= this.end; s += step) {
+      const x = this.x(s);
+      shade(brush, x, x + 1, 0, bottom, colours.ink, 0.07);
+      brush.fillStyle = colours.soft;
+      if (x > GUTTER - 4 && x < this.width - 14) brush.fillText(`${s} s`, x, height - AXIS + 2);
+    }
+    brush.textAlign = "left";
+  }
+
+  drawCursor(height) {
+    if (this.shown < 0) return;
+    const x = this.x(playedStart(this.shown));
+    if (x < GUTTER) return;
+    shade(this.brush, x - 0.75, x + 0.75, 0, height - AXIS, this.colours.ink, this.cursor === null ? 0.35 : 0.9);
+  }
+
+  // The shown turn in words, for the line under the strip and for screen readers.
+  describe() {
+    const turn = this.history.turns[this.shown];
+    if (!turn || turn.pSpeak === undefined) return "";
+    const parts = [
+      `turn ${turn.turn}`,
+      `heard ${heardStart(turn.turn).toFixed(1)}–${heardStart(turn.turn + 1).toFixed(1)} s`,
+      `p(speak) ${turn.pSpeak.toFixed(2)}`,
+      turn.words.length ? `says “${turn.words.join(" ")}”` : turn.speaking ? "goes on speaking" : "stays silent",
+    ];
+    const shares = this.history.shares(turn.turn);
+    if (shares) parts.push(`looks at ${STREAMS.map((name, i) => `${name} ${Math.round(100 * shares[i])} %`).join(", ")}`);
+    return parts.join(" · ");
+  }
+}

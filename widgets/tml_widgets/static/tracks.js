@@ -1,0 +1,87 @@
+// The shapes the strip is made of. Each takes a 2D context, and pixels already on the time axis.
+
+export function band(brush, x, y, width, height, colour) {
+  brush.fillStyle = colour;
+  brush.beginPath();
+  brush.roundRect(x, y, width, height, 4);
+  brush.fill();
+}
+
+export function shade(brush, x0, x1, y, height, colour, alpha) {
+  brush.globalAlpha = alpha;
+  brush.fillStyle = colour;
+  brush.fillRect(x0, y, x1 - x0, height);
+  brush.globalAlpha = 1;
+}
+
+// Loudness as bars about a middle line; the square root lets quiet speech be seen.
+export function waveform(brush, turns, key, x, middle, reach, colour) {
+  brush.fillStyle = colour;
+  for (const turn of turns) {
+    if (!turn[key]) continue;
+    const left = x(turn.turn);
+    const width = (x(turn.turn + 1) - left) / turn[key].length;
+    turn[key].forEach((level, i) => {
+      const half = Math.max(0.5, Math.min(1, Math.sqrt(level * 2.2)) * (reach - 4));
+      brush.fillRect(left + i * width, middle - half, Math.max(1, width - 0.8), 2 * half);
+    });
+  }
+}
+
+// Words in rounded boxes; a box never covers the one before it, it moves aside.
+export function chips(brush, items, y, colours, stream, side = "left", size = 14) {
+  brush.font = `600 ${size}px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif`;
+  brush.textBaseline = "middle";
+  brush.textAlign = "left";
+  let free = -Infinity;
+  for (const [x, text] of items) {
+    const width = brush.measureText(text).width + 12;
+    const left = Math.max(free, side === "right" ? x - width : x);
+    free = left + width + 3;
+    brush.globalAlpha = 0.18;
+    brush.fillStyle = colours[stream];
+    brush.beginPath();
+    brush.roundRect(left, y, width, size + 7, 5);
+    brush.fill();
+    brush.globalAlpha = 1;
+    brush.fillStyle = colours.ink;
+    brush.fillText(text, left + 6, y + (size + 8) / 2);
+  }
+}
+
+export function pictures(brush, turns, x, y, height) {
+  for (const turn of turns) {
+    if (!turn.picture) continue;
+    const width = (height * turn.picture.width) / turn.picture.height;
+    brush.drawImage(turn.picture, x(turn.turn), y, width, height);
+  }
+}
+
+// Where one decision looked: a row of cells, one per turn, the darker the more attention.
+export function heat(brush, shown, row, x, y, colour) {
+  const weights = shown.attention.rows[row];
+  brush.fillStyle = colour;
+  weights.forEach((weight, back) => {
+    const turn = shown.turn - back;
+    if (turn < 0 || weight <= 0) return;
+    brush.globalAlpha = Math.max(0.05, Math.sqrt(weight / shown.attention.peak));
+    brush.fillRect(x(turn), y, Math.max(1, x(turn + 1) - x(turn) - 0.5), 5);
+  });
+  brush.globalAlpha = 1;
+}
+
+// Shares that sum to 1, stacked: points are [x, [share per stream]].
+export function stack(brush, points, y, height, colours) {
+  if (points.length < 2) return;
+  colours.forEach((colour, stream) => {
+    brush.fillStyle = colour;
+    brush.globalAlpha = 0.75;
+    brush.beginPath();
+    const below = (shares) => shares.slice(0, stream).reduce((sum, share) => sum + share, 0);
+    points.forEach(([x, shares]) => brush.lineTo(x, y + below(shares) * height));
+    for (const [x, shares] of [...points].reverse()) brush.lineTo(x, y + (below(shares) + shares[stream]) * height);
+    brush.closePath();
+    brush.fill();
+  });
+  brush.globalAlpha = 1;
+}

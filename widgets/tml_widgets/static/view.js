@@ -1,0 +1,259 @@
+// What the person sees and presses. The view only reads the engine; every action goes through it.
+
+import { h, icon, ICONS } from "./dom.js";
+import { isDark } from "./colours.js";
+import { Strip } from "./strip.js";
+
+const PHASES = { stopped: "Stopped", loading: "Starting", live: "Listening", playing: "Playing a recording", error: "Not running" };
+
+export class View {
+  constructor(model, engine, el) {
+    Object.assign(this, { model, engine, el });
+    this.build();
+    this.strip = new Strip(this.canvas, engine.history);
+    this.abort = new AbortController();
+    const { signal } = this.abort;
+    engine.addEventListener("turn", () => this.onTurn(), { signal });
+    engine.addEventListener("status", () => this.showStatus(), { signal });
+    engine.addEventListener("level", () => this.showLevel(), { signal });
+    this.onHeads = () => this.fillHeads();
+    this.onClips = () => this.fillClips();
+    model.on("change:heads", this.onHeads);
+    model.on("change:clips", this.onClips);
+    this.resize = new ResizeObserver(() => this.draw());
+    this.resize.observe(this.canvas);
+    this.theme = new MutationObserver(() => this.draw());
+    this.theme.observe(document.body, { attributes: true });
+    this.fillHeads();
+    this.fillClips();
+    this.showStatus();
+  }
+
+  dispose() {
+    this.abort.abort();
+    this.model.off("change:heads", this.onHeads);
+    this.model.off("change:clips", this.onClips);
+    this.resize.disconnect();
+    this.theme.disconnect();
+  }
+
+  build() {
+    this.root = h("section.tml-live", { "aria-label": "Live session with the interaction model" });
+    this.root.append(this.buildBar(), this.buildNotice(), this.buildStrip(), this.buildBelow(), this.buildPanel());
+    this.el.append(this.root);
+  }
+
+  button(name, path, label, onclick) {
+    const text = h("span", {}, label);
+    const button = h(`button.tml-${name}`, { type: "button", onclick }, icon(path), text);
+    button.label = (words, shape) => {
+      text.textContent = words;
+      if (shape) button.firstChild.replaceWith(icon(shape));
+    };
+    return button;
+  }
+
+  buildBar() {
+    const { engine } = this;
+    this.startButton = this.button("start", ICONS.mic, "Start", () => (engine.running ? engine.stop() : engine.start()));
+    this.muteButton = this.button("mute", ICONS.mic, "Mute", () => engine.setMuted(!engine.muted));
+    this.cameraButton = this.button("camera", ICONS.camera, "Camera", () => engine.setCamera(!engine.camera));
+    this.clipList = h("select.tml-clips", { "aria-label": "Recording to play instead of the microphone" });
+    this.playButton = this.button("play", ICONS.play, "Play instead", () => engine.play(this.clipList.value));
+    this.saveButton = this.button("save", ICONS.save, "Save", () => engine.save());
+    this.pill = h("span.tml-pill", { role: "status" });
+    return h(
+      "div.tml-bar",
+      { role: "toolbar", "aria-label": "Session" },
+      this.startButton, this.muteButton, this.cameraButton,
+      h("span.tml-rule"),
+      this.playGroup = h("span.tml-group", {}, this.clipList, this.playButton),
+      this.saveButton,
+      h("span.tml-space"),
+      this.pill,
+    );
+  }
+
+  buildNotice() {
+    return (this.notice = h("p.tml-notice", { role: "alert", hidden: true }));
+  }
+
+  buildStrip() {
+    this.canvas = h("canvas.tml-strip", {
+      tabIndex: 0,
+      role: "img",
+      "aria-label": "Time line",
+      "aria-describedby": "",
+      onkeydown: (event) => this.onKey(event),
+      onpointermove: (event) => this.look(this.strip.turnAt(event.offsetX)),
+      onpointerleave: () => this.look(null),
+    });
+    this.description = h("p.tml-described");
+    this.log = h("p.tml-hidden", { "aria-live": "polite" });
+    return h("div.tml-stage", {}, this.canvas, this.description, this.log);
+  }
+
+  buildBelow() {
+    this.input = h("input.tml-type", {
+      type: "text",
+      placeholder: "Type to the model, e.g. repeat every number you hear",
+      "aria-label": "Type to the model",
+      autocomplete: "off",
+      maxLength: 200,
+      onkeydown: (event) => event.stopPropagation(), // the notebook has shortcuts on plain letters
+    });
+    const form = h(
+      "form.tml-form",
+      {
+        onsubmit: (event) => {
+          event.preventDefault();
+          this.submit();
+        },
+      },
+      this.input,
+      h("button", { type: "submit" }, "Send"),
+    );
+    this.levelBar = h("span.tml-fill");
+    this.levelMeter = h("span.tml-meter", { role: "meter", "aria-label": "Sound level", "aria-valuemin": "-60", "aria-valuemax": "0" }, this.levelBar);
+    this.latency = h("span.tml-latency", { title: "From the end of a 0.2 s turn in the browser to the model's answer back in the browser: median and 95th percentile of the last 100 turns" });
+    this.layers = h("select", { "aria-label": "Layer whose attention is shown", onchange: () => this.fillHeadList() });
+    this.headList = h("select", { "aria-label": "Head whose attention is shown", onchange: () => this.pick() });
+    this.picker = h("span.tml-group", { hidden: true }, h("span.tml-small", {}, "attention of"), this.layers, this.headList);
+    this.windows = h(
+      "select",
+      {
+        "aria-label": "Seconds shown",
+        onchange: () => {
+          this.strip.seconds = Number(this.windows.value);
+          this.draw();
+        },
+      },
+      ...[6, 12, 30, 60].map((s) => h("option", { value: s, selected: s === 12 }, `${s} s`)),
+    );
+    return h(
+      "div.tml-below",
+      {},
+      form,
+      h("span.tml-group", {}, h("span.tml-small", {}, "level"), this.levelMeter),
+      this.latency,
+      this.picker,
+      h("span.tml-group", {}, h("span.tml-small", {}, "show"), this.windows),
+    );
+  }
+
+  buildPanel() {
+    const groups = this.model.get("understands") ?? [];
+    if (!groups.length) return h("div");
+    const lists = groups.map(({ title, items }) =>
+      h("div.tml-family", {}, h("h4", {}, title), h("ul", {}, ...items.map((item) => h("li", {}, item)))),
+    );
+    return h("details.tml-panel", {}, h("summary", {}, `What ${this.model.get("model_name")} understands`), h("div.tml-families", {}, ...lists));
+  }
+
+  submit() {
+    const text = this.input.value.trim();
+    if (!text) return;
+    this.engine.type(text);
+    this.input.value = "";
+  }
+
+  fillClips() {
+    const clips = this.model.get("clips") ?? [];
+    this.clipList.replaceChildren(...clips.map((clip) => h("option", { value: clip }, clip)));
+    this.playGroup.hidden = !clips.length;
+  }
+
+  fillHeads() {
+    const heads = this.model.get("heads") ?? [];
+    this.picker.hidden = !heads.length;
+    if (!heads.length) return;
+    this.layers.replaceChildren(...heads.map((_, i) => h("option", { value: i, selected: i === heads.length - 1 }, `layer ${i}`)));
+    this.fillHeadList();
+  }
+
+  fillHeadList() {
+    const count = (this.model.get("heads") ?? [])[Number(this.layers.value)] ?? 0;
+    this.headList.replaceChildren(...Array.from({ length: count }, (_, i) => h("option", { value: i }, `head ${i}`)));
+    this.pick();
+  }
+
+  pick() {
+    this.engine.pick(Number(this.layers.value), Number(this.headList.value));
+  }
+
+  showStatus() {
+    const { engine } = this;
+    this.root.dataset.phase = engine.phase;
+    const running = engine.running;
+    this.startButton.label(running ? "Stop" : "Start", running ? ICONS.stop : ICONS.mic);
+    this.startButton.classList.toggle("tml-running", running);
+    this.muteButton.label(engine.muted ? "Unmute" : "Mute", engine.muted ? ICONS.muted : ICONS.mic);
+    this.muteButton.setAttribute("aria-pressed", engine.muted);
+    this.muteButton.disabled = engine.phase !== "live";
+    this.cameraButton.setAttribute("aria-pressed", engine.camera);
+    this.playButton.disabled = this.clipList.disabled = running;
+    this.saveButton.disabled = engine.history.decided < 0;
+    this.pill.textContent = engine.muted && engine.phase === "live" ? "Muted" : PHASES[engine.phase] ?? engine.phase;
+    const words = engine.saved ? `Saved as ${engine.saved}` : engine.notice;
+    this.notice.textContent = words;
+    this.notice.hidden = !words;
+    this.notice.classList.toggle("tml-trouble", engine.phase === "error");
+    if (!running) this.latency.dataset.idle = "1";
+    this.showLevel();
+    this.draw();
+  }
+
+  showLevel() {
+    const decibels = Math.max(-60, 20 * Math.log10(this.engine.level + 1e-6));
+    this.levelBar.style.transform = `scaleX(${((decibels + 60) / 60).toFixed(3)})`;
+    this.levelMeter.setAttribute("aria-valuenow", Math.round(decibels));
+  }
+
+  onTurn() {
+    const { history } = this.engine;
+    const turn = history.turns[history.decided];
+    if (turn?.words.length) this.log.textContent = `The model says: ${turn.words.join(" ")}`;
+    if (this.saveButton.disabled) this.saveButton.disabled = false;
+    this.showLatency(turn);
+    this.draw();
+  }
+
+  showLatency(turn) {
+    const [p50, p95] = [this.engine.history.latency(0.5), this.engine.history.latency(0.95)];
+    const parts = [];
+    if (p50 !== null) parts.push(`round trip ${Math.round(p50)} ms (95 %: ${Math.round(p95)})`);
+    parts.push(`model ${turn.modelMs.toFixed(0)} ms`);
+    if (this.engine.lost) parts.push(`${this.engine.lost} turns lost`);
+    this.latency.textContent = parts.join(" · ");
+    this.latency.classList.toggle("tml-slow", (p95 ?? turn.modelMs) > 200);
+  }
+
+  look(turn) {
+    this.strip.cursor = turn;
+    this.draw();
+  }
+
+  onKey(event) {
+    const { strip } = this;
+    const last = this.engine.history.decided;
+    const moves = { ArrowLeft: -1, ArrowRight: 1, PageUp: -25, PageDown: 25 };
+    if (event.key in moves) strip.cursor = Math.max(0, Math.min(last, strip.shown + moves[event.key]));
+    else if (event.key === "Home") strip.cursor = 0;
+    else if (event.key === "End" || event.key === "Escape") strip.cursor = null;
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+    strip.reveal();
+    this.draw();
+    this.log.textContent = strip.describe();
+  }
+
+  draw() {
+    if (!this.strip) return;
+    this.root.dataset.theme = isDark(this.root) ? "dark" : "light";
+    this.strip.draw();
+    const words = this.strip.describe();
+    this.description.textContent = words || "Press Start and talk, or play a recording. Arrow keys on the strip step through the turns.";
+    this.canvas.setAttribute("aria-label", `Time line. ${words}`);
+  }
+}

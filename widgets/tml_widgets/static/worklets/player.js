@@ -1,0 +1,82 @@
+// Plays turns of 16 kHz speech without gaps, on the turn clock.
+//
+// The first turn after a silence waits behind 120 ms of silence, the lead, so that later turns may come that much
+// late. Turns in which nothing was said are not sent; a turn number left out becomes silence of its length.
+// Messages in: {turn, samples}, {end: true} (what was said is complete), {flush: true} (stop at once).
+// Messages out, after every turn's worth of playing: {underruns, played, buffered}, in samples of the context.
+
+registerProcessor("tml-player", class extends AudioWorkletProcessor {
+  constructor({ processorOptions }) {
+    super();
+    this.lead = Math.round(processorOptions.lead * sampleRate);
+    this.turnLength = processorOptions.turnSeconds * sampleRate;
+    this.resampler = new globalThis.TmlResampler(processorOptions.rate, sampleRate);
+    this.pieces = []; // Float32Arrays still to be played
+    this.offset = 0; // how much of the first piece is played
+    this.buffered = 0;
+    this.open = false; // more of this utterance is to come
+    this.nextTurn = 0;
+    this.underruns = 0;
+    this.played = 0;
+    this.sinceReport = 0;
+    this.port.onmessage = ({ data }) => this.receive(data);
+  }
+
+  receive(message) {
+    if (message.flush) {
+      this.pieces = [];
+      this.offset = this.buffered = 0;
+      this.open = false;
+      this.resampler.reset();
+    } else if (message.end) {
+      if (this.open) this.push(this.resampler.flush());
+      this.resampler.reset();
+      this.open = false;
+    } else {
+      if (this.buffered === 0) {
+        this.underruns += this.open; // dry just now, before the audio thread noticed
+        this.push(new Float32Array(this.lead));
+      } else if (message.turn > this.nextTurn) {
+        this.push(new Float32Array(Math.round((message.turn - this.nextTurn) * this.turnLength)));
+      }
+      this.push(this.resampler.push(message.samples));
+      this.nextTurn = message.turn + 1;
+      this.open = true;
+    }
+  }
+
+  push(samples) {
+    if (!samples.length) return;
+    this.pieces.push(samples);
+    this.buffered += samples.length;
+  }
+
+  process(_, [output]) {
+    const out = output[0];
+    let filled = 0;
+    while (filled < out.length && this.pieces.length) {
+      const piece = this.pieces[0];
+      const n = Math.min(out.length - filled, piece.length - this.offset);
+      out.set(piece.subarray(this.offset, this.offset + n), filled);
+      filled += n;
+      this.offset += n;
+      if (this.offset === piece.length) {
+        this.pieces.shift();
+        this.offset = 0;
+      }
+    }
+    this.buffered -= filled;
+    this.played += filled;
+    if (filled < out.length && this.open) {
+      this.underruns += 1; // ran dry in the middle of an utterance; the next turn gets a new lead
+      this.open = false;
+    }
+    for (let c = 1; c < output.length; c++) output[c].set(out);
+    this.sinceReport += out.length;
+    if (this.sinceReport >= this.turnLength) {
+      this.sinceReport = 0;
+      this.port.postMessage({ underruns: this.underruns, played: this.played, buffered: this.buffered });
+    }
+    return true;
+  }
+});
