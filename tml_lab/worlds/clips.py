@@ -25,7 +25,7 @@ _MARGIN = SAMPLE_RATE // 100  # 10 ms kept on either side of a trimmed clip
 
 
 def cache_dir() -> Path:
-    """Folder for clips that are slow to make: `$TML_LAB_CACHE`, or `data/cache` of a checkout, plus `voices`."""
+    """Folder of clips that are slow to make: `voices` in `$TML_LAB_CACHE`, else in `data/cache`."""
     root = os.environ.get("TML_LAB_CACHE")
     base = Path(root) if root else Path(__file__).resolve().parents[2] / "data" / "cache"
     folder = base / "voices"
@@ -103,7 +103,7 @@ class ClipCache:
             pcm = self._recent.get(name)
             if pcm is not None:
                 self._recent.move_to_end(name)
-                return pcm.astype(np.float32) / 32768
+                return pcm.astype(np.float32) / np.float32(32768)
             row = self._connection().execute("SELECT pcm FROM clips WHERE name=?", (name,)).fetchone()
             if row is not None:
                 pcm = np.frombuffer(row[0], np.int16)
@@ -111,7 +111,7 @@ class ClipCache:
                 pcm = np.clip(np.rint(make() * 32768), -32768, 32767).astype(np.int16)
                 self._connection().execute("INSERT OR IGNORE INTO clips VALUES (?, ?)", (name, pcm.tobytes()))
             self._keep(name, pcm)
-            return pcm.astype(np.float32) / 32768
+            return pcm.astype(np.float32) / np.float32(32768)
 
     def _keep(self, name: str, pcm: NDArray[np.int16]) -> None:
         self._recent[name] = pcm

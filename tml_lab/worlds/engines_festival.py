@@ -10,10 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import soundfile
-import soxr
-
-from tml_lab.config import SAMPLE_RATE
+from tml_lab.signal.audio import read_audio
 from tml_lab.worlds.clips import Audio
 
 _SYMBOLS = {"kal": "voice_kal_diphone", "ked": "voice_ked_diphone"}
@@ -43,5 +40,4 @@ class Festival:
             path = Path(folder) / "say.wav"
             command = [self.program, "-eval", f"({_SYMBOLS[voice]})", "-o", str(path)]
             subprocess.run(command, input=text.encode(), check=True, capture_output=True, timeout=60)
-            audio, rate = soundfile.read(path, dtype="float32")
-        return audio if rate == SAMPLE_RATE else soxr.resample(audio, rate, SAMPLE_RATE)
+            return read_audio(path)

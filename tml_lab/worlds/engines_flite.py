@@ -6,11 +6,9 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 
-import soundfile
-import soxr
-
-from tml_lab.config import SAMPLE_RATE
+from tml_lab.signal.audio import read_audio
 from tml_lab.worlds.clips import Audio
 
 
@@ -19,7 +17,7 @@ class Flite:
 
     name = "flite"
     how_to_get = "apt install flite (or your system's package of CMU Flite)"
-    voices = {"awb": "male", "rms": "male", "slt": "female"}
+    voices: ClassVar = {"awb": "male", "rms": "male", "slt": "female"}
 
     def __init__(self) -> None:
         """Raises FileNotFoundError where the program is not installed."""
@@ -34,5 +32,4 @@ class Flite:
             path = Path(folder) / "say.wav"
             command = [self.program, "-voice", voice, "-t", text, "-o", str(path)]
             subprocess.run(command, check=True, capture_output=True, timeout=60)
-            audio, rate = soundfile.read(path, dtype="float32")
-        return audio if rate == SAMPLE_RATE else soxr.resample(audio, rate, SAMPLE_RATE)
+            return read_audio(path)

@@ -6,7 +6,7 @@ Held out of training: only the "test" split speaks with it.
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,9 +20,9 @@ class Pico:
 
     name = "pico"
     how_to_get = "pip install ttspico, with a C compiler at hand"
-    voices = {"en-US": "female", "en-GB": "female"}
+    voices: ClassVar = {"en-US": "female", "en-GB": "female"}
     languages = ("en", "es", "fr", "de", "it")
-    _other = {"es": "es-ES", "fr": "fr-FR", "de": "de-DE", "it": "it-IT"}
+    _other: ClassVar = {"es": "es-ES", "fr": "fr-FR", "de": "de-DE", "it": "it-IT"}
 
     def __init__(self) -> None:
         """Raises ImportError where ttspico is not installed."""
@@ -33,10 +33,13 @@ class Pico:
         self._lock = threading.Lock()
 
     def synth(self, text: str, voice: str, language: str = "en") -> Audio:
-        """Speak `text` as en-US or en-GB (or, in another language, as its one voice). Returns f32 [n] at 16 kHz."""
+        """Speak `text` as en-US or en-GB (or, in another language, as its one voice).
+
+        Returns f32 [n] at 16 kHz.
+        """
         name = self._other.get(language, voice)
         with self._lock:
             if name not in self._engines:
                 self._engines[name] = self._make(name)
             pcm = np.frombuffer(self._engines[name].speak(text.translate(_MARKUP)), np.int16)
-        return pcm.astype(np.float32) / 32768
+        return pcm.astype(np.float32) / np.float32(32768)

@@ -1,7 +1,7 @@
-"""Sounds that are not the speaker: white, pink, brown, hum, babble, clicks, and real recordings where installed.
+"""Sounds that are not the speaker: white, pink, brown, hum, babble, clicks, real recordings where installed.
 
-Each kind is a pool of 20 s made once per process from a fixed seed; an episode gets random slices of it, so that
-noise costs a copy, not a synthesis.
+Each kind is a pool of 20 s made once per process from a fixed seed; an episode gets random slices of it, so
+that noise costs a copy, not a synthesis.
 """
 
 from __future__ import annotations
@@ -17,11 +17,20 @@ from tml_lab.worlds.clips import SPEECH_DBFS, Audio
 KINDS = ("white", "pink", "brown", "hum", "babble", "clicks", "recorded")
 _POOL_SECONDS = 20
 _LEVEL = 10 ** (SPEECH_DBFS / 20)
-# Debian packages of real sounds: `bucklespring-data` (keystrokes), `scratch` (laughs, coughs, steps; no words).
+# Debian packages of real sounds: `bucklespring-data` (keystrokes), `scratch` (laughs, coughs, steps).
 _RECORDED = (
     "/usr/share/bucklespring/wav/*.wav", "/usr/share/scratch/Media/Sounds/Human/*.wav",
     "/usr/share/scratch/Media/Sounds/Effects/*.wav", "/usr/share/scratch/Media/Sounds/Percussion/*.wav",
 )  # fmt: skip
+
+
+_SMALL_TALK = (
+    "have you seen where they put it",
+    "and so we walked all the way back home",
+    "I never said anything of it",
+    "perhaps another cup of tea before the train",
+    "it rained on them the whole long evening",
+)
 
 
 def _coloured(rng: np.random.Generator, n: int, slope: float) -> Audio:
@@ -35,8 +44,10 @@ def _hum(rng: np.random.Generator, n: int) -> Audio:
     """Mains hum with ten harmonics, 50 Hz in one half and 60 Hz in the other, over a soft hiss."""
     time = np.arange(n) / SAMPLE_RATE
     mains = np.where(np.arange(n) < n // 2, 50.0, 60.0)
-    waves = [rng.uniform(0.1, 1) / k * np.sin(2 * np.pi * k * mains * time + rng.uniform(0, 6.28)) for k in range(1, 11)]
-    return (np.sum(waves, axis=0) + 0.05 * rng.standard_normal(n)).astype(np.float32)  # [10, n] -> [n]
+    out = 0.05 * rng.standard_normal(n)
+    for k in range(1, 11):
+        out += rng.uniform(0.1, 1) / k * np.sin(2 * np.pi * k * mains * time + rng.uniform(0, 2 * np.pi))
+    return out.astype(np.float32)
 
 
 def _clicks(rng: np.random.Generator, n: int) -> Audio:
@@ -55,8 +66,6 @@ def _babble(rng: np.random.Generator, n: int) -> Audio:
     """Eight training voices talking at once; pink noise where no engine is installed."""
     from tml_lab.worlds.voices import VoiceBank
 
-    lines = ("have you seen where they put it", "and so we walked all the way back home", "I never said anything of it",
-             "perhaps another cup of tea before the train", "it rained on them the whole long evening")  # fmt: skip
     try:
         bank = VoiceBank.open("train", quiet=True)
         voices = [v for v in bank.voices if v.engine == "espeak"]
@@ -66,7 +75,7 @@ def _babble(rng: np.random.Generator, n: int) -> Audio:
     for _ in range(8 if voices else 0):
         voice, at = voices[int(rng.integers(len(voices)))], int(rng.integers(SAMPLE_RATE))
         while at < n:
-            said = bank.say(lines[int(rng.integers(len(lines)))], voice, rng)[: n - at]
+            said = bank.say(_SMALL_TALK[int(rng.integers(len(_SMALL_TALK)))], voice, rng)[: n - at]
             out[at : at + len(said)] += said * rng.uniform(0.4, 1)
             at += len(said) + int(rng.integers(SAMPLE_RATE // 2))
     return out if voices else _coloured(rng, n, 1.0)
@@ -101,7 +110,10 @@ def pool(kind: str) -> Audio:
 
 
 def noises(rng: np.random.Generator, n: int, kind: str | None = None) -> Audio:
-    """`n` samples of noise around -23 dBFS RMS, of one `kind` (see KINDS) or one drawn by `rng`. Returns f32 [n]."""
+    """`n` samples of noise around -23 dBFS RMS, of one `kind` (see KINDS) or one drawn by `rng`.
+
+    Returns f32 [n].
+    """
     name = kind or KINDS[int(rng.integers(len(KINDS)))]
     whole = pool(name)
     start = int(rng.integers(len(whole)))

@@ -1,4 +1,7 @@
-"""How a line is said: rate, pitch, length of the vocal tract. Drawn at random so that few voices count as many."""
+"""How a line is said: rate, pitch, length of the vocal tract.
+
+Drawn at random so that few voices count as many.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,24 @@ from tml_lab.worlds.clips import Audio
 
 @dataclass(frozen=True)
 class Style:
-    """Factors, 1 = as the voice is: rate (2 = twice as fast), pitch, warp (formants, as a shorter throat), and
-    liveliness (how far the melody moves; espeak only)."""
+    """Factors, 1 = as the voice is: rate (2 = twice as fast), pitch, warp (formants, as a shorter throat has
+    them), and liveliness (how far espeak's melody moves).
+
+    `tilt` is the tone of a finished clip: y[n] = x[n] + tilt * x[n-1], so above 0 is darker.
+    """
 
     rate: float = 1.0
     pitch: float = 1.0
     warp: float = 1.0
     liveliness: float = 1.0
+    tilt: float = 0.0
 
 
 PLAIN = Style()
 
 
 def draw_synthetic(rng: np.random.Generator) -> Style:
-    """A style for a synthetic voice: rate 0.8..1.3, pitch +-25 %, formants +-10 % (VTLP, Jaitly & Hinton 2013)."""
+    """For a synthetic voice: rate 0.8..1.3, pitch +-25 %, formants +-10 % (VTLP, Jaitly & Hinton 2013)."""
     rate, pitch, warp, liveliness = rng.uniform(size=4)
     return Style(
         rate=float(0.8 * (1.3 / 0.8) ** rate),
@@ -38,9 +45,13 @@ def draw_synthetic(rng: np.random.Generator) -> Style:
 
 
 def draw_human(rng: np.random.Generator) -> Style:
-    """A style for a person's recording: rate 0.85..1.2, pitch with formants +-8 %. Same number of draws as above."""
-    rate, _, warp, _ = rng.uniform(size=4)
-    return Style(rate=float(0.85 * (1.2 / 0.85) ** rate), warp=float(1.08 ** (2 * warp - 1)))
+    """For a person's recording: rate 0.85..1.2, pitch with formants +-8 %, a darker or brighter tone."""
+    rate, warp, tilt = rng.uniform(size=3)
+    return Style(
+        rate=float(0.85 * (1.2 / 0.85) ** rate),
+        warp=float(1.08 ** (2 * warp - 1)),
+        tilt=float(0.6 * tilt - 0.3),
+    )
 
 
 @cache
@@ -57,10 +68,13 @@ def _sonic() -> ctypes.CDLL | None:
 
 
 def restyle(audio: Audio, style: Style) -> Audio:
-    """Change a finished clip's rate, and its pitch and formants together (by `warp`). f32 [n] -> f32 [m].
+    """Change a finished clip's rate, its pitch and formants together (by `warp`), and its tone.
 
-    libsonic does it in a fraction of a millisecond; where it is missing, only the warp is done, by resampling.
+    f32 [n] -> f32 [m]. libsonic takes about a millisecond; without it only warp and tone change.
     """
+    if style.tilt:
+        audio = audio.copy()
+        audio[1:] += np.float32(style.tilt) * audio[:-1].copy()
     if len(audio) == 0 or (abs(style.rate - 1) < 1e-3 and abs(style.warp - 1) < 1e-3):
         return audio
     sonic = _sonic()

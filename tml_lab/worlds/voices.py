@@ -1,12 +1,13 @@
-"""The voice bank: who can speak in an episode, split so that the voices of a test were never heard in training.
+"""The voice bank: who can speak in an episode; no voice of a test was ever heard in training.
 
     bank = VoiceBank.open("train")
     voice = bank.choose(rng)
     audio = bank.say("what is three plus five", voice, rng)   # f32 [n] at 16 kHz
 
-Splits: `train` = espeak-ng but for twelve held-out variants, flite, and the training packages of human recordings;
-`test` = those twelve variants and two engines never heard in training (SVOX Pico, festival); `human` = real people
-whose recordings were wholly kept out of training. What each engine and recording is: `data/SOURCES.md`.
+Splits: `train` = espeak-ng but for twelve held-out variants, flite, and the training packages of human
+recordings; `test` = those twelve variants and two engines never heard in training (SVOX Pico, festival);
+`human` = real people whose recordings were wholly kept out of training. What each engine and recording is:
+`data/SOURCES.md`.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from tml_lab.worlds.style import PLAIN, Style, draw_human, draw_synthetic, resty
 Split = Literal["train", "test", "human"]
 SPLITS: tuple[Split, ...] = ("train", "test", "human")
 
-# Held out of training: distinct timbres, with near twins (steph2 of steph, iven2 of iven, ...) on one side only.
+# Held out of training: distinct timbres, with near twins (steph2 of steph, iven2 of iven, ...) on one side
+# only.
 TEST_VARIANTS = (
-    "Alicia", "Annie", "grandma", "f3", "m3", "Denis", "Marco", "sandro", "Reed", "quincy", "travis", "Nguyen",
+    "Alicia", "Annie", "grandma", "f3", "m3", "Denis", "Marco", "sandro", "Reed", "quincy", "travis", "Storm",
 )  # fmt: skip
 # How often an engine is chosen; espeak has the most voices, flite the most natural of the training engines.
 ENGINE_WEIGHTS = {"espeak": 0.7, "flite": 0.3, "pico": 0.35, "festival": 0.25}
@@ -64,7 +66,8 @@ class Voice:
     accent: str = "en-us"
     languages: tuple[str, ...] = ("en",)
     person: Any = field(default=None, repr=False, compare=False)
-    recorded: dict[str, str] = field(default_factory=dict, repr=False, compare=False)  # normal text -> its own text
+    # What a person recorded: normalised text -> the text their package knows it by.
+    recorded: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def can_say(self, text: str, language: str = "en") -> bool:
         """Synthetic voices: any text in their languages; people: only what they recorded."""
@@ -110,18 +113,29 @@ def _clip_cache() -> ClipCache:
 def _espeak_voices(engine: Any, split: Split) -> list[Voice]:
     chosen = [v for v in engine.variants if (v in TEST_VARIANTS) == (split == "test")]
     return [
-        Voice(f"espeak/{v}", "espeak", sex=engine.sex(v), accent=ACCENTS[i % len(ACCENTS)], languages=tuple(LANGUAGES))
+        Voice(
+            f"espeak/{v}",
+            "espeak",
+            sex=engine.sex(v),
+            accent=ACCENTS[i % len(ACCENTS)],
+            languages=tuple(LANGUAGES),
+        )
         for i, v in enumerate(chosen)
     ]
 
 
 def _program_voices(engine: Any) -> list[Voice]:
     languages = getattr(engine, "languages", ("en",))
-    return [Voice(f"{engine.name}/{v}", engine.name, sex=s, languages=languages) for v, s in engine.voices.items()]
+    return [
+        Voice(f"{engine.name}/{v}", engine.name, sex=s, languages=languages) for v, s in engine.voices.items()
+    ]
 
 
 class VoiceBank:
-    """The voices of one split. `open` is the way in; engines and caches are shared by all banks of a process."""
+    """The voices of one split.
+
+    `open` is the way in; engines and caches are shared by all banks of a process.
+    """
 
     def __init__(self, split: Split, voices: list[Voice], missing: tuple[str, ...] = ()) -> None:
         self.split = split
@@ -149,13 +163,17 @@ class VoiceBank:
         if missing and not quiet:
             print(f"VoiceBank {split!r}: going on without {'; '.join(missing)}.", file=sys.stderr)
         if not voices:
-            raise RuntimeError(f"VoiceBank {split!r}: no voice is installed; {'; '.join(missing) or _NO_PEOPLE}.")
+            raise RuntimeError(
+                f"VoiceBank {split!r}: no voice is installed; {'; '.join(missing) or _NO_PEOPLE}."
+            )
         return cls(split, voices, tuple(missing))
 
     def voice(self, name: str) -> Voice:
         """The voice called `name`, for instance "espeak/f1". Raises KeyError naming what exists."""
         if name not in self._by_name:
-            raise KeyError(f"VoiceBank {self.split!r} has no voice {name!r}; it has {', '.join(sorted(self._by_name))}.")
+            raise KeyError(
+                f"VoiceBank {self.split!r} has no voice {name!r}; it has {', '.join(sorted(self._by_name))}."
+            )
         return self._by_name[name]
 
     def choose(
@@ -166,12 +184,15 @@ class VoiceBank:
         language: str = "en",
         human_share: float = 0.25,
     ) -> Voice:
-        """A voice that can say all `texts`, engines weighted so that none drowns the others, espeak's accent at random.
+        """A voice that can say all `texts`; engines are weighted so that none drowns the others.
 
+        espeak's accent is drawn too.
         `human_share` is the probability of a person when both a person and an engine can say them.
         Raises ValueError when nobody can.
         """
-        able = [v for v in self.voices if kind in (None, v.kind) and all(v.can_say(t, language) for t in texts)]
+        able = [
+            v for v in self.voices if kind in (None, v.kind) and all(v.can_say(t, language) for t in texts)
+        ]
         people = [v for v in able if v.kind == "human"]
         if language != "en":
             people = [v for v in people if texts]
@@ -191,12 +212,17 @@ class VoiceBank:
         return tuple(voice.recorded)
 
     def say(
-        self, text: str, voice: Voice, rng: np.random.Generator | None, language: str = "en", style: Style | None = None
+        self,
+        text: str,
+        voice: Voice,
+        rng: np.random.Generator | None,
+        language: str = "en",
+        style: Style | None = None,
     ) -> Audio:
         """`text` in `voice`: f32 [n] at 16 kHz, silence trimmed to 10 ms, speech at -23 dBFS RMS.
 
-        `rng` draws rate, pitch and formants anew for each call; None gives the voice as it is; `style` fixes them
-        (to keep one speaker the same through an episode). Same text, voice and rng state: same audio.
+        `rng` draws rate, pitch and formants anew for each call; None gives the voice as it is; `style` fixes
+        them (to keep one speaker the same through an episode). Same text, voice and rng state: same audio.
         Raises: ValueError when the voice cannot say the text.
         """
         if not text.strip() or not voice.can_say(text, language):
