@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tml_lab.bench.emissions import (
-    SILENT,
-    SPEAK,
     Emissions,
     Word,
     from_chunks,
@@ -15,6 +13,7 @@ from tml_lab.bench.emissions import (
     spoken_as,
     to_chunks,
 )
+from tml_lab.model.text import SILENT, SPEAK
 
 
 def test_a_word_of_turn_n_sounds_from_the_next_turn_on_for_its_run_of_speak() -> None:

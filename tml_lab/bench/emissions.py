@@ -10,10 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tml_lab.model.text import SILENT, SPEAK
 from tml_lab.stream.clock import played_span, played_start
-
-SILENT = "<silent>"
-SPEAK = "<speak>"
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Expected(Protocol):
     """What an item wants (`tml_lab.worlds.episode.Expect`): the gold's words, when, and the wrong answers.
 
     `kind` is `cue`, `time`, `answer` or `backchannel`; `due` is the cue's end, the due time or the end of the
-    user's turn; `asked` is when a timed request was made (its distance to `due` is the asked interval).
+    user's turn, in seconds; `asked` is the interval that a timed request named, in seconds.
     """
 
     @property
@@ -105,11 +105,10 @@ def utterances(words: Sequence[Word], gap: float = UTTERANCE_GAP) -> list[list[W
 # --------------------------------------------------------------------------------------------- windows
 
 
-def time_window(due: float, asked: float) -> tuple[float, float]:
-    """TimeSpeak: `[t* - max(.4, .1 D), t* + max(.8, .1 D)]`, D the asked interval in seconds."""
-    interval = due - asked
+def time_window(due: float, interval: float) -> tuple[float, float]:
+    """TimeSpeak: `[t* - max(.4, .1 D), t* + max(.8, .1 D)]`, D = `interval` asked for, in seconds."""
     if interval < 0:
-        raise ValueError(f"due at {due} s, before it was asked for at {asked} s.")
+        raise ValueError(f"an interval of {interval} s cannot have been asked for.")
     return due - max(0.4, 0.1 * interval), due + max(0.8, 0.1 * interval)
 
 
@@ -122,7 +121,7 @@ def window(expect: Expected) -> tuple[float, float]:
     """The window in which the first word of the answer must begin, by the kind of the expectation."""
     if expect.kind == "time":
         if expect.asked is None:
-            raise ValueError("a timed expectation must say when it was asked for.")
+            raise ValueError("a timed expectation must name the interval that was asked for.")
         return time_window(expect.due, expect.asked)
     if expect.kind in ("cue", "backchannel"):
         return cue_window(expect.due)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tml_lab.bench.baselines.silent import episode_turns
 from tml_lab.bench.emissions import Emissions, spoken_as
 from tml_lab.config import TURN_SECONDS
 from tml_lab.worlds.lexicon import REPLY_WORDS
@@ -38,7 +37,7 @@ class SpamPlayer:
     def _play_one(self, episode: Episode) -> Emissions:
         rng = np.random.default_rng([self.seed, episode.seed])
         answers = closed_answers(episode)
-        turns = episode_turns(episode)
+        turns = episode.n_turns
         script = [
             (turn, answers[rng.integers(len(answers))])
             for turn in range(TURNS_PER_SECOND - 1, turns, TURNS_PER_SECOND)

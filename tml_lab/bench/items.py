@@ -1,0 +1,88 @@
+"""Test items: episodes of held-out splits, drawn by seed, and cut where a benchmark needs only their
+beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+
+from tml_lab.bench.grading import check_item
+from tml_lab.config import TURN_SAMPLES
+from tml_lab.worlds.episode import Episode, episode
+from tml_lab.worlds.voices import VoiceBank
+
+SEEDS_PER_RUN = 1_000_000  # seed 1 draws from 1,000,000 on, so that runs with different seeds share no item
+_ATTEMPTS = 40  # drawn per item wanted before a filter is taken to be impossible
+
+
+@cache
+def bank_of(split: str) -> VoiceBank:
+    """The voices of a held-out split. Raises ValueError for `train`: nothing may be graded on training
+    voices."""
+    if split == "train":
+        raise ValueError("the training split is not for grading: choose test or human.")
+    return VoiceBank.open(split)
+
+
+def episodes_of(family: str, seed: int, split: str) -> Iterator[Episode]:
+    """Endless episodes of one family; the same for the same seed."""
+    bank = bank_of(split)
+    index = 0
+    while True:
+        yield episode(family, seed * SEEDS_PER_RUN + index, split, bank)
+        index += 1
+
+
+def draw(
+    families: Sequence[str],
+    n: int,
+    seed: int,
+    split: str,
+    shape: Callable[[Episode], Episode | None] | None = None,
+) -> list[Episode]:
+    """`n` items of each family.
+
+    Args:
+        families: names from `tml_lab.worlds.episode.FAMILIES`.
+        n: items per family.
+        seed: of the draw.
+        split: `test` or `human`.
+        shape: turns an episode into the item (cutting it, say), or into None when it is none.
+
+    Raises ValueError when a family gives too few episodes that `shape` accepts.
+    """
+    items: list[Episode] = []
+    for family in families:
+        found: list[Episode] = []
+        for attempt, drawn in enumerate(episodes_of(family, seed, split)):
+            if len(found) == n:
+                break
+            if attempt >= _ATTEMPTS * n:
+                raise ValueError(f"family {family!r} gave {len(found)} usable items in {attempt} episodes.")
+            item = shape(drawn) if shape is not None else drawn
+            if item is not None:
+                found.append(item)
+        items += found
+    return items
+
+
+def graded(item: Episode) -> Episode:
+    """The item itself, once its contrast sets are found large enough to be graded."""
+    check_item(item.expects)
+    return item
+
+
+def cut(item: Episode, turns: int) -> Episode:
+    """The first `turns` turns of an episode, with what was said and expected in them."""
+    turns = min(turns, item.n_turns)
+    return replace(
+        item,
+        audio=item.audio[: turns * TURN_SAMPLES],
+        typed=[(turn, text) for turn, text in item.typed if turn < turns],
+        script=[say for say in item.script if say.turn < turns],
+        speaking={turn: what for turn, what in item.speaking.items() if turn < turns},
+        expects=[expect for expect in item.expects if expect.due < turns / 5],
+        segments=[segment for segment in item.segments if segment.start < turns / 5],
+        frames=None if item.frames is None else item.frames[:turns],
+    )

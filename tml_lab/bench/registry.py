@@ -1,0 +1,206 @@
+"""Run benchmarks by name and print the model beside the four reference rows.
+
+run(["cuespeak"], checkpoint="nano", n=50, seed=0, json_path="scores.json")
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tml_lab.bench import cuespeak, fdb, human_numbers, restraint, timespeak
+from tml_lab.bench.baselines.oracle_late import OracleLatePlayer
+from tml_lab.bench.baselines.silent import SilentPlayer
+from tml_lab.bench.baselines.spam import SpamPlayer
+from tml_lab.bench.baselines.vad_harness import VadHarnessPlayer
+from tml_lab.bench.benchmark import Benchmark, Player
+from tml_lab.bench.grading import Estimate
+from tml_lab.bench.machine import machine, now
+from tml_lab.bench.runner import ModelPlayer
+from tml_lab.model.checkpoint import checkpoint_hash, load_checkpoint
+
+BENCHMARKS: dict[str, Benchmark] = {
+    b.name: b
+    for b in (
+        timespeak.BENCHMARK,
+        cuespeak.BENCHMARK,
+        fdb.PAUSE,
+        fdb.SMOOTH_TURN,
+        fdb.INTERRUPTION,
+        fdb.BACKCHANNEL,
+        restraint.BENCHMARK,
+        human_numbers.BENCHMARK,
+    )
+}
+GROUPS = {"fdb": ("fdb_pause", "fdb_smooth_turn", "fdb_interruption", "fdb_backchannel")}
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    ">=": lambda value, goal: value >= goal,
+    "<=": lambda value, goal: value <= goal,
+}
+
+
+def select(names: Sequence[str]) -> list[Benchmark]:
+    """The benchmarks named (all of them when none is); `fdb` means its four parts.
+
+    Raises ValueError listing the names there are.
+    """
+    wanted = [name for given in names or list(BENCHMARKS) for name in GROUPS.get(given, (given,))]
+    for name in wanted:
+        if name not in BENCHMARKS:
+            raise ValueError(
+                f"no benchmark is called {name!r}; choose from {', '.join([*BENCHMARKS, *GROUPS])}."
+            )
+    return [BENCHMARKS[name] for name in dict.fromkeys(wanted)]
+
+
+def meets(estimate: Estimate, goal: str) -> bool:
+    """Does the value meet a goal such as `>= 0.90`?"""
+    sign, number = goal.split()
+    return _COMPARE[sign](estimate.value, float(number))
+
+
+def play_benchmark(
+    benchmark: Benchmark, players: Sequence[Player], n: int, seed: int, split: str
+) -> list[dict[str, Any]]:
+    """Every player on the same items: one JSON-ready row each."""
+    episodes = benchmark.items(n, seed, split)
+    rows = []
+    for player in players:
+        began = time.perf_counter()
+        metrics = benchmark.measure(episodes, player.play(episodes), seed)
+        rows.append(
+            {
+                "benchmark": benchmark.name,
+                "split": split,
+                "row": player.name,
+                "items": len(episodes),
+                "seconds": round(time.perf_counter() - began, 2),
+                "metrics": {name: asdict(estimate) for name, estimate in metrics.items()},
+                "goals_met": {
+                    name: meets(metrics[name], goal)
+                    for name, goal in benchmark.goals.items()
+                    if name in metrics
+                },
+            }
+        )
+    return rows
+
+
+def show(estimate: dict[str, Any]) -> str:
+    """`0.93 [0.88, 0.97]`; a dash where there was nothing to measure."""
+    if estimate["n"] == 0:
+        return "–"
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+
+
+def table(benchmark: Benchmark, rows: Sequence[dict[str, Any]], caption: str) -> Table:
+    """Reference rows and model, one column for each metric over all families."""
+    names = [name for name in rows[0]["metrics"] if ":" not in name]
+    title = f"{benchmark.title}, split {rows[0]['split']}"
+    result = Table(title=title, caption=caption, caption_justify="left", title_justify="left")
+    result.add_column("row")
+    for name in names:
+        goal = benchmark.goals.get(name)
+        result.add_column(f"{name}\n{goal}" if goal else name, justify="right")
+    result.add_column("items", justify="right")
+    for row in rows:
+        style = "bold" if row["row"] == "model" else ""
+        result.add_row(
+            row["row"], *(show(row["metrics"][name]) for name in names), str(row["items"]), style=style
+        )
+    return result
+
+
+def families_table(rows: Sequence[dict[str, Any]]) -> Table | None:
+    """The headline by family, where a benchmark has several."""
+    names = [name for name in rows[0]["metrics"] if ":" in name]
+    if not names:
+        return None
+    result = Table(title="by family", title_justify="left")
+    result.add_column("row")
+    for name in names:
+        result.add_column(name.replace(":", "\n"), justify="right")
+    for row in rows:
+        result.add_row(row["row"], *(show(row["metrics"][name]) for name in names))
+    return result
+
+
+def caption_of(benchmark: Benchmark, seed: int, label: str) -> str:
+    """Where the figures come from, and others' figures on the full-size originals."""
+    lines = [f"seed {seed}; checkpoint {label}; value [95 % bootstrap interval]"]
+    if benchmark.anchors:
+        others = "; ".join(f"{who} {figure}" for who, figure in benchmark.anchors.items())
+        lines.append(f"others, on the full-size original (not comparable): {others}")
+    return "\n".join(lines)
+
+
+def reference_players(model: Any, tokenizer: Any, seed: int) -> list[Player]:
+    """The four reference rows; the harness asks the given model."""
+    return [SilentPlayer(), SpamPlayer(seed), VadHarnessPlayer(model, tokenizer), OracleLatePlayer()]
+
+
+def run_players(
+    players: Sequence[Player],
+    names: Sequence[str] = (),
+    n: int = 50,
+    seed: int = 0,
+    splits: Sequence[str] | None = None,
+    label: str = "none",
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Every benchmark named, every player: prints the tables and returns what `run` writes as JSON."""
+    console = console or Console()
+    rows: list[dict[str, Any]] = []
+    for benchmark in select(names):
+        for split in [s for s in benchmark.splits if splits is None or s in splits]:
+            fresh = play_benchmark(benchmark, players, n, seed, split)
+            console.print(table(benchmark, fresh, caption_of(benchmark, seed, label)))
+            if (families := families_table(fresh)) is not None:
+                console.print(families)
+            rows += fresh
+    return {"date": now(), "machine": machine(), "checkpoint": label, "seed": seed, "n": n, "results": rows}
+
+
+def run(
+    names: Sequence[str] = (),
+    checkpoint: str | Path = "nano",
+    n: int = 50,
+    seed: int = 0,
+    json_path: str | Path | None = None,
+    splits: Sequence[str] | None = None,
+    references: bool = True,
+    console: Console | None = None,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Load a checkpoint, run benchmarks, print tables, write JSON.
+
+    Args:
+        names: benchmarks, or `fdb` for its four parts; empty for all.
+        checkpoint: a shipped name or a folder.
+        n: items per family.
+        seed: of the items, of the spam row and of the intervals.
+        json_path: where to write the result; None writes nothing.
+        splits: `test`, `human`; None runs each benchmark's own.
+        references: also play the four reference rows.
+        console: where tables go.
+        device: `cpu` or `cuda`.
+
+    Raises CheckpointError for a checkpoint that cannot be read, ValueError for an unknown benchmark.
+    """
+    select(names)  # an unknown name fails before anything is loaded
+    model, tokenizer = load_checkpoint(checkpoint, device)
+    label = f"{Path(str(checkpoint)).name} {checkpoint_hash(checkpoint)}"
+    players: list[Player] = reference_players(model, tokenizer, seed) if references else []
+    players.append(ModelPlayer(model, tokenizer))
+    result = run_players(players, names, n, seed, splits, label, console)
+    if json_path is not None:
+        Path(json_path).parent.mkdir(parents=True, exist_ok=True)
+        Path(json_path).write_text(json.dumps(result, indent=1) + "\n")
+    return result
