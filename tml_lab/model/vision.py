@@ -1,8 +1,8 @@
 """hMLP: a patch of 40x40 pixels and two frames in time becomes one vector (Inkling's `InklingVisionModel`).
 
-Each layer folds neighbouring positions into channels and mixes them with a Linear, so that patches never see each
-other. Touvron et al. 2022 (arXiv 2203.09795) used BatchNorm in this stem; a patch's vector would then depend on the
-other patches in its batch, so Inkling and we use RMSNorm.
+Each layer folds neighbouring positions into channels and mixes them with a Linear, so that patches never see
+each other. Touvron et al. 2022 (arXiv 2203.09795) used BatchNorm in this stem; a patch's vector would then
+depend on the other patches in its batch, so Inkling and we use RMSNorm.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from tml_lab.config import PATCH, VIDEO_FRAMES_PER_TURN
 from tml_lab.model.norm import RMSNorm
 
-# (time, space) folds of the four layers: 40 -> 8 -> 4 -> 1 pixels, then 2 -> 1 frames. Inkling's `plan_out_scales`.
+# (time, space) folds of the four layers: 40 -> 8 -> 4 -> 1 pixels, then 2 -> 1 frames (`plan_out_scales`).
 FOLDS = ((1, 5), (1, 2), (1, 4), (2, 1))
 _EPS = 1e-6
 
 
 class FoldLayer(nn.Module):
-    """Fold `time x space x space` neighbours into channels, then Linear; all but the last add RMSNorm and GELU."""
+    """Fold neighbours into channels, then Linear; all layers but the last go on with RMSNorm and GELU."""
 
     def __init__(self, d_in: int, d_out: int, time: int, space: int, is_last: bool) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class HMLP(nn.Module):
 
 
 def fold(x: Tensor, time: int, space: int) -> Tensor:
-    """Put each `time x space x space` block of positions into the channels, in the order time, row, column, channel.
+    """Put each `time x space x space` block into the channels, in the order time, row, column, channel.
 
     `x [n, T, H, W, c]` -> `[n, T / time, H / space, W / space, time * space * space * c]`.
     """
