@@ -31,15 +31,16 @@ def test_a_new_head_has_zero_velocity_and_blocks_that_pass_through() -> None:
 
 def test_times_are_log_normal_noise_to_signal_ratios() -> None:
     t = sample_times(20_000, torch.Generator().manual_seed(0))
-    assert 0 < t.min() and t.max() < 1
+    assert t.min() > 0 and t.max() < 1
     log_ratio = ((1 - t) / t).log()
     assert log_ratio.mean().item() == pytest.approx(TIME_MEAN, abs=0.03)
     assert log_ratio.std().item() == pytest.approx(TIME_STD, abs=0.03)
 
 
 def test_it_learns_two_points_that_depend_on_the_hidden_state() -> None:
-    # Four cells: hidden state 0 or 1, and in each one of two points, equally often. A mean-squared regressor would
-    # answer with the middle of the two points; a flow must land on one or the other, each about half of the time.
+    # Four cells: hidden state 0 or 1, and in each one of two points, equally often. A mean-squared
+    # regressor would answer with the middle of the two points; a flow must land on one or the other, each
+    # about half of the time.
     points = torch.tensor([[[1.0, 1.0], [-1.0, 1.0]], [[1.0, -1.0], [-1.0, -1.0]]])  # [hidden, choice, 2]
     states = torch.eye(4)[:2]  # [hidden, 4]
     head = make_head(width=64)
@@ -53,7 +54,9 @@ def test_it_learns_two_points_that_depend_on_the_hidden_state() -> None:
         loss.backward()
         optimiser.step()
     for hidden in range(2):
-        made = head.sample(states[hidden].expand(200, 4), torch.randn(200, 2, generator=generator), n_steps=16)
+        made = head.sample(
+            states[hidden].expand(200, 4), torch.randn(200, 2, generator=generator), n_steps=16
+        )
         distance = torch.cdist(made, points[hidden])  # [200, 2]
         assert (distance.min(dim=1).values < 0.35).float().mean() > 0.9
         share = (distance.argmin(dim=1) == 0).float().mean().item()

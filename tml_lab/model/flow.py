@@ -1,8 +1,9 @@
 """The flow head: from one hidden state to one audio-out token (4 mel frames), by a few Euler steps.
 
-Flow matching (Lipman et al. 2022, arXiv 2210.02747): on the straight path `x_t = (1 - t) noise + t x1` a small MLP
-learns the velocity `x1 - noise`. The MLP is MAR's per-token `SimpleMLPAdaLN` (Li et al. 2024, arXiv 2406.11838); the
-times follow a log-normal law as in Kyutai's CALM. Thinking Machines' own head is not published: a reconstruction.
+Flow matching (Lipman et al. 2022, arXiv 2210.02747): on the straight path `x_t = (1 - t) noise + t x1` a
+small MLP learns the velocity `x1 - noise`. The MLP is MAR's per-token `SimpleMLPAdaLN` (Li et al. 2024,
+arXiv 2406.11838); the times follow a log-normal law as in Kyutai's CALM. Thinking Machines' own head is not
+published: a reconstruction.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ TIME_STD = 1.0
 TIME_FREQUENCIES = 64
 
 
-def sample_times(n: int, generator: torch.Generator | None = None, device: torch.device | str = "cpu") -> Tensor:
-    """Training times: f32 `[n]` in (0, 1), with `(1 - t) / t` log-normal(0.4, 1): noisy times come more often.
+def sample_times(
+    n: int, generator: torch.Generator | None = None, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Training times: f32 `[n]` in (0, 1), with `(1 - t) / t` log-normal(0.4, 1): mostly noisy ones.
 
     Uniform times spend most of their lessons where the answer is already visible.
     """
@@ -30,11 +33,12 @@ def sample_times(n: int, generator: torch.Generator | None = None, device: torch
 
 
 class TimeEmbedding(nn.Module):
-    """Sines and cosines of the flow time at geometric frequencies, then a two-layer MLP: `[N]` -> `[N, width]`."""
+    """Sines and cosines of the flow time at geometric frequencies, then a two-layer MLP."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        rates = torch.exp(torch.linspace(0.0, math.log(1000.0), TIME_FREQUENCIES))  # [64], radians per unit of t
+        # radians per unit of flow time
+        rates = torch.linspace(0.0, math.log(1000.0), TIME_FREQUENCIES).exp()  # [64]
         self.register_buffer("rates", rates, persistent=False)
         self.up = nn.Linear(2 * TIME_FREQUENCIES, width)
         self.down = nn.Linear(width, width)
@@ -42,11 +46,12 @@ class TimeEmbedding(nn.Module):
     def forward(self, t: Tensor) -> Tensor:
         """`t [N]` in 0..1 -> `[N, width]`."""
         angle = t[:, None] * self.rates  # [N, 64]
-        return self.down(F.silu(self.up(torch.cat([angle.sin(), angle.cos()], dim=1))))  # [N, 128] -> [N, width]
+        waves = torch.cat([angle.sin(), angle.cos()], dim=1)  # [N, 128]
+        return self.down(F.silu(self.up(waves)))  # [N, width]
 
 
 class FlowBlock(nn.Module):
-    """A residual MLP whose normalisation is shifted, scaled and gated from outside; `offset` is the block's own part."""
+    """A residual MLP, its normalisation shifted, scaled and gated from outside (plus its own `offset`)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -65,12 +70,12 @@ class FlowBlock(nn.Module):
 class FlowHead(nn.Module):
     """Draws one continuous token `[n_out]` given a hidden state `[d_model]`.
 
-    The modulation is computed once for all blocks (PixArt-alpha's adaLN-single, Chen et al. 2023, arXiv 2310.00426):
-    at this width one per block would double the weights a CPU must read for each token. It starts at zero, so that
-    every block starts as the identity and the head as the zero velocity.
+    The modulation is computed once for all blocks (PixArt-alpha's adaLN-single, Chen et al. 2023, arXiv
+    2310.00426): at this width one per block would double the weights a CPU must read for each token. It
+    starts at zero, so that every block starts as the identity and the head as the zero velocity.
 
-    Args: d_model: width of the hidden state; n_out: numbers in a token (4 frames x 80 mel values); width, depth: of
-    the MLP. About 1.6M parameters at 256 / 320 / 3.
+    Args: d_model: width of the hidden state; n_out: numbers in a token (4 frames x 80 mel values); width,
+    depth: of the MLP. About 1.6M parameters at 256 / 320 / 3.
     """
 
     def __init__(self, d_model: int, n_out: int = OUT_DIM, width: int = 320, depth: int = 3) -> None:
@@ -89,7 +94,7 @@ class FlowHead(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def velocity(self, x: Tensor, t: Tensor, h: Tensor) -> Tensor:
-        """The learned velocity at `x [N, n_out]`, flow times `t [N]`, hidden states `h [N, d_model]` -> `[N, n_out]`."""
+        """The velocity `[N, n_out]` at `x [N, n_out]`, flow times `t [N]`, hidden states `h [N, d_model]`."""
         return self._move(x, self._modulation(t, self.embed_h(h)))
 
     def _modulation(self, t: Tensor, embedded: Tensor) -> Tensor:
@@ -104,15 +109,19 @@ class FlowHead(nn.Module):
         shift, scale = modulation[:, 3 * self.width :].chunk(2, dim=1)  # two [N, width]
         return self.out(self.final_norm(x) * (1 + scale) + shift)  # [N, width] -> [N, n_out]
 
-    def loss(self, h: Tensor, x1: Tensor, generator: torch.Generator | None = None, repeats: int = 4) -> Tensor:
-        """Mean squared error of the velocity, at `repeats` random times for each hidden state (the head is cheap
-        beside the backbone, so each of its outputs is used several times).
+    def loss(
+        self, h: Tensor, x1: Tensor, generator: torch.Generator | None = None, repeats: int = 4
+    ) -> Tensor:
+        """Mean squared error of the velocity, at `repeats` random times for each hidden state (the head is
+        cheap beside the backbone, so each of its outputs is used several times).
 
         Args: h `[N, d_model]`; x1 f32 `[N, n_out]`, normalised mel; generator: on h's device.
         Returns: a scalar; 0 with a gradient path when N = 0. Raises: ValueError if the shapes do not fit.
         """
         if x1.shape != (h.shape[0], self.n_out):
-            raise ValueError(f"the flow loss needs targets [{h.shape[0]}, {self.n_out}], got {list(x1.shape)}")
+            raise ValueError(
+                f"the flow loss needs targets [{h.shape[0]}, {self.n_out}], got {list(x1.shape)}"
+            )
         if h.shape[0] == 0:
             return h.sum() * 0.0
         n = h.shape[0] * repeats
@@ -125,22 +134,25 @@ class FlowHead(nn.Module):
 
     @torch.no_grad()
     def sample(self, h: Tensor, noise: Tensor, n_steps: int = 4, temperature: float = 1.0) -> Tensor:
-        """Follow the velocity from noise to a token by `n_steps` Euler steps; the same noise gives the same token.
+        """Follow the velocity from noise to a token by `n_steps` Euler steps; the same noise gives the same
+        token.
 
-        Args: h `[N, d_model]`; noise f32 `[N, n_out]`, standard normal; temperature: scales the noise (below 1: nearer
-        to the likeliest token; 0: no randomness). Returns: f32 `[N, n_out]`, normalised mel.
+        Args: h `[N, d_model]`; noise f32 `[N, n_out]`, standard normal; temperature: scales the noise
+        (below 1: nearer to the likeliest token; 0: no randomness). Returns: f32 `[N, n_out]`, normalised mel.
         Raises: ValueError if the shapes do not fit or n_steps < 1.
         """
         if noise.shape != (h.shape[0], self.n_out):
-            raise ValueError(f"the flow head needs noise [{h.shape[0]}, {self.n_out}], got {list(noise.shape)}")
+            raise ValueError(
+                f"the flow head needs noise [{h.shape[0]}, {self.n_out}], got {list(noise.shape)}"
+            )
         if n_steps < 1:
             raise ValueError(f"the flow head needs at least one Euler step, got {n_steps}")
         n = h.shape[0]
         times = torch.arange(n_steps, device=h.device, dtype=noise.dtype) / n_steps  # [S]
         embedded = self.embed_h(h).repeat(n_steps, 1)  # [N, width] -> [S N, width]
         # The modulation does not depend on x: all steps share one reading of its weights.
-        modulations = self._modulation(times.repeat_interleave(n), embedded).split(n)  # S times [N, 5 * width]
+        modulations = self._modulation(times.repeat_interleave(n), embedded)  # [S N, 5 * width]
         x = noise * temperature
-        for modulation in modulations:
+        for modulation in modulations.split(n):  # S times [N, 5 * width]
             x = x + self._move(x, modulation) / n_steps
         return x

@@ -1,8 +1,8 @@
 """From mel frames to sound, turn by turn: a causal ConvNeXt stack with an inverse-Fourier head.
 
-After Vocos (Siuzdak 2023, arXiv 2306.00814), made causal: every convolution looks only back, normalisation is per
-frame, and the overlap-add of the inverse transform is part of the state. Thinking Machines' own vocoder is not
-published; this one is a reconstruction.
+After Vocos (Siuzdak 2023, arXiv 2306.00814), made causal: every convolution looks only back, normalisation
+is per frame, and the overlap-add of the inverse transform is part of the state. Thinking Machines' own
+vocoder is not published; this one is a reconstruction.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VocoderState = dict[str, Tensor]
 
 
 class CausalDepthwiseConv(nn.Module):
-    """One small filter per channel over the last `kernel` frames. Weight `[kernel, d]`, the newest frame's row last."""
+    """One small filter per channel over the last `kernel` frames; `weight [kernel, d]`, newest frame last."""
 
     def __init__(self, d: int, kernel: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class CausalDepthwiseConv(nn.Module):
 
 
 class VocoderBlock(nn.Module):
-    """Depthwise conv over time, LayerNorm, then a two-layer MLP per frame; added to the input, scaled small at first."""
+    """Depthwise conv over time, LayerNorm, a two-layer MLP per frame; added to the input, small at first."""
 
     def __init__(self, d: int, kernel: int, expand: int, scale: float) -> None:
         super().__init__()
@@ -55,7 +55,8 @@ class VocoderBlock(nn.Module):
     def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         """`x [B, F, d]`, `past [B, kernel - 1, d]` -> (`[B, F, d]`, the new past)."""
         y, past = self.conv(x, past)
-        y = self.down(F.gelu(self.up(self.norm(y)), approximate="tanh"))  # [B, F, d] -> [B, F, 2d] -> [B, F, d]
+        y = F.gelu(self.up(self.norm(y)), approximate="tanh")  # [B, F, expand * d]
+        y = self.down(y)  # [B, F, d]
         return x + self.scale * y, past
 
 
@@ -74,13 +75,15 @@ class Vocoder(nn.Module):
         self.width = width
         self.embed = nn.Linear(3 * N_MELS, width)  # this frame and the two before it
         self.embed_norm = nn.LayerNorm(width)
-        self.blocks = nn.ModuleList(VocoderBlock(width, kernel, expand, scale=1 / depth) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            VocoderBlock(width, kernel, expand, scale=1 / depth) for _ in range(depth)
+        )
         self.head_norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, 2 * N_BINS_OUT)
         window = torch.hann_window(WINDOW)
         steps = -(-WINDOW // OUT_HOP)
         envelope = F.pad(window, (0, steps * OUT_HOP - WINDOW)).reshape(steps, OUT_HOP).sum(dim=0)  # [200]
-        even = window / F.pad(envelope.repeat(steps), (0, 0))[:WINDOW]  # overlapped windows now add up to one
+        even = window / envelope.repeat(steps)[:WINDOW]  # [640]; overlapped, these now add up to one
         self.register_buffer("window", even, persistent=False)
         silence = normalise(out_mel(torch.zeros(OUT_HOP)))  # [1, 80]
         self.register_buffer("silence", silence, persistent=False)
@@ -99,28 +102,29 @@ class Vocoder(nn.Module):
         return state
 
     def new_state(self, batch: int = 1) -> VocoderState:
-        """The state after a long silence, where every reply begins: a plain dict of tensors `[batch, ...]`."""
+        """The state after a long silence, where every reply begins: a plain dict of `[batch, ...]`."""
         state = self.blank_state(1)
-        frames = self.silence.expand(self.receptive_frames + WINDOW // OUT_HOP + 1, N_MELS)[None]  # [1, F, 80]
-        self.step(frames, state)
+        enough = self.receptive_frames + WINDOW // OUT_HOP + 1
+        self.step(self.silence.expand(1, enough, N_MELS), state)
         return {name: tensor.repeat(batch, *[1] * (tensor.ndim - 1)) for name, tensor in state.items()}
 
     def forward(self, mel: Tensor) -> Tensor:
         """Sound of a whole passage after silence.
 
-        Args: mel f32 `[B, F, 80]`, normalised as by `tml_lab.signal.out_mel.normalise`. Returns: f32 `[B, F * 200]`.
+        Args: mel f32 `[B, F, 80]`, normalised as by `tml_lab.signal.out_mel.normalise`.
+        Returns: f32 `[B, F * 200]`.
         Raises: ValueError for another shape.
         """
         return self.step(mel, self.new_state(mel.shape[0]))
 
     def step(self, mel: Tensor, state: VocoderState) -> Tensor:
-        """Sound of the next frames; `state` is moved on in place (its entries are replaced, not written into).
+        """Sound of the next frames; the entries of `state` are replaced by what the next step needs.
 
         Args: mel f32 `[B, F, 80]`, any F >= 1 (16 in a turn); state from `new_state` or an earlier step.
         Returns: f32 `[B, F * 200]`. Raises: ValueError for another shape.
         """
         if mel.ndim != 3 or mel.shape[2] != N_MELS or mel.shape[1] == 0:
-            raise ValueError(f"the vocoder takes mel of shape [batch, frames, {N_MELS}], got {list(mel.shape)}")
+            raise ValueError(f"the vocoder takes mel [batch, frames, {N_MELS}], got {list(mel.shape)}")
         joined = torch.cat([state["embed"], mel], dim=1)  # [B, 2 + F, 80]
         state["embed"] = joined[:, -2:]
         triple = torch.cat([joined[:, :-2], joined[:, 1:-1], joined[:, 2:]], dim=2)  # [B, F, 240]
@@ -134,7 +138,7 @@ class Vocoder(nn.Module):
         return self._overlap_add(frames, state)
 
     def _overlap_add(self, frames: Tensor, state: VocoderState) -> Tensor:
-        """`frames [B, F, 640]` -> the samples no later frame can touch, `[B, F * 200]`; the rest waits in the state."""
+        """`frames [B, F, 640]` -> the samples no later frame touches, `[B, F * 200]`; the state keeps the rest."""
         batch, n_frames, _ = frames.shape
         length = (n_frames - 1) * OUT_HOP + WINDOW
         summed = F.fold(

@@ -1,7 +1,8 @@
 """Train the vocoder on the reply voice: `python -m tml_lab.train.vocoder`.
 
-The vocoder speaks one voice and a closed vocabulary, so it learns from that voice's own clips, strung together with
-gaps. Its input is disturbed in training, because at work it is fed by the flow head, which errs a little.
+The vocoder speaks one voice and a closed vocabulary, so it learns from that voice's own clips, strung
+together with gaps. Its input is disturbed in training, because at work it is fed by the flow head, which
+errs a little.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ SPEEDS = (0.97, 1.0, 1.0, 1.03)
 
 
 def passages(n_seconds: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """One long passage of reply words in random order: (mel `[frames, 80]`, the delayed sound `[frames * 200]`)."""
+    """Reply words in random order: their mel `[frames, 80]` and the delayed sound `[frames * 200]`."""
     words, pieces, total = reply_words(), [], 0
     while total < n_seconds * SAMPLE_RATE:
         clip = reply_audio(words[rng.integers(len(words))])
@@ -51,7 +52,7 @@ def passages(n_seconds: float, rng: np.random.Generator) -> tuple[Tensor, Tensor
 
 
 class Batches:
-    """Random windows of random passages. Every draw depends on the seed and the step alone, so a run can resume."""
+    """Random windows of random passages; a draw depends on seed and step alone, so that runs can resume."""
 
     def __init__(self, seed: int, n_passages: int = 12, n_seconds: float = 60.0) -> None:
         drawn = [passages(n_seconds, np.random.default_rng([seed, i])) for i in range(n_passages)]
@@ -88,7 +89,7 @@ def _magnitude(sound: Tensor, n_fft: int, hop: int) -> Tensor:
 
 
 def sound_loss(made: Tensor, real: Tensor) -> dict[str, Tensor]:
-    """How far `made` is from `real`, both `[B, n]`: log magnitudes and spectral convergence at four resolutions, mel L1.
+    """How far `made [B, n]` is from `real [B, n]`: log magnitudes, spectral convergence, and mel L1.
 
     Source: Yamamoto et al. 2020 (Parallel WaveGAN), arXiv 1910.11480, for the first two.
     """
@@ -135,8 +136,9 @@ def train_vocoder(
 ) -> Vocoder:
     """Train on the reply voice and return the vocoder; nano takes about 15 minutes of one CPU core.
 
-    Args: out: where the weights go (safetensors). run: a folder for resuming; an unfinished run there goes on.
-    max_noise: largest standard deviation added to the normalised mel. report: called at every save with the losses.
+    Args: out: where the weights go (safetensors). run: a folder for resuming; an unfinished run there goes
+    on. max_noise: largest standard deviation added to the normalised mel. report: called at every save with
+    the losses.
     """
     torch.manual_seed(seed)
     model = Vocoder(width, depth).to(device)
@@ -172,7 +174,9 @@ def train_vocoder(
     return model.eval()
 
 
-def save(model: Vocoder, optimiser: torch.optim.Optimizer, step: int, out: Path | None, saved: Path | None) -> None:
+def save(
+    model: Vocoder, optimiser: torch.optim.Optimizer, step: int, out: Path | None, saved: Path | None
+) -> None:
     """Write the weights and, for resuming, the optimiser; each file appears whole or not at all."""
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -189,7 +193,9 @@ def save(model: Vocoder, optimiser: torch.optim.Optimizer, step: int, out: Path 
 def load_vocoder(path: Path, width: int = 192, depth: int = 6) -> Vocoder:
     """Read weights written by `train_vocoder`. Raises FileNotFoundError with what to run."""
     if not path.exists():
-        raise FileNotFoundError(f"no vocoder weights at {path}; run python -m tml_lab.train.vocoder --out {path}")
+        raise FileNotFoundError(
+            f"no vocoder weights at {path}; run python -m tml_lab.train.vocoder --out {path}"
+        )
     model = Vocoder(width, depth)
     model.load_state_dict(load_file(path))
     return model.eval()
@@ -206,7 +212,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     train_vocoder(
-        args.steps, args.batch, args.out, args.run, args.lr, device=args.device,
+        **vars(args),
         report=lambda step, parts: print(step, {k: round(v, 4) for k, v in parts.items()}, flush=True),
     )
 

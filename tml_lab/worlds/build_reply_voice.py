@@ -61,8 +61,8 @@ def synthesise(words: Iterable[str], rate: float = RATE) -> dict[str, np.ndarray
         raise RuntimeError("festival is not installed; run: apt install festival festvox-us-slt-hts")
     words = list(words)
     with tempfile.TemporaryDirectory() as folder:
-        lines = [f"(voice_{VOICE})", f"(set! hts_engine_params (append hts_engine_params '((\"-r\" {rate}))))"]
-        lines += [f"(lex.add.entry '(\"{word}\" nil ({phones})))" for word, phones in SPANISH_PHONES.items()]
+        lines = [f"(voice_{VOICE})", f'(set! hts_engine_params (append hts_engine_params \'(("-r" {rate}))))']
+        lines += [f'(lex.add.entry \'("{word}" nil ({phones})))' for word, phones in SPANISH_PHONES.items()]
         for i, word in enumerate(words):
             lines.append(f'(utt.save.wave (utt.synth (Utterance Text "{word}")) "{folder}/{i}.wav" \'riff)')
         script = Path(folder) / "say.scm"
@@ -87,14 +87,14 @@ def trim(samples: np.ndarray) -> np.ndarray:
     start = max(0, loud[0] * frame - LEAD)
     stop = min(len(samples), (loud[-1] + 1) * frame + TAIL)
     word = samples[start:stop].copy()
-    word[:LEAD // 2] *= np.linspace(0, 1, LEAD // 2, dtype=np.float32)
+    word[: LEAD // 2] *= np.linspace(0, 1, LEAD // 2, dtype=np.float32)
     word[-TAIL // 2 :] *= np.linspace(1, 0, TAIL // 2, dtype=np.float32)
     level = np.sqrt((loudness[loud] ** 2).mean())
     return np.clip(word * (LEVEL / level), -0.99, 0.99)
 
 
 def pad_to_turns(word: np.ndarray) -> np.ndarray:
-    """Silence after the word up to a whole turn, the vocoder's delay included: f32 `[m]` -> f32 `[k * 3200]`."""
+    """Silence after the word up to a whole turn, the vocoder's delay included: `[m]` -> f32 `[k * 3200]`."""
     turns = -(-(len(word) + DELAY) // TURN_SAMPLES)
     return np.pad(word, (0, turns * TURN_SAMPLES - len(word)))
 
@@ -108,10 +108,18 @@ def build(words: Iterable[str], asset: Path = ASSET) -> dict[str, int]:
     turns = {word: len(clip) // TURN_SAMPLES for word, clip in clips.items()}
     long = [word for word, k in turns.items() if k > MAX_TURNS]
     if long:
-        raise RuntimeError(f"these words last longer than {MAX_TURNS} turns: {', '.join(long)}; raise RATE or drop them")
+        raise RuntimeError(
+            f"these words last longer than {MAX_TURNS} turns: {', '.join(long)}; raise RATE or drop them"
+        )
     asset.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(asset, np.concatenate(list(clips.values())), SAMPLE_RATE, subtype="PCM_16", format="FLAC")
-    index = {"voice": VOICE, "rate": RATE, "sample_rate": SAMPLE_RATE, "turn_samples": TURN_SAMPLES, "turns": turns}
+    index = {
+        "voice": VOICE,
+        "rate": RATE,
+        "sample_rate": SAMPLE_RATE,
+        "turn_samples": TURN_SAMPLES,
+        "turns": turns,
+    }
     asset.with_suffix(".json").write_text(json.dumps(index, indent=1) + "\n")
     return turns
 

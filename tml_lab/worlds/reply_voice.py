@@ -7,7 +7,7 @@ The clips are committed (`data/voice/reply.flac`), so that neither training nor 
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from tml_lab.signal.out_mel import normalise, out_mel
 
 ASSET = Path(__file__).resolve().parents[2] / "data" / "voice" / "reply.flac"
 MAX_TURNS = 4
+REBUILD = "run python -m tml_lab.worlds.build_reply_voice"
 
 
 class ReplyVoiceError(ValueError):
@@ -33,14 +34,14 @@ def _clips() -> dict[str, np.ndarray]:
         turns: dict[str, int] = json.loads(ASSET.with_suffix(".json").read_text())["turns"]
         sound, _ = soundfile.read(ASSET, dtype="float32")  # [total]
     except (OSError, soundfile.LibsndfileError) as error:
-        raise ReplyVoiceError(
-            f"the reply voice at {ASSET} cannot be read ({error}); run python -m tml_lab.worlds.build_reply_voice"
-        ) from error
+        raise ReplyVoiceError(f"the reply voice at {ASSET} cannot be read ({error}); {REBUILD}") from error
     if sum(turns.values()) * TURN_SAMPLES != len(sound):
-        raise ReplyVoiceError(f"{ASSET} and its .json do not fit; run python -m tml_lab.worlds.build_reply_voice")
+        raise ReplyVoiceError(f"{ASSET} and its .json do not fit; {REBUILD}")
     sound.flags.writeable = False
     ends = np.cumsum(list(turns.values())) * TURN_SAMPLES  # [words]
-    return {word: sound[end - k * TURN_SAMPLES : end] for (word, k), end in zip(turns.items(), ends, strict=True)}
+    return {
+        word: sound[end - k * TURN_SAMPLES : end] for (word, k), end in zip(turns.items(), ends, strict=True)
+    }
 
 
 def reply_words() -> tuple[str, ...]:
@@ -56,8 +57,8 @@ def reply_audio(word: str) -> np.ndarray:
     clips = _clips()
     if word not in clips:
         raise ReplyVoiceError(
-            f"the reply voice has no word {word!r}; add it to REPLY_WORDS in tml_lab/worlds/lexicon.py and run "
-            "python -m tml_lab.worlds.build_reply_voice"
+            f"the reply voice has no word {word!r}; add it to REPLY_WORDS in tml_lab/worlds/lexicon.py and "
+            f"{REBUILD}"
         )
     return clips[word]
 
@@ -67,9 +68,9 @@ def reply_turns(word: str) -> int:
     return len(reply_audio(word)) // TURN_SAMPLES
 
 
-@lru_cache(maxsize=None)
+@cache
 def reply_mel(word: str) -> Tensor:
-    """The normalised output mel of `word`, as if silence came before it: f32 `[16 * k, 80]`; do not write into it.
+    """The normalised output mel of `word` after silence: f32 `[16 * k, 80]`. Shared: do not write into it.
 
     Raises: ReplyVoiceError if the voice does not have the word.
     """
