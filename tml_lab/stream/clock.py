@@ -1,17 +1,18 @@
 """The two clocks: what was *heard* in a turn, and when the turn's output is *played*.
 
-Turn ``n`` hears ``[0.2 n, 0.2 (n + 1))``. Its output can only be computed once that input is complete, so it is
-played in ``[0.2 (n + 1), 0.2 (n + 2))``: exactly one turn later. Integers are turns, floats are seconds,
+Turn ``n`` hears ``[0.2 n, 0.2 (n + 1))``. Its output can only be computed once that input is complete, so it
+is played in ``[0.2 (n + 1), 0.2 (n + 2))``: exactly one turn later. Integers are turns, floats are seconds,
 intervals are half-open. No function here is called just ``time``: the name always says which clock.
 
-Seconds are computed as ``turn / TURNS_PER_SECOND``, a single correctly rounded division, never by adding 0.2 up:
+Seconds are computed as ``turn / TURNS_PER_SECOND``, a single correctly rounded division, never by adding 0.2
+up:
 ``0.2 * 3`` is ``0.6000000000000001``, and such crumbs put a sound into the wrong turn.
 """
 
 from __future__ import annotations
 
 import math
-from enum import Enum
+from enum import StrEnum
 
 from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES, TURN_SECONDS
 
@@ -19,7 +20,7 @@ TURNS_PER_SECOND = SAMPLE_RATE // TURN_SAMPLES
 assert SAMPLE_RATE % TURN_SAMPLES == 0 and abs(TURNS_PER_SECOND * TURN_SECONDS - 1) < 1e-12
 
 
-class Clock(str, Enum):
+class Clock(StrEnum):
     """Which of the two clocks a span of seconds is read on."""
 
     HEARD = "heard"
@@ -73,7 +74,7 @@ def turn_hearing(seconds: float) -> int:
 
 
 def turn_playing(seconds: float) -> int | None:
-    """The turn whose output sounds at ``seconds`` (played clock); None in the first turn, when nothing can."""
+    """The turn whose output sounds at ``seconds`` (played clock); None before 0.2 s, when nothing can."""
     turn = turn_hearing(seconds) - 1
     return turn if turn >= 0 else None
 

@@ -1,0 +1,251 @@
+"""A Recording: everything that went in and came out of a session, with the seeds that make it repeatable.
+
+Inputs, seeds, configuration and the checkpoint's hash are the cause; decisions, words and sound are the
+effect.
+`replay` (in `replay.py`) computes the effect anew from the cause. `fork` keeps the past and changes the
+cause from some instant on: that is how a counterfactual is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tml_lab.config import OUT_DIM, SAMPLE_RATE, TURN_SAMPLES
+from tml_lab.stream.clock import heard_start, played_span, played_start, turn_hearing, turns_covering
+from tml_lab.stream.tokens import TokenTable
+
+Typed = tuple[tuple[int, str], ...]  # (turn in which the words arrived, words)
+
+
+class RecordingError(ValueError):
+    """A recording could not be written, read or forked; the message is one sentence that says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a session hears, sees and reads.
+
+    Args:
+        audio: float32 [turns * 3200], mono at 16 kHz (a shorter last turn is padded with silence).
+        typed: `(turn, words)` pairs in the order of their turns.
+        frames: per turn uint8 [2, H, W, 3] or None, or None when no camera ran.
+    """
+
+    audio: np.ndarray
+    typed: Typed = ()
+    frames: Sequence[np.ndarray | None] | None = None
+
+    def __post_init__(self) -> None:
+        audio = np.asarray(self.audio, np.float32)
+        if audio.ndim != 1:
+            raise RecordingError(f"audio must be one channel [samples], not shape {list(audio.shape)}.")
+        turns = turns_covering(len(audio))
+        if len(audio) != turns * TURN_SAMPLES:
+            audio = np.pad(audio, (0, turns * TURN_SAMPLES - len(audio)))
+        object.__setattr__(self, "audio", audio)
+        object.__setattr__(self, "typed", tuple(sorted((int(turn), str(text)) for turn, text in self.typed)))
+        if self.frames is not None and len(self.frames) != turns:
+            raise RecordingError(f"{len(self.frames)} turns of pictures do not fit {turns} turns of sound.")
+
+    @property
+    def turns(self) -> int:
+        """Number of whole turns."""
+        return len(self.audio) // TURN_SAMPLES
+
+    def turn(self, turn: int) -> tuple[np.ndarray, np.ndarray | None, str | None]:
+        """What `Session.step` takes in one turn: audio float32 [3200], frames, typed words."""
+        words = [text for at, text in self.typed if at == turn]
+        frames = self.frames[turn] if self.frames is not None else None
+        return self.audio[turn * TURN_SAMPLES : (turn + 1) * TURN_SAMPLES], frames, " ".join(words) or None
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Where one head looked from each turn's decision, pooled over the positions of each attended turn.
+
+    Args:
+        layer, head: which head.
+        streams: names, length S.
+        lag: float16 [turns, S, L]; `lag[n, s, k]` is the weight on stream s of turn n - k.
+        share: float32 [turns, S], the same summed over *all* earlier turns, so that each row sums to 1.
+    """
+
+    layer: int
+    head: int
+    streams: tuple[str, ...]
+    lag: np.ndarray
+    share: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """What happened in one session, turn by turn.
+
+    Args:
+        inputs: what was heard, seen and typed.
+        decisions: per turn, the decision token's name, e.g. "<silent>".
+        p_speak: float32 [turns], probability of `<speak>` among the decision tokens.
+        words: per turn, the words emitted in it.
+        audio_out: float32 [turns * 3200]; turn n's part is *played* in [0.2 (n + 1), 0.2 (n + 2)).
+        tokens: one row per position of the model's sequence.
+        voice: uint8 [audio_out positions, 320], the own voice as it was fed back to the model, bins 0..15.
+        seed: of the session.
+        checkpoint: {"name", "sha256"} of the weights.
+        config: the model's configuration.
+        timings: {stage: float32 [turns]} in seconds.
+        attention: present when the session was asked to watch a head.
+        about: anything else worth keeping (source file, machine, versions).
+    """
+
+    inputs: Inputs
+    decisions: tuple[str, ...] = ()
+    p_speak: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    words: tuple[tuple[str, ...], ...] = ()
+    audio_out: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    tokens: TokenTable = field(default_factory=TokenTable.empty)
+    voice: np.ndarray = field(default_factory=lambda: np.zeros((0, OUT_DIM), np.uint8))
+    seed: int = 0
+    checkpoint: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, np.ndarray] = field(default_factory=dict)
+    attention: Attention | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Recording({self.turns} turns, {heard_start(self.turns):.1f} s: {self.text!r})"
+
+    @property
+    def turns(self) -> int:
+        """Turns for which there are outputs (a fork has fewer of these than of inputs)."""
+        return len(self.decisions)
+
+    @property
+    def text(self) -> str:
+        """All words said, joined."""
+        return " ".join(word for words in self.words for word in words)
+
+    def said(self) -> list[tuple[str, float, float]]:
+        """`(word, start, end)` in seconds on the *played* clock.
+
+        Words of one turn share it; the last one goes on sounding through the `<speak>` turns that bring no
+        new word.
+        """
+        out = []
+        for turn, words in enumerate(self.words):
+            start, end = played_span(turn)
+            part = (end - start) / max(1, len(words))
+            ends = [start + (i + 1) * part for i in range(len(words) - 1)] + [self._sounds_until(turn)]
+            out += [(word, start + i * part, ends[i]) for i, word in enumerate(words)]
+        return out
+
+    def _sounds_until(self, turn: int) -> float:
+        """Second (played clock) at which the last word of `turn` ends."""
+        after = turn + 1
+        while after < self.turns and self.decisions[after] == "<speak>" and not self.words[after]:
+            after += 1
+        return played_start(after)
+
+    def played_audio(self) -> np.ndarray:
+        """Own voice on the recording's time axis: float32 [(turns + 1) * 3200], sample 0 = second 0."""
+        return np.concatenate([np.zeros(TURN_SAMPLES, np.float32), self.audio_out])
+
+    def fork(self, t: float | None = None, inputs: Inputs | Mapping[str, Any] | None = None) -> Recording:
+        """A recording that shares the past with this one, with other inputs from `t` on, to be replayed.
+
+        Args:
+            t: seconds on the heard clock; the turn that hears `t` is the first that may differ. None: the
+            end.
+            inputs: what is heard, typed and seen *from that turn on*: an `Inputs` (whose turn 0 is that
+                turn), or a dict with some of "audio" (float32 [n]), "typed" ([(seconds, words)], seconds on
+                this recording's heard clock) and "frames" (one per new turn). What a dict leaves out stays
+                as it was. None: the same inputs, so that replay must agree.
+
+        Raises RecordingError when `t` lies outside the recording.
+        """
+        total = self.inputs.turns
+        at = total if t is None else turn_hearing(t)
+        if at > total:
+            raise RecordingError(f"t={t} s lies after the recording's end at {heard_start(total):.1f} s.")
+        kept = min(at, self.turns)
+        tokens, watched = self.tokens.until(kept), self.attention
+        if watched is not None:
+            watched = replace(watched, lag=watched.lag[:kept], share=watched.share[:kept])
+        return replace(
+            self,
+            inputs=self.inputs if inputs is None else _splice(self.inputs, at, inputs),
+            decisions=self.decisions[:kept],
+            p_speak=self.p_speak[:kept],
+            words=self.words[:kept],
+            audio_out=self.audio_out[: kept * TURN_SAMPLES],
+            tokens=tokens,
+            voice=self.voice[: len(tokens.where("audio_out"))],
+            timings={stage: seconds[:kept] for stage, seconds in self.timings.items()},
+            attention=watched,
+            about={**self.about, "forked_at_turn": at},
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the recording as a folder of float32 WAV, safetensors and JSON; returns the folder."""
+        from tml_lab.stream.recording_io import save
+
+        return save(self, Path(folder))
+
+    @staticmethod
+    def load(folder: str | Path) -> Recording:
+        """Read `save`'s folder. Sound and pictures are mapped from disk, not copied into memory.
+
+        Raises RecordingError, in one sentence, when something is missing, truncated or of another format.
+        """
+        from tml_lab.stream.recording_io import load
+
+        return load(Path(folder))
+
+
+def _splice(old: Inputs, at: int, new: Inputs | Mapping[str, Any]) -> Inputs:
+    """`old` before turn `at`, `new` from it on."""
+    if isinstance(new, Inputs):
+        typed_later = [(turn + at, text) for turn, text in new.typed]
+        later: dict[str, Any] = {"audio": new.audio, "typed": typed_later, "frames": new.frames}
+    else:
+        later = dict(new)
+        if unknown := set(later) - {"audio", "typed", "frames"}:
+            raise RecordingError(f"inputs has unknown parts {sorted(unknown)}; give audio, typed or frames.")
+        if "typed" in later:
+            later["typed"] = [(turn_hearing(seconds), text) for seconds, text in later["typed"]]
+    later = {
+        "audio": old.audio[at * TURN_SAMPLES :],
+        "typed": [(turn, text) for turn, text in old.typed if turn >= at],
+        **later,
+    }
+    tail = np.asarray(later["audio"], np.float32)
+    if tail.ndim != 1:
+        raise RecordingError(f"the new audio must be one channel [samples], not shape {list(tail.shape)}.")
+    if any(turn < at for turn, _ in later["typed"]):
+        raise RecordingError(f"typed words must come at {heard_start(at):.1f} s or later: the past is kept.")
+    typed = [(turn, text) for turn, text in old.typed if turn < at] + later["typed"]
+    audio = np.concatenate([old.audio[: at * TURN_SAMPLES], tail])
+    return Inputs(audio, tuple(typed), _splice_frames(old, at, later, at + turns_covering(len(tail))))
+
+
+def _splice_frames(old: Inputs, at: int, later: dict[str, Any], turns: int) -> list[np.ndarray | None] | None:
+    if old.frames is None and later.get("frames") is None:
+        return None
+    before: list[np.ndarray | None] = (
+        [None] * at if old.frames is None else [old.frames[n] for n in range(at)]
+    )
+    if "frames" in later:
+        after = list(later["frames"] or [])
+    else:
+        after = [old.frames[n] for n in range(at, old.turns)] if old.frames is not None else []
+    frames = [*before, *after][:turns]
+    return frames + [None] * (turns - len(frames))
+
+
+def seconds_of(recording: Recording) -> float:
+    """Length of the played time axis in seconds: the last turn's output ends one turn after its input."""
+    return (max(recording.inputs.turns, recording.turns) + 1) * TURN_SAMPLES / SAMPLE_RATE

@@ -1,0 +1,61 @@
+"""What one turn brings, and where a watched head looked from its decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from tml_lab.stream.tape import Tape
+from tml_lab.stream.tokens import STREAMS
+
+
+@dataclass(frozen=True)
+class TurnResult:
+    """What one turn brought.
+
+    Args:
+        turn: its number, from 0.
+        decision: name of the decision token, e.g. "<silent>".
+        p_speak: probability of `<speak>` among the decision tokens.
+        text: the words, joined.
+        words: emitted in this turn.
+        audio: float32 [3200], to be played in [0.2 (turn + 1), 0.2 (turn + 2)) seconds.
+        timings: seconds spent in each stage, and in "total".
+        attention: {stream: float32 [turn + 1]}, where the watched head looked from this decision, pooled
+            over the positions of each turn; sums to 1 over all streams and turns. None when no head is
+            watched.
+    """
+
+    turn: int
+    decision: str
+    p_speak: float
+    text: str
+    words: tuple[str, ...]
+    audio: np.ndarray
+    timings: dict[str, float]
+    attention: dict[str, np.ndarray] | None = None
+
+
+def pool_attention(
+    tap: dict[str, Tensor], head: int, tape: Tape, rows: list[tuple[int, int]]
+) -> dict[str, np.ndarray]:
+    """One head's attention at the decision, summed over the positions of each stream and turn.
+
+    Args:
+        tap: what the layer left there: `pattern` [1, heads, tokens, keys] and `key_pos` [1, keys].
+        tape: the positions of earlier turns; `rows`: `(stream, token id)` of this turn's positions so far.
+
+    Returns {stream: float32 [turns, this one included]}.
+    """
+    weight = tap["pattern"][0, head, -1].double().cpu().numpy()  # [keys]
+    position = tap["key_pos"][0].cpu().numpy()  # [keys]
+    stream_of = np.concatenate([np.array(tape.rows[0], np.int64), [int(stream) for stream, _ in rows]])
+    turn_of = np.concatenate([np.array(tape.rows[1], np.int64), [tape.turns] * len(rows)])
+    held = position < len(turn_of)  # slots that hold nothing yet carry a position far in the future
+    weight, position = weight[held], position[held]
+    turns = tape.turns + 1
+    cell = stream_of[position] * turns + turn_of[position]
+    pooled = np.bincount(cell, weight, len(STREAMS) * turns).reshape(len(STREAMS), turns).astype(np.float32)
+    return dict(zip(STREAMS, pooled, strict=True))
