@@ -195,3 +195,8 @@ def test_numpy_is_welcome() -> None:
     frozen = audio.numpy().copy()
     frozen.flags.writeable = False
     assert torch.equal(dmel(frozen), dmel(audio))
+
+
+def test_empty_sounds_have_no_frames() -> None:
+    assert dmel(torch.zeros(2, 3, 0)).shape == (2, 3, 0, 80)
+    assert DMelStream().push(torch.zeros(0)).shape == (0, 80)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tml_lab.config import N_BINS, N_MELS
+from tml_lab.config import N_BINS
 from tml_lab.signal.errors import SignalError
 from tml_lab.signal.mel import as_samples, mel_of_frames
 
@@ -52,28 +52,48 @@ def _bin_edges() -> Tensor:
 BIN_EDGES = _bin_edges()
 
 
-def log_mel(audio: Tensor | np.ndarray) -> Tensor:
-    """Log-mel magnitudes, strictly causal: frame i covers the samples `[800 (i - 1), 800 (i + 1))`.
+def causal_frames(samples: Tensor) -> Tensor:
+    """Cut a sound into overlapping windows: frame i holds the samples `[800 (i - 1), 800 (i + 1))`.
 
-    The sound is padded with 800 zeros in front and with zeros behind to a whole number of hops.
+    Zeros stand in front of the first sample and behind the last one, up to a whole number of hops.
+
+    Args: samples f32 `[n]`. Returns: f32 `[ceil(n / 800), 1600]`, a view of overlapping windows.
+    """
+    n = samples.shape[0]
+    n_frames = -(-n // HOP)
+    if n_frames == 0:
+        return samples.new_zeros(0, WINDOW)
+    padded = F.pad(samples, (WINDOW - HOP, n_frames * HOP - n))  # [800 * (n_frames + 1)]
+    return padded.unfold(0, WINDOW, HOP)  # [n_frames, 1600]
+
+
+def advance(tail: Tensor, chunk: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of a stream: the windows that a new piece of sound completes, and what to keep for the next.
+
+    Args: tail f32 `[800 + rest]`, rest < 800: the last whole hop and the samples after it; chunk f32 `[n]`.
+    Returns: (frames f32 `[k, 1600]`, new tail), k = (rest + n) // 800.
+    """
+    heard = torch.cat([tail, chunk])  # [800 + rest + n]
+    k = heard.shape[0] // HOP - 1
+    frames = heard[: (k + 1) * HOP].unfold(0, WINDOW, HOP) if k else heard.new_zeros(0, WINDOW)  # [k, 1600]
+    return frames, heard[k * HOP :].clone()
+
+
+def frames_to_log_mel(frames: Tensor) -> Tensor:
+    """Windows f32 `[frames, 1600]` samples -> f32 `[frames, 80]`, log10 mel magnitudes, at least -10."""
+    return mel_of_frames(frames, _WINDOW.to(frames.device), N_FFT, _FLOOR).clamp_min(_FLOOR).log10()
+
+
+def log_mel(audio: Tensor | np.ndarray) -> Tensor:
+    """Log-mel magnitudes, strictly causal: frame i has seen nothing after sample 800 (i + 1).
 
     Args: audio f32 `[..., n]` at 16 kHz. Returns: f32 `[..., ceil(n / 800), 80]`, log10, at least -10.
     Raises: SignalError if the sound is not finite floating point.
     """
     samples = as_samples(audio)
-    n = samples.shape[-1]
-    n_frames = -(-n // HOP)
-    if n_frames == 0:
-        return samples.new_zeros(*samples.shape[:-1], 0, N_MELS)
-    padded = F.pad(samples, (WINDOW - HOP, n_frames * HOP - n))
-    sounds = padded.reshape(-1, (n_frames + 1) * HOP)  # [batch, 800 * (frames + 1)]
-    frames = [_frames_to_log_mel(sound.unfold(0, WINDOW, HOP)) for sound in sounds]
-    return torch.stack(frames).reshape(*samples.shape[:-1], n_frames, N_MELS)
-
-
-def _frames_to_log_mel(frames: Tensor) -> Tensor:
-    """f32 `[frames, 1600]` samples -> f32 `[frames, 80]` log10 mel."""
-    return mel_of_frames(frames, _WINDOW.to(frames.device), N_FFT, _FLOOR).clamp_min(_FLOOR).log10()
+    sounds = samples[None].flatten(0, -2)  # [batch, n]
+    mels = torch.stack([frames_to_log_mel(causal_frames(sound)) for sound in sounds])  # [batch, frames, 80]
+    return mels.reshape(*samples.shape[:-1], *mels.shape[1:])
 
 
 def quantize(values: Tensor) -> Tensor:
@@ -110,17 +130,13 @@ class DMelStream:
         samples = as_samples(chunk)
         if samples.ndim != 1:
             raise SignalError(f"a stream hears one sound of shape [n], got {list(samples.shape)}")
-        heard = torch.cat([self._tail, samples.to(self._tail.device)])  # [800 + rest + n]
-        k = heard.shape[0] // HOP - 1
-        self._tail = heard[k * HOP :].clone()
-        if k == 0:
-            return torch.zeros(0, N_MELS, dtype=torch.uint8)
-        return quantize(_frames_to_log_mel(heard[: (k + 1) * HOP].unfold(0, WINDOW, HOP)))  # [k, 80]
+        frames, self._tail = advance(self._tail, samples.to(self._tail.device))
+        return quantize(frames_to_log_mel(frames))  # [k, 80]
 
     def flush(self) -> Tensor:
         """End the sound: complete a started frame with zeros, as `dmel` does -> uint8 `[0 or 1, 80]`."""
         rest = self._tail.shape[0] - HOP
-        last = self.push(torch.zeros(HOP - rest)) if rest else torch.zeros(0, N_MELS, dtype=torch.uint8)
+        last = self.push(torch.zeros(HOP - rest if rest else 0))
         self._tail = torch.zeros(WINDOW - HOP)
         return last
 
