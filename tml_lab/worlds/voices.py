@@ -17,7 +17,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -50,6 +50,7 @@ class HumanVoice(Protocol):
     def clip(self, text: str, rng: np.random.Generator) -> Audio: ...
 
 
+@lru_cache(maxsize=20_000)
 def normal_text(text: str) -> str:
     """Lower case, without punctuation, single spaces: how texts are compared with what a person recorded."""
     return " ".join(re.sub(r"[^\w' ]+", " ", text.lower()).split())
@@ -78,7 +79,8 @@ class Voice:
 
 def _as_voice(person: HumanVoice) -> Voice:
     recorded = {normal_text(text): text for text in person.texts}
-    return Voice(person.name, "human", "human", person.sex, "", ("en",), person, recorded)
+    sex = {"f": "female", "m": "male"}.get(person.sex or "", person.sex)
+    return Voice(person.name, "human", "human", sex, "", ("en",), person, recorded)
 
 
 def _load_people(split: Split) -> list[Voice]:
@@ -187,16 +189,17 @@ class VoiceBank:
         """A voice that can say all `texts`; engines are weighted so that none drowns the others.
 
         espeak's accent is drawn too.
-        `human_share` is the probability of a person when both a person and an engine can say them.
+        `human_share` is the probability of a person when both a person and an engine can say them; without
+        `texts` nobody knows what a person will be asked for, so an engine is chosen if there is one.
         Raises ValueError when nobody can.
         """
         able = [
             v for v in self.voices if kind in (None, v.kind) and all(v.can_say(t, language) for t in texts)
         ]
         people = [v for v in able if v.kind == "human"]
-        if language != "en":
-            people = [v for v in people if texts]
         engines = sorted({v.engine for v in able if v.kind == "synthetic" and language in v.languages})
+        if engines and not texts:
+            people = []  # who will be asked for any text at all must be able to say it
         if not people and not engines:
             raise ValueError(f"VoiceBank {self.split!r}: nobody can say {list(texts)!r} in {language!r}.")
         if people and (not engines or rng.uniform() < human_share):
