@@ -44,9 +44,9 @@ class Attention(nn.Module):
         `pattern [batch, heads, tokens, keys]` and `key_pos [batch, keys]`.
         """
         batch, n, _ = x.shape
-        i = self.layer
-        k, k_tail = self.k_conv(self.k_proj(x), state[f"{i}.k_conv"] if state else None)
-        v, v_tail = self.v_conv(self.v_proj(x), state[f"{i}.v_conv"] if state else None)
+        tails = (state[f"{self.layer}.k_conv"], state[f"{self.layer}.v_conv"]) if state else (None, None)
+        k, k_tail = self.k_conv(self.k_proj(x), tails[0])
+        v, v_tail = self.v_conv(self.v_proj(x), tails[1])
         q = self.q_norm(self.q_proj(x).view(batch, n, self.n_heads, self.d_head)).transpose(1, 2)  # [b, h, n, d_head]
         k = self.k_norm(k.view(batch, n, self.n_kv_heads, self.d_head)).transpose(1, 2)  # [b, kv, n, d_head]
         v = v.view(batch, n, self.n_kv_heads, self.d_head).transpose(1, 2)
@@ -54,7 +54,7 @@ class Attention(nn.Module):
         if state is None:
             bias, key_pos = self._bias_square(r), pos
         else:
-            state[f"{i}.k_conv"], state[f"{i}.v_conv"] = k_tail, v_tail
+            state[f"{self.layer}.k_conv"], state[f"{self.layer}.v_conv"] = k_tail, v_tail
             k, v, key_pos = self._append(k, v, state, pos)
             bias = self._bias_gather(r, pos, key_pos)
         if self.n_floor is not None:
@@ -69,15 +69,20 @@ class Attention(nn.Module):
         return self.o_proj(out.transpose(1, 2).reshape(batch, n, -1))  # [b, n, d_model]
 
     def _pattern(self, q: Tensor, k: Tensor, bias: Tensor, pos: Tensor, key_pos: Tensor) -> Tensor:
-        """Softmax of the scaled scores plus bias, float32 inside: `[batch, heads, tokens, keys]`."""
+        """Softmax of the scaled scores plus bias: `[batch, heads, tokens, keys]`.
+
+        Computed and returned in float32, but kept in half precision while training under autocast.
+        """
         batch, _, n, _ = q.shape
         group = self.n_heads // self.n_kv_heads
         # q and k are RMS-normalised for each head, hence 1 / d_head and not its square root
         q = (q * (1.0 / self.d_head)).reshape(batch, self.n_kv_heads, group * n, self.d_head)
         scores = (q @ k.transpose(-1, -2)).view(batch, self.n_heads, n, -1) + bias
-        distance = pos[:, :, None] - key_pos[:, None, :]  # [b, n, keys]
+        distance = pos[:, :, None] - key_pos[:, None, :]  # [b or 1, n, keys]
         seen = (distance >= 0) & ((distance < self.window) | (key_pos[:, None, :] < self.sinks))
-        return F.softmax(scores.masked_fill(~seen[:, None], -torch.inf), dim=-1, dtype=torch.float32)
+        unseen = torch.zeros(seen.shape, dtype=scores.dtype, device=scores.device).masked_fill_(~seen, -torch.inf)
+        scores = scores + unseen[:, None]
+        return F.softmax(scores, dim=-1, dtype=scores.dtype if self.training else torch.float32)
 
     def _bias_square(self, r: Tensor) -> Tensor:
         """The relative bias for queries and keys at the same n positions: `[batch, heads, n, n]`.
@@ -87,11 +92,10 @@ class Attention(nn.Module):
         batch, heads, n, _ = r.shape
         kept = min(n, self.extent)
         profile = self.rel[:, :kept].flip(1)  # column c is distance kept - 1 - c
-        by_distance = r @ profile.to(r.dtype)  # [b, h, n, kept]
-        by_distance = F.pad(by_distance, (n - kept, 0))  # distances >= extent: no bias
-        # one more column, read with rows of n: row i starts n - 1 - i further left
-        flat = F.pad(by_distance, (0, 1)).view(batch, heads, n * (n + 1))
-        return flat[..., n - 1 : n - 1 + n * n].view(batch, heads, n, n)
+        profile = F.pad(profile, (n - kept, 1))  # distances >= extent have no bias; one more column for the skew
+        by_distance = r @ profile.to(r.dtype)  # [b, h, n, n + 1]
+        # read with rows of n, row i starts n - 1 - i further left
+        return by_distance.view(batch, heads, n * (n + 1))[..., n - 1 : n - 1 + n * n].view(batch, heads, n, n)
 
     def _bias_gather(self, r: Tensor, pos: Tensor, key_pos: Tensor) -> Tensor:
         """The relative bias for queries at `pos` and keys at `key_pos` in any order: `[batch, heads, n, keys]`."""

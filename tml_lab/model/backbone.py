@@ -59,8 +59,8 @@ class Backbone(nn.Module):
         `taps` maps a layer to a dictionary that receives its inner tensors.
         """
         batch, n, _ = x.shape
-        start = state["pos"] if state else torch.zeros(batch, dtype=torch.long, device=x.device)
-        pos = start[:, None] + torch.arange(n, device=x.device)  # [batch, tokens]
+        start = state["pos"] if state else torch.zeros(1, dtype=torch.long, device=x.device)
+        pos = start[:, None] + torch.arange(n, device=x.device)  # [batch, tokens], or [1, tokens] offline
         for i, block in enumerate(self.blocks):
             x = block(x, state, pos, taps.get(i) if taps else None)
         if state is not None:

@@ -98,9 +98,8 @@ class MoE(nn.Module):
         token = order // top_k
         counts = torch.bincount(experts.flatten(), minlength=self.n_experts).tolist()
         pieces = x[token].split(counts)  # each [n_e, d_model]
-        hidden = [
-            swiglu(piece, self.gate_up[e], self.down[e]) for e, piece in enumerate(pieces) if len(piece)
-        ]
+        experts_of = zip(pieces, self.gate_up.unbind(), self.down.unbind(), strict=True)
+        hidden = [swiglu(piece, gate_up, down) for piece, gate_up, down in experts_of if len(piece)]
         scaled = torch.cat(hidden).float() * weights.flatten()[order, None]  # [n * top_k, d_model]
         back = torch.empty_like(order)
         back[order] = torch.arange(len(order), device=order.device)

@@ -138,7 +138,7 @@ class Vocoder(nn.Module):
         return self._overlap_add(frames, state)
 
     def _overlap_add(self, frames: Tensor, state: VocoderState) -> Tensor:
-        """`frames [B, F, 640]` -> the samples no later frame touches, `[B, F * 200]`; the state keeps the rest."""
+        """`frames [B, F, 640]` -> the finished samples `[B, F * 200]`; the state keeps the rest."""
         batch, n_frames, _ = frames.shape
         length = (n_frames - 1) * OUT_HOP + WINDOW
         summed = F.fold(

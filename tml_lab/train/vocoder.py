@@ -133,12 +133,15 @@ def train_vocoder(
     save_every: int = 250,
     device: str = "cpu",
     report: Callable[[int, dict[str, float]], None] | None = None,
+    stop: int | None = None,
+    n_passages: int = 12,
+    n_seconds: float = 60.0,
 ) -> Vocoder:
     """Train on the reply voice and return the vocoder; nano takes about 15 minutes of one CPU core.
 
     Args: out: where the weights go (safetensors). run: a folder for resuming; an unfinished run there goes
     on. max_noise: largest standard deviation added to the normalised mel. report: called at every save with
-    the losses.
+    the losses. stop: end before `steps`, to be resumed later. n_passages, n_seconds: how much is strung together.
     """
     torch.manual_seed(seed)
     model = Vocoder(width, depth).to(device)
@@ -150,8 +153,9 @@ def train_vocoder(
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         first = int(state["step"])
-    batches = Batches(seed)
-    bar = tqdm(range(first, steps), initial=first, total=steps, desc="vocoder", mininterval=5)
+    batches = Batches(seed, n_passages, n_seconds)
+    last = steps if stop is None else min(stop, steps)
+    bar = tqdm(range(first, last), initial=first, total=steps, desc="vocoder", mininterval=5)
     average: dict[str, float] = {}
     for step in bar:
         for group in optimiser.param_groups:
@@ -167,7 +171,7 @@ def train_vocoder(
         for name, value in parts.items():
             average[name] = 0.98 * average.get(name, float(value.detach())) + 0.02 * float(value.detach())
         bar.set_postfix({k: f"{v:.3f}" for k, v in average.items()}, refresh=False)
-        if (step + 1) % save_every == 0 or step + 1 == steps:
+        if (step + 1) % save_every == 0 or step + 1 == last:
             save(model, optimiser, step + 1, out, saved)
             if report:
                 report(step + 1, dict(average))

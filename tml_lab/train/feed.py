@@ -1,0 +1,148 @@
+"""From rendered episodes to batches: turn layout, feature-level augmentation, targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tml_lab.config import FRAMES_PER_TURN, N_MELS, OUT_DIM, OUT_FRAMES_PER_TURN, OUT_TOKENS_PER_TURN
+from tml_lab.model.interaction import Tokens
+from tml_lab.model.text import AUDIO, SILENT, SPEAK, TextTokenizer
+from tml_lab.signal.dmel import quantize
+from tml_lab.signal.out_mel import quantize_voice
+from tml_lab.stream.layout import NO_TARGET, Layout, TurnTokens, lay_out
+from tml_lab.train.shards import Rendered, read_shard
+from tml_lab.worlds.reply_voice import reply_mel
+
+
+@dataclass
+class Batch:
+    """`tokens`: all positions of all rows end to end, rows padded to `shape = (batch, tokens)`.
+
+    `target [batch * tokens]` text ids or NO_TARGET; `voice_from [n]` flat positions whose hidden state conditions
+    `voice_target [n, 320]` (normalised output mel). `n_turns`: turns in the batch, padding left out.
+    """
+
+    tokens: Tokens
+    shape: tuple[int, int]
+    target: Tensor
+    voice_from: Tensor
+    voice_target: Tensor
+    n_turns: int
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        moved = {name: None if t is None else t.to(device) for name, t in vars(self.tokens).items()}
+        rest = (self.target.to(device), self.voice_from.to(device), self.voice_target.to(device))
+        return Batch(Tokens(**moved), self.shape, *rest, self.n_turns)
+
+
+def voice_tokens(word: str, k: int) -> Tensor:
+    """The four audio_out tokens of turn k of a spoken word: `[4, 320]` normalised output mel."""
+    frames = reply_mel(word)[k * OUT_FRAMES_PER_TURN : (k + 1) * OUT_FRAMES_PER_TURN]  # [16, 80]
+    return frames.reshape(OUT_TOKENS_PER_TURN, OUT_DIM)
+
+
+def episode_layout(episode: Rendered, tokenizer: TextTokenizer, first_turn: int) -> tuple[Layout, Tensor]:
+    """The turn layout of an episode and its voice targets `[n audio_out, 320]`."""
+    silent, speak = tokenizer.id(SILENT), tokenizer.id(SPEAK)
+    turns = [TurnTokens(decision=silent) for _ in range(episode.n_turns)]
+    for turn, text in episode.typed:
+        turns[turn].text_in += tokenizer.encode(text)
+    voice = []
+    for turn, word, k in episode.speaking:
+        words = [tokenizer.id(word)] if k == 0 else []
+        turns[turn].decision, turns[turn].words, turns[turn].speaks = speak, words, True
+        voice.append(voice_tokens(word, k))
+    layout = lay_out(turns, tokenizer.id(AUDIO), first_turn)
+    return layout, torch.cat(voice) if voice else torch.zeros(0, OUT_DIM)
+
+
+def vary(mel: Tensor, rng: np.random.Generator) -> Tensor:
+    """Another microphone for the same scene: level, spectral tilt, a dip, a noise floor. `[frames, 80]` log10."""
+    mel = mel.float() + float(rng.normal(0.0, 0.25))
+    channel = torch.linspace(-1.0, 1.0, N_MELS)
+    mel = mel + float(rng.normal(0.0, 0.2)) * channel
+    centre, width = rng.uniform(-1, 1), rng.uniform(0.1, 0.5)
+    mel = mel + float(rng.normal(0.0, 0.2)) * torch.exp(-(((channel - centre) / width) ** 2))
+    if rng.uniform() < 0.3:
+        mel = torch.maximum(mel, torch.tensor(float(rng.uniform(-4.5, -1.5))))
+    if rng.uniform() < 0.15:  # a telephone: nothing above 3.4 kHz
+        mel[:, int(rng.integers(54, 60)) :] -= float(rng.uniform(1.0, 4.0))
+    return mel + torch.from_numpy(rng.normal(0.0, 0.04, mel.shape).astype(np.float32))
+
+
+def draw_first_turn(rng: np.random.Generator) -> int:
+    """Sessions start at turn 0, yet the clock must be readable hours later."""
+    kind = rng.uniform()
+    if kind < 0.4:
+        return 0
+    return int(rng.integers(0, 3_000 if kind < 0.9 else 100_000))
+
+
+def collate(episodes: Sequence[Rendered], tokenizer: TextTokenizer, rng: np.random.Generator) -> Batch:
+    """Lay out, augment, quantise and pad a batch of episodes."""
+    laid = [episode_layout(e, tokenizer, draw_first_turn(rng)) for e in episodes]
+    longest = -(-max(len(layout.stream) for layout, _ in laid) // 16) * 16
+    rows = len(laid)
+    columns = {
+        "stream": torch.full((rows, longest), 3),
+        "token": torch.zeros(rows, longest, dtype=torch.long),
+        "turn": torch.zeros(rows, longest, dtype=torch.long),
+        "slot": torch.ones(rows, longest, dtype=torch.long),
+        "target": torch.full((rows, longest), NO_TARGET),
+    }
+    voice_from = []
+    for i, (layout, _) in enumerate(laid):
+        for name, column in columns.items():
+            values = getattr(layout, name)
+            column[i, : len(values)] = torch.from_numpy(values)
+        voice_from.append(torch.from_numpy(layout.voice_from) + i * longest)
+    heard = torch.cat([quantize(vary(e.mel, rng)) for e in episodes])  # [frames of all rows, 80]
+    voice = torch.cat([v for _, v in laid])  # [n audio_out, 320]
+    # the history is made worse than it was, the target is not: errors of the mouth must not add up (CALM)
+    history = voice + torch.from_numpy(rng.normal(0.0, 0.15, voice.shape).astype(np.float32))
+    flat = {name: column.flatten() for name, column in columns.items()}
+    tokens = Tokens(flat["stream"], flat["token"], flat["turn"], flat["slot"] == 0, heard, quantize_voice(history))
+    n_turns = sum(len(e.mel) // FRAMES_PER_TURN for e in episodes)
+    return Batch(tokens, (rows, longest), flat["target"], torch.cat(voice_from), voice, n_turns)
+
+
+class Feed:
+    """Endless batches from the shards of a folder; new shards are picked up as they appear."""
+
+    def __init__(self, folder: Path, tokenizer: TextTokenizer, seed: int, budget: int = 6_000) -> None:
+        self.folder, self.tokenizer, self.budget = folder, tokenizer, budget
+        self.rng = np.random.default_rng(seed)
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            paths = sorted(self.folder.glob("*.safetensors"))
+            if not paths:
+                raise ValueError(f"no training episodes in {self.folder}: make some with `tml train --episodes N`")
+            order = self.rng.permutation(len(paths))
+            for i in range(0, len(order), 8):  # eight files at a time are mixed
+                pool = [e for j in order[i : i + 8] for e in read_shard(paths[j])]
+                for group in self._groups(pool):
+                    yield collate(group, self.tokenizer, self.rng)
+            self.epoch += 1
+
+    def _groups(self, pool: list[Rendered]) -> list[list[Rendered]]:
+        """Episodes of like length together, about `budget` tokens to a batch, in random order."""
+        pool = sorted(pool, key=lambda e: e.n_turns + self.rng.uniform(0, 8))
+        groups, group, longest = [], [], 0
+        for episode in pool:
+            length = episode.n_turns * 5 + len(episode.speaking) * 5
+            if group and (len(group) + 1) * max(longest, length) > self.budget:
+                groups.append(group)
+                group, longest = [], 0
+            group.append(episode)
+            longest = max(longest, length)
+        groups.append(group)
+        return [groups[i] for i in self.rng.permutation(len(groups))]

@@ -1,0 +1,175 @@
+"""The training loop: from random weights to a checkpoint, resumable at any moment, the same for the same seed."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tml_lab.config import TRAIN_PRESETS, TrainConfig
+from tml_lab.model.checkpoint import load_checkpoint, new_model, save_checkpoint
+from tml_lab.model.interaction import InteractionModel
+from tml_lab.model.moe import MoE
+from tml_lab.model.text import SILENT, TextTokenizer
+from tml_lab.train.compiled import compile_parts
+from tml_lab.train.feed import Feed
+from tml_lab.train.losses import losses
+from tml_lab.train.optimizer import Muon, split_parameters
+from tml_lab.worlds.episode import closed_world
+
+BALANCE_RATE = 1e-3  # step of the router's balancing bias: load is evened out without an auxiliary loss
+
+
+@dataclass
+class Trainer:
+    """Everything one training run holds; `save` and `resume` keep all of it."""
+
+    model: InteractionModel
+    tokenizer: TextTokenizer
+    cfg: TrainConfig
+    folder: Path
+    feed: Feed
+    step: int = 0
+    seconds: float = 0.0
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        matrices, rest = split_parameters(self.model)
+        self.muon = Muon(matrices, self.cfg.lr_muon, weight_decay=self.cfg.weight_decay)
+        self.adamw = torch.optim.AdamW(rest, self.cfg.lr_adamw, betas=(0.8, 0.95), weight_decay=0.0, fused=True)
+        self.generator = torch.Generator().manual_seed(self.cfg.seed)
+        self.silent = self.tokenizer.id(SILENT)
+
+    def rate(self) -> float:
+        """The learning rate's share at this step: warm-up, plateau, linear cooldown."""
+        done = self.step / self.cfg.steps
+        cooldown = min(1.0, (1.0 - done) / self.cfg.cooldown) if self.cfg.cooldown else 1.0
+        return max(0.0, min((self.step + 1) / self.cfg.warmup, cooldown))
+
+    def one_step(self, batch: Any) -> dict[str, float]:
+        """Forward, backward, update, balance; returns the scalars to log."""
+        device = next(self.model.parameters()).device
+        batch = batch.to(device) if device.type != "cpu" else batch
+        with torch.autocast(device.type, torch.bfloat16):
+            parts = losses(self.model, batch, self.silent, self.cfg.silent_weight, self.generator)
+        (parts["text"] + self.cfg.flow_weight * parts["flow"]).backward()
+        rest = [p for group in self.adamw.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(rest, 1.0)
+        rate = self.rate()
+        for optimizer, lr in ((self.muon, self.cfg.lr_muon), (self.adamw, self.cfg.lr_adamw)):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.balance()
+        self.step += 1
+        return {name: float(value) for name, value in parts.items()}
+
+    @torch.no_grad()
+    def balance(self) -> None:
+        """Nudge each router's bias towards even load; it takes part in the choice of experts only."""
+        for block in self.model.backbone.blocks:
+            if isinstance(block.mlp, MoE):
+                load = torch.bincount(block.mlp.last_experts.flatten(), minlength=block.mlp.n_experts).float()
+                block.mlp.router.bias += BALANCE_RATE * (load.mean() - load).sign()
+
+    def save(self) -> None:
+        """Checkpoint and optimizer state; a kill in the middle leaves the earlier one whole."""
+        notes = {"step": self.step, "seconds": round(self.seconds), "train": vars(self.cfg), "log": self.log[-200:]}
+        save_checkpoint(self.folder, self.model, self.tokenizer, notes)
+        state = {
+            "step": self.step, "seconds": self.seconds, "muon": self.muon.state_dict(),
+            "adamw": self.adamw.state_dict(), "rng": self.generator.get_state(), "log": self.log,
+        }  # fmt: skip
+        scratch = self.folder / "trainer.pt.tmp"
+        torch.save(state, scratch)
+        scratch.replace(self.folder / "trainer.pt")
+
+    def resume(self) -> None:
+        """Go on from the state in `folder`."""
+        state = torch.load(self.folder / "trainer.pt", weights_only=True)
+        self.step, self.seconds, self.log = state["step"], state["seconds"], state["log"]
+        self.muon.load_state_dict(state["muon"])
+        self.adamw.load_state_dict(state["adamw"])
+        self.generator.set_state(state["rng"])
+        self.feed.rng.bit_generator.advance(self.step)  # other batches than the ones seen before the stop
+
+
+def open_trainer(
+    preset: str, folder: Path, episodes: Path, cfg: TrainConfig, resume: bool, device: str, init: str | None = None
+) -> Trainer:
+    """A trainer with fresh weights, or with those of `init`, or with all of an interrupted run's state."""
+    tokenizer = TextTokenizer.build(closed_world())
+    going_on = resume and (folder / "trainer.pt").is_file()
+    if going_on or init:
+        model, tokenizer = load_checkpoint(folder if going_on else init or "", device)
+        model.requires_grad_(True)
+    else:
+        model = new_model(preset, tokenizer, cfg.seed).to(device)
+    model.vocoder.requires_grad_(False)  # it has its own training: the same mels, no backbone needed
+    trainer = Trainer(model.train(), tokenizer, cfg, folder, Feed(episodes, tokenizer, cfg.seed + 1))
+    if going_on:
+        trainer.resume()
+    return trainer
+
+
+def train(
+    preset: str = "nano",
+    out: Path | str = "runs/nano",
+    minutes: float | None = None,
+    resume: bool = True,
+    seed: int = 0,
+    episodes: Path | str = "data/cache/episodes",
+    steps: int | None = None,
+    device: str = "cpu",
+    init: str | None = None,
+    save_every: float = 120.0,
+    compiled: bool = False,
+) -> Path:
+    """Train a preset; returns the folder of its checkpoint.
+
+    Stops after `steps` (default: the preset's) or `minutes`, whichever comes first; `resume` goes on where an
+    earlier run in `out` stopped. Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
+    `compiled` uses `torch.compile` where a C++ compiler is found.
+    """
+    cfg = TRAIN_PRESETS.get(preset, TrainConfig())
+    cfg = replace(cfg, seed=seed, steps=steps or cfg.steps)
+    folder = Path(out)
+    trainer = open_trainer(preset, folder, Path(episodes), cfg, resume, device, init)
+    if compiled:
+        compile_parts(trainer.model)
+    started, saved = time.monotonic(), time.monotonic()
+    before = trainer.seconds
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress, (folder_for(folder) / "log.jsonl").open("a") as log:
+        task = progress.add_task(f"train {preset}", total=cfg.steps, completed=trainer.step)
+        try:
+            for batch in trainer.feed:
+                row = trainer.one_step(batch)
+                trainer.seconds = before + time.monotonic() - started
+                row |= {"step": trainer.step, "seconds": round(trainer.seconds, 1), "turns": batch.n_turns}
+                log.write(json.dumps({k: round(v, 4) for k, v in row.items()}) + "\n")
+                log.flush()
+                if trainer.step % 20 == 0:
+                    trainer.log.append(row)
+                progress.update(task, completed=trainer.step, description=f"text {row['text']:.3f} flow {row['flow']:.3f}")
+                if time.monotonic() - saved > save_every:
+                    trainer.save()
+                    saved = time.monotonic()
+                if trainer.step >= cfg.steps or (minutes and time.monotonic() - started > 60 * minutes):
+                    break
+        except KeyboardInterrupt:
+            progress.console.print("interrupted: saving; the same command goes on from here")
+        trainer.save()
+    return folder
+
+
+def folder_for(path: Path) -> Path:
+    """Make sure the folder is there."""
+    path.mkdir(parents=True, exist_ok=True)
+    return path

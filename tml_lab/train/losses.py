@@ -1,0 +1,40 @@
+"""What is asked of the model: the next text token, and the flow head's velocity."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tml_lab.model.interaction import InteractionModel
+from tml_lab.stream.layout import NO_TARGET
+from tml_lab.train.feed import Batch
+
+
+def losses(
+    model: InteractionModel, batch: Batch, silent_id: int, silent_weight: float, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """`text`: weighted cross-entropy of decisions and words; `flow`: mean squared error of the velocity.
+
+    Most decisions are to stay silent: they weigh `silent_weight`, or the model would learn to say nothing.
+    """
+    rows, n = batch.shape
+    x = model.embed(batch.tokens).view(rows, n, -1)  # [batch, tokens, d_model]
+    hidden = model(x).reshape(rows * n, -1)  # [batch * tokens, d_model]
+    asked = (batch.target != NO_TARGET).nonzero(as_tuple=True)[0]
+    target = batch.target[asked]
+    logits = model.text_logits(hidden[asked]).float()  # [asked, vocab]
+    weight = torch.where(target == silent_id, silent_weight, 1.0)
+    each = F.cross_entropy(logits, target, reduction="none")
+    text = (each * weight).sum() / weight.sum()
+    speech = hidden[batch.voice_from].float()
+    flow = model.flow.loss(speech, batch.voice_target, generator) if len(speech) else text.new_zeros(())
+    with torch.no_grad():
+        right = logits.argmax(-1) == target
+        silent = target == silent_id
+    return {
+        "text": text,
+        "flow": flow,
+        "right_silent": right[silent].float().mean(),
+        "right_speak": right[~silent].float().mean(),
+    }

@@ -1,0 +1,67 @@
+"""Muon for the matrices, AdamW for everything else."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Replace each of `[n, rows, cols]` by the nearest semi-orthogonal matrix, roughly: Newton-Schulz in bfloat16.
+
+    The quintic's coefficients are Jordan et al. 2024's (Muon): singular values end near 1, not at 1.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrices.bfloat16()
+    wide = x.shape[1] > x.shape[2]
+    x = x.transpose(1, 2) if wide else x  # rows <= cols
+    x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.transpose(1, 2)  # [n, rows, rows]
+        gram = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, gram, x, beta=a)
+    return (x.transpose(1, 2) if wide else x).to(matrices.dtype)
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, orthogonalised (Keller Jordan 2024). Parameters are `[..., rows, cols]` matrices."""
+
+    def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.05):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update; matrices of one shape are orthogonalised together."""
+        for group in self.param_groups:
+            by_shape: dict[tuple[int, int], list[tuple[nn.Parameter, Tensor]]] = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["momentum"] = torch.zeros_like(p)
+                state["momentum"].lerp_(p.grad, 1 - group["momentum"])
+                update = p.grad.lerp(state["momentum"], group["momentum"])  # Nesterov
+                by_shape[(p.shape[-2], p.shape[-1])].append((p, update.reshape(-1, p.shape[-2], p.shape[-1])))
+            for (rows, cols), pairs in by_shape.items():
+                updates = orthogonalise(torch.cat([u for _, u in pairs]))
+                scale = group["lr"] * max(1.0, rows / cols) ** 0.5
+                for (p, u), update in zip(pairs, updates.split([len(u) for _, u in pairs]), strict=True):
+                    p.mul_(1 - group["lr"] * group["weight_decay"])
+                    p.add_(update.reshape(p.shape), alpha=-scale)
+
+
+def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """`(matrices for Muon, the rest for AdamW)`: the backbone's projections and experts are the matrices."""
+    muon, adamw = [], []
+    for name, p in model.named_parameters():
+        if not p.requires_grad:
+            continue
+        projection = name.startswith("backbone.") and p.ndim >= 2
+        small = any(part in name for part in ("_conv.", ".rel", "router.", "r_proj"))
+        (muon if projection and not small else adamw).append(p)
+    return muon, adamw
