@@ -79,8 +79,9 @@ class ClipCache:
     A clip is stored as int16, so what is made now and what is read later are the same numbers.
     """
 
-    def __init__(self, path: Path, memory_bytes: int = 200_000_000) -> None:
+    def __init__(self, path: Path, memory_bytes: int = 200_000_000, disk_bytes: int = 2_000_000_000) -> None:
         self.path = path
+        self.disk_bytes = disk_bytes  # a full cache is still read, and no longer written
         self.memory_bytes = memory_bytes
         self._recent: OrderedDict[str, NDArray[np.int16]] = OrderedDict()
         self._held = 0
@@ -109,7 +110,9 @@ class ClipCache:
                 pcm = np.frombuffer(row[0], np.int16)
             else:
                 pcm = np.clip(np.rint(make() * 32768), -32768, 32767).astype(np.int16)
-                self._connection().execute("INSERT OR IGNORE INTO clips VALUES (?, ?)", (name, pcm.tobytes()))
+                if self.path.stat().st_size < self.disk_bytes:
+                    insert = "INSERT OR IGNORE INTO clips VALUES (?, ?)"
+                    self._connection().execute(insert, (name, pcm.tobytes()))
             self._keep(name, pcm)
             return pcm.astype(np.float32) / np.float32(32768)
 
