@@ -1,6 +1,8 @@
-"""A stand-in for the model in the browser tests of sound and transport: it says back what it hears, and no more.
+"""A stand-in for the model in the browser tests of sound and transport: it says back what it hears, and no
+more.
 
-What comes back is known to the sample, which no trained model's voice is. The tests of meaning use the real model.
+What comes back is known to the sample, which no trained model's voice is. The tests of meaning use the real
+model.
 """
 
 from __future__ import annotations
@@ -37,7 +39,14 @@ class EchoSession:
         level = float(np.sqrt(np.mean(audio**2)))
         loud = level > 0.01
         words = (f"w{turn}",) if loud else ()
-        return Turn(turn, "<speak>" if loud else "<silent>", min(1.0, level * 10), " ".join(words), words, audio * loud)
+        return Turn(
+            turn,
+            "<speak>" if loud else "<silent>",
+            min(1.0, level * 10),
+            " ".join(words),
+            words,
+            audio * loud,
+        )
 
     def recording(self) -> EchoSession:
         return self

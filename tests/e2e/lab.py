@@ -18,7 +18,7 @@ import nbformat
 import numpy as np
 import soundfile
 import soxr
-from jupyter_client import BlockingKernelClient
+from jupyter_client.blocking.client import BlockingKernelClient
 from playwright.sync_api import Browser, Page, Playwright
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -42,13 +42,22 @@ def write_camera(path: Path, seconds: float = 6.0) -> None:
 
 
 def browser_with(
-    playwright: Playwright, microphone: Path | None = None, camera: Path | None = None, allow: bool = True
+    playwright: Playwright,
+    microphone: Path | None = None,
+    camera: Path | None = None,
+    allow: bool = True,
+    device: bool = True,
 ) -> Browser:
-    """Debian's Chromium; without `allow` it refuses microphone and camera as a person would."""
+    """Debian's Chromium with a fake microphone and camera.
+
+    Without `allow` it refuses them as a person would; without `device` the machine has none.
+    """
     flags = [
-        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--autoplay-policy=user-gesture-required", "--use-fake-device-for-media-stream",
+        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--autoplay-policy=user-gesture-required",
     ]  # fmt: skip
+    if device:
+        flags.append("--use-fake-device-for-media-stream")
     flags.append("--use-fake-ui-for-media-stream" if allow else "--deny-permission-prompts")
     if microphone is not None:
         flags.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
@@ -78,12 +87,15 @@ class Lab:
             "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "JUPYTER_DATA_DIR": str(folder / "data"),
             "PYTHONPATH": os.pathsep.join(paths),
         }  # fmt: skip
+        self._books = 0
         self.log = (folder / "lab.log").open("wb")
         self.process = subprocess.Popen(
             [
-                sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.port={self.port}",
+                sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+                f"--ServerApp.port={self.port}",
                 "--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
-                "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=", "--LabApp.extension_manager=readonly",
+                "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=",
+                "--LabApp.extension_manager=readonly",
             ],
             cwd=folder, env=environment, stdout=self.log, stderr=subprocess.STDOUT,
         )  # fmt: skip
@@ -119,10 +131,17 @@ class Lab:
         nbformat.write(book, self.folder / name)
         return name
 
+    def show(self, page: Page, *cells: str) -> None:
+        """Open a notebook made of these cells, as `open` does."""
+        self._books += 1
+        self.open(page, self.notebook(f"book{self._books}.ipynb", *cells))
+
     def open(self, page: Page, name: str) -> None:
         """Open a notebook in Lab, run all its cells and wait for the widget."""
         page.goto(f"http://127.0.0.1:{self.port}/lab/workspaces/{name.split('.')[0]}")
-        page.wait_for_function("() => window.jupyterapp && window.jupyterapp.commands.hasCommand('notebook:run-all-cells')")
+        page.wait_for_function(
+            "() => window.jupyterapp && window.jupyterapp.commands.hasCommand('notebook:run-all-cells')"
+        )
         page.evaluate(
             """async (path) => {
                 const app = window.jupyterapp;
@@ -140,7 +159,9 @@ class Lab:
     @contextmanager
     def kernel(self, page: Page) -> Iterator[Kernel]:
         """The kernel of the notebook that the page shows, to look into it from the test."""
-        identity = page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.id")
+        identity = page.evaluate(
+            "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.id"
+        )
         client = BlockingKernelClient(connection_file=str(self.runtime / f"kernel-{identity}.json"))
         client.load_connection_file()
         client.start_channels()
@@ -158,8 +179,11 @@ class Kernel:
 
     def get(self, expression: str, setup: str = "") -> Any:
         """The value of a JSON-ready expression."""
-        reply = self.client.execute(
-            setup, silent=True, user_expressions={"value": f"__import__('json').dumps({expression})"}, reply=True, timeout=60
+        reply = self.client.execute_interactive(
+            setup,
+            silent=True,
+            user_expressions={"value": f"__import__('json').dumps({expression})"},
+            timeout=60,
         )
         answer = reply["content"]
         if answer["status"] != "ok" or answer["user_expressions"]["value"]["status"] != "ok":

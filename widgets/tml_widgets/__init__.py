@@ -1,4 +1,4 @@
-"""Widgets of the lab for Jupyter: one small Python class and one readable ES module each (anywidget, no build step)."""
+"""Widgets of the lab for Jupyter: a small Python class and ES modules each, without a build step."""
 
 from tml_widgets.live_session import LiveSession
 from tml_widgets.sources import Clip, Microphone, open_source

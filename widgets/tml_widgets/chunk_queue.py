@@ -1,8 +1,9 @@
 """The bounded queue between the browser and the model: what is lost when the model cannot keep up.
 
-Jupyter itself drops nothing: a model 50 % too slow would be a minute behind after two minutes. So the loss happens
-here, by one rule. Pictures go first, because a decision without a picture is better than a late one. When sound
-alone is still too much, the oldest 200 ms are dropped, which leaves a gap that the chunk numbers (`seq`) mark.
+Jupyter itself drops nothing: a model 50 % too slow would be a minute behind after two minutes. So the loss
+happens here, by one rule. Pictures go first, because a decision without a picture is better than a late one.
+When sound alone is still too much, the oldest 200 ms are dropped, which leaves a gap that the chunk numbers
+(`seq`) mark.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class ChunkQueue:
                 oldest = waiting.pop(0)
                 self._items.remove(oldest)
                 self.lost_audio += 1
+                self.lost_video += oldest.frames is not None
                 if oldest.text:  # typed words are never lost: the next chunk carries them
                     self._typed.insert(0, oldest.text)
             for late in waiting[: max(0, len(waiting) - self.keep_video)]:
@@ -84,7 +86,7 @@ class ChunkQueue:
             self._changed.notify_all()
 
     def put_blocking(self, chunk: Chunk) -> None:
-        """Add a chunk as soon as there is room; nothing is dropped (for clips that are not played in real time)."""
+        """Add a chunk as soon as there is room; nothing is dropped (for clips not in real time)."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._chunks()) < self.keep_video)
             self._items.append(chunk)
@@ -102,8 +104,9 @@ class ChunkQueue:
             self._changed.notify_all()
 
     def clear(self) -> None:
-        """Forget waiting chunks and typed words; commands stay."""
+        """Forget waiting chunks, typed words and the counts of losses; commands stay."""
         with self._changed:
+            self.lost_video = self.lost_audio = 0
             self._items = deque(item for item in self._items if not isinstance(item, Chunk))
             self._typed.clear()
             self._changed.notify_all()

@@ -26,8 +26,9 @@ def _data_url(source: str) -> str:
 def link(path: Path) -> str:
     """The module at `path` with every relative import replaced by its content.
 
-    `import text from "./file.js?raw"` gives the file's text instead of its exports: an AudioWorklet is started
-    from text. Raises FileNotFoundError naming the importing file when an import has no file behind it.
+    `import text from "./file.js?raw"` gives the file's text instead of its exports: an AudioWorklet is
+    started from text. Raises FileNotFoundError naming the importing file when an import has no file behind
+    it.
     """
     source = path.read_text(encoding="utf-8")
 

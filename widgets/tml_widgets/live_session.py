@@ -1,7 +1,7 @@
 """`LiveSession`: talk to the model through the browser's microphone and watch it decide.
 
-The browser sends 200 ms chunks of sound and pictures, one thread steps the model, and what it says goes back with
-one message per turn. The page draws the strip; this class holds the session and its recording.
+The browser sends 200 ms chunks of sound and pictures, one thread steps the model, and what it says goes back
+with one message per turn. The page draws the strip; this class holds the session and its recording.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class LiveSession(anywidget.AnyWidget):
         save_to: the folder that gets one folder per saved session.
         seed: of the sessions made from a checkpoint.
 
-    In a notebook, show it and press Start. Without a browser, `play(clip, realtime=False)` does the same with a clip.
-    Afterwards `turns` lists what happened turn by turn and `recording` is the `Recording`.
+    In a notebook, show it and press Start. Without a browser, `play(clip, realtime=False)` does the same with
+    a clip. Afterwards `turns` lists what happened turn by turn and `recording` is the `Recording`.
     """
 
     _esm = link(STATIC / "live_session.js")
@@ -72,7 +72,9 @@ class LiveSession(anywidget.AnyWidget):
             understands=understands(),
             camera=microphone.camera,
         )
-        self._factory = _Checkpoint(str(model), seed, self._heads_known) if isinstance(model, str | Path) else model
+        self._factory = (
+            _Checkpoint(str(model), seed, self._heads_known) if isinstance(model, str | Path) else model
+        )
         self._queue = ChunkQueue()
         self._worker = LiveWorker(self._factory, self._queue, self._emit)
         self._player: ClipPlayer | None = None
@@ -128,8 +130,8 @@ class LiveSession(anywidget.AnyWidget):
 
         Args:
             clip: a name of `clips`, a file, or a `Clip`; None: the first of `clips`.
-            realtime: at the pace of real time, in the background. False: as fast as the model goes, and return when
-                it is done.
+            realtime: at the pace of real time, in the background. False: as fast as the model goes, and
+                return when it is done.
         """
         found = self._find(clip)
         self.stop()
@@ -166,7 +168,7 @@ class LiveSession(anywidget.AnyWidget):
         """End the session and free the microphone and the thread."""
         self.stop()
         self._queue.close()
-        if self.stream is not None:
+        if isinstance(self.stream, Widget):
             self.stream.close()
         super().close()
 
@@ -181,7 +183,7 @@ class LiveSession(anywidget.AnyWidget):
         return known if isinstance(known, Clip) else Clip.load(known)
 
     def _sounding(self, chunk: Chunk) -> None:
-        """A clip's chunk begins to sound: the browser plays it, so that the room hears what the model hears."""
+        """A clip's chunk begins to sound: the browser plays it, so that the room hears it too."""
         clip = self._player.clip if self._player else None
         words = clip.words_ending_in(chunk.seq) if clip else ""
         content = {"kind": "heard", "turn": chunk.seq, "text": words, "typed": chunk.text, "parts": ["pcm"]}
@@ -251,7 +253,9 @@ class _Checkpoint:
 
         if self._loaded is None:
             model, tokenizer = load_checkpoint(self.name)
-            Session(model, tokenizer).step(np.zeros(TURN_SAMPLES, np.float32))  # the first turn is slow: get it over
+            Session(model, tokenizer).step(
+                np.zeros(TURN_SAMPLES, np.float32)
+            )  # the first turn is slow: get it over
             self.heads_known([model.cfg.heads(layer)[0] for layer in range(model.cfg.n_layers)])
             self._loaded = model, tokenizer
         return Session(*self._loaded, seed=self.seed)

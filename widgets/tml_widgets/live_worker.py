@@ -1,7 +1,7 @@
 """The one thread that runs the model while a live session is on.
 
-Message handlers only copy bytes into a queue; everything that touches the model (loading, stepping, saving) happens
-here, in order, so that no two threads ever share a session and the kernel stays free for cells.
+Message handlers only copy bytes into a queue; everything that touches the model (loading, stepping, saving)
+happens here, in order, so that no two threads ever share a session and the kernel stays free for cells.
 """
 
 from __future__ import annotations
@@ -165,7 +165,9 @@ class LiveWorker:
             elif self.queue.closed:
                 return
             elif live:
-                self._end(f"No sound has come from the browser for {PATIENCE:.0f} s, so the session has ended.")
+                self._end(
+                    f"No sound has come from the browser for {PATIENCE:.0f} s, so the session has ended."
+                )
 
     def _turn(self, chunk: Chunk) -> None:
         assert self.session is not None
@@ -184,8 +186,8 @@ class LiveWorker:
         missed = max(0, chunk.seq - self.rows[-1].seq - 1) if self.rows else 0
         words = result.words if not isinstance(result.words, str) else result.words.split()
         row = Row(
-            result.turn, chunk.seq, result.decision, float(result.p_speak), tuple(str(word) for word in words),
-            chunk.text, seconds, waited, missed,
+            result.turn, chunk.seq, result.decision, float(result.p_speak), tuple(str(word) for word in
+            words), chunk.text, seconds, waited, missed,
         )  # fmt: skip
         self.rows.append(row)
         self._emit_turn(row, chunk, result)
@@ -194,9 +196,9 @@ class LiveWorker:
         attention, shares = pack_attention(getattr(result, "attention", None))
         header = {
             "seq": row.seq, "turn": row.turn, "decision": row.decision, "p_speak": round(row.p_speak, 5),
-            "words": row.words, "typed": row.typed, "missed": row.missed, "t0": chunk.sent_at, "shares": shares,
-            "model_ms": round(row.model * 1e3, 2), "waited_ms": round(row.waited * 1e3, 2),
-            "queued": len(self.queue), "lost_video": self.queue.lost_video,
+            "words": row.words, "typed": row.typed, "missed": row.missed, "t0": chunk.sent_at, "shares":
+            shares, "model_ms": round(row.model * 1e3, 2), "waited_ms": round(row.waited * 1e3, 2), "queued":
+            len(self.queue), "lost_video": self.queue.lost_video,
         }  # fmt: skip
         sound = np.asarray(result.audio, np.float32)  # [3200]; silence is not sent
         self.emit(*turn_message(header, sound if np.abs(sound).max() > SILENCE else None, attention))

@@ -29,14 +29,22 @@ from tml_widgets.chunk_queue import Chunk
 STREAMS = ("heard", "seen", "typed", "own voice")
 """The streams whose share of attention the strip shows, in the order of the `attention` buffer's rows."""
 
-_ROW = {"audio_in": 0, "video_in": 1, "text_in": 2, "text_out": 3, "audio_out": 3}  # a word and its sound are one thing
+_ROW = {
+    "audio_in": 0,
+    "video_in": 1,
+    "text_in": 2,
+    "text_out": 3,
+    "audio_out": 3,
+}  # a word and its sound are one thing
 LOOK_BACK = 300  # turns; a minute is the widest window the strip shows
 
 
 def _named(content: dict[str, Any], buffers: Sequence[Any]) -> dict[str, Any]:
     parts = content.get("parts", [])
     if len(parts) != len(buffers):
-        raise ValueError(f"message {content.get('kind')!r} names {len(parts)} parts but carries {len(buffers)} buffers.")
+        raise ValueError(
+            f"message {content.get('kind')!r} names {len(parts)} parts but carries {len(buffers)} buffers."
+        )
     return dict(zip(parts, buffers, strict=True))
 
 
@@ -59,13 +67,17 @@ def read_chunk(content: dict[str, Any], buffers: Sequence[Any]) -> Chunk:
     parts = _named(content, buffers)
     audio = from_pcm(bytes(parts["pcm"])) if "pcm" in parts else np.zeros(0, np.float32)
     if audio.shape != (TURN_SAMPLES,):
-        raise ValueError(f"chunk {content.get('seq')} holds {audio.size} samples of sound; a turn has {TURN_SAMPLES}.")
+        raise ValueError(
+            f"chunk {content.get('seq')} holds {audio.size} samples of sound; a turn has {TURN_SAMPLES}."
+        )
     frames = None
     if "rgb" in parts:
         width, height = (int(side) for side in content["size"])
         pixels = np.frombuffer(bytes(parts["rgb"]), dtype=np.uint8)
         if pixels.size != 2 * height * width * 3:
-            raise ValueError(f"chunk {content.get('seq')} holds {pixels.size} picture bytes, not 2x{height}x{width}x3.")
+            raise ValueError(
+                f"chunk {content.get('seq')} holds {pixels.size} picture bytes, not 2x{height}x{width}x3."
+            )
         frames = pixels.reshape(2, height, width, 3)  # [2, H, W, 3]
     return Chunk(seq=int(content["seq"]), audio=audio, frames=frames, sent_at=content.get("t0"))
 
@@ -74,10 +86,11 @@ def pack_attention(attention: dict[str, Any] | None) -> tuple[bytes | None, list
     """Pooled attention by stream -> what the strip draws; `(None, None)` when no head is watched.
 
     Args:
-        attention: `{stream: float32 [turns]}`, column n the weight on turn n, by `tml_lab.stream.tokens.STREAMS`.
+        attention: `{stream: float32 [turns]}`, column n the weight on turn n, by
+            `tml_lab.stream.tokens.STREAMS`.
 
-    Returns float32 [4, n] as bytes (rows in the order of STREAMS, column k the weight on the turn k turns back, at
-    most LOOK_BACK of them) and each stream's share of *all* the attention.
+    Returns float32 [4, n] as bytes (rows in the order of STREAMS, column k the weight on the turn k turns
+    back, at most LOOK_BACK of them) and each stream's share of *all* the attention.
     """
     if not attention:
         return None, None
@@ -89,7 +102,9 @@ def pack_attention(attention: dict[str, Any] | None) -> tuple[bytes | None, list
     return np.ascontiguousarray(table[:, ::-1][:, :LOOK_BACK]).tobytes(), shares
 
 
-def turn_message(row: dict[str, Any], audio: np.ndarray | None, attention: bytes | None) -> tuple[dict, list[bytes]]:
+def turn_message(
+    row: dict[str, Any], audio: np.ndarray | None, attention: bytes | None
+) -> tuple[dict, list[bytes]]:
     """`(content, buffers)` of a `turn` message: header `row` plus the parts there are."""
     named = {"pcm": None if audio is None else to_pcm(audio), "attention": attention}
     present = {name: data for name, data in named.items() if data is not None}

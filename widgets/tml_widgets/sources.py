@@ -1,7 +1,8 @@
 """Where a live session's input comes from: the browser's microphone and camera, or a recorded clip.
 
-Both deliver the same `Chunk`s into the same queue, so nothing behind the queue knows the difference. `open_source`
-picks one: the microphone when a browser shows the notebook, a recorded clip when there is none (tests, servers).
+Both deliver the same `Chunk`s into the same queue, so nothing behind the queue knows the difference.
+`open_source` picks one: the microphone when a browser shows the notebook, a recorded clip when there is none
+(tests, servers).
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ class Microphone:
 
     Args:
         camera: ask for the camera too.
-        headphones: True when the model's voice cannot reach the microphone; the browser's echo canceller is then
-            left out, and the sound arrives untouched.
+        headphones: True when the model's voice cannot reach the microphone; the browser's echo canceller is
+            then left out, and the sound arrives untouched.
     """
 
     camera: bool = True
     headphones: bool = False
 
     def constraints(self) -> dict[str, object]:
-        """What `getUserMedia` is asked for: no automatic gain and no noise suppression, which distort speech."""
+        """What `getUserMedia` is asked for: without automatic gain and noise suppression."""
         audio = {"echoCancellation": not self.headphones, "noiseSuppression": False, "autoGainControl": False}
         video = {"width": {"ideal": 320}, "height": {"ideal": 240}, "frameRate": {"ideal": 15}}
         return {"audio": audio, "video": video if self.camera else False}
@@ -113,8 +114,8 @@ def _clip_name(path: Path) -> str:
 def has_front_end() -> bool:
     """Whether a browser or editor shows this notebook (as far as the environment tells).
 
-    Jupyter's server names the notebook to the kernels it starts; nbconvert, nbval and plain Python do not. Set
-    TML_HEADLESS=1 or =0 to decide by hand.
+    Jupyter's server names the notebook to the kernels it starts; nbconvert, nbval and plain Python do not.
+    Set TML_HEADLESS=1 or =0 to decide by hand.
     """
     by_hand = os.environ.get("TML_HEADLESS")
     if by_hand is not None:
@@ -126,7 +127,8 @@ def open_source(clip: str | Path | None = None, camera: bool = True) -> Micropho
     """The microphone (and camera) when somebody sits before a browser, else a recorded clip.
 
     Args:
-        clip: the recording to take without a browser: a file or a name of `demo_clips()`. None: the first one.
+        clip: the recording to take without a browser: a file or a name of `demo_clips()`. None: the first
+            one.
         camera: ask for the camera too.
 
     Raises FileNotFoundError when there is neither a browser nor a recording.
@@ -135,7 +137,9 @@ def open_source(clip: str | Path | None = None, camera: bool = True) -> Micropho
         return Microphone(camera=camera)
     clips = demo_clips()
     if clip is None and not clips:
-        raise FileNotFoundError(f"There is no browser here and no recorded clip in {DEMO_CLIPS}; give clip=FILE.")
+        raise FileNotFoundError(
+            f"There is no browser here and no recorded clip in {DEMO_CLIPS}; give clip=FILE."
+        )
     path = next(iter(clips.values())) if clip is None else clips.get(str(clip), Path(clip))
     return Clip.load(path)
 

@@ -1,9 +1,9 @@
 """Keep messages from the browser flowing while a cell runs.
 
-Since ipykernel 7, a widget's messages may be handled on a subshell, beside the running cell. ipykernel 7.4 sends
-each message to the shell that last *published* on the same comm; a widget that is published to from its own thread
-or from a cell is then handled on the main shell, behind the running cell: 0 of 30 chunks arrived during a blocking
-cell. Asking for the default route restores all of them.
+Since ipykernel 7, a widget's messages may be handled on a subshell, beside the running cell. ipykernel 7.4
+sends each message to the shell that last *published* on the same comm; a widget that is published to from its
+own thread or from a cell is then handled on the main shell, behind the running cell: 0 of 30 chunks arrived
+during a blocking cell. Asking for the default route restores all of them.
 """
 
 from __future__ import annotations

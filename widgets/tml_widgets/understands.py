@@ -11,7 +11,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def understands(path: Path | None = None) -> list[dict[str, object]]:
     """`[{"title", "items"}]`, one entry per heading of the file; empty when there is no such file.
 
-    `data/understands.md` is generated from the world generators, so the panel cannot promise what was not trained.
+    `data/understands.md` is generated from the world generators, so the panel cannot promise what was not
+    trained.
     """
     path = path or REPOSITORY / "data" / "understands.md"
     if not path.is_file():

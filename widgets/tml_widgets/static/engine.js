@@ -22,7 +22,7 @@ export class Engine extends EventTarget {
     this.camera = model.get("camera");
     this.level = 0;
     this.saved = "";
-    this.lost = 0;
+    this.lost = this.lostPictures = 0; // turns and pictures the model could not keep up with
     this.receive = this.receive.bind(this);
     model.on("msg:custom", this.receive);
     this.send({ kind: "hello", v: 1, secure: window.isSecureContext });
@@ -83,7 +83,7 @@ export class Engine extends EventTarget {
     this.audio.voice.flush();
     this.audio.recording.flush();
     this.saved = "";
-    this.lost = 0;
+    this.lost = this.lostPictures = 0;
     this.speaking = false;
     this.show("loading", "Waking the model ...");
   }
@@ -215,6 +215,7 @@ export class Engine extends EventTarget {
     if (sent) this.history.addHeard(message.turn, sent.samples, sent);
     for (const seq of this.pending?.keys() ?? []) if (seq <= message.seq) this.pending.delete(seq);
     this.lost += message.missed;
+    this.lostPictures = message.lost_video;
     this.history.addDecision(message, samples, parts.attention ? readAttention(parts.attention) : null);
     this.changed("turn");
     if (message.turn % 5 === 4) this.send({ kind: "stats", ...this.stats() });

@@ -26,7 +26,7 @@ export class Strip {
       { name: "heard", note: "you", height: 62, draw: (t, y) => this.drawHeard(t, y) },
       { name: "seen", note: "camera", height: 46, hidden: !any((turn) => turn.picture), draw: (t, y) => this.drawSeen(t, y) },
       { name: "typed", note: "you", height: 34, draw: (t, y) => this.drawTyped(t, y) },
-      { name: "own voice", note: "the model", height: 74, draw: (t, y) => this.drawVoice(t, y) },
+      { name: "own voice", note: "the model", height: 102, draw: (t, y) => this.drawVoice(t, y) },
       { name: "attention", note: "by stream", height: 64, hidden: !any((turn) => turn.attention), draw: (t, y) => this.drawShares(t, y) },
     ].filter((track) => !track.hidden);
     let y = 2;
@@ -176,7 +176,7 @@ export class Strip {
     const turns = [...this.visible()];
     waveform(this.brush, turns, "heard", (turn) => this.x(heardStart(turn)), y + 20, 22, this.colours.heard);
     const said = turns.filter((turn) => turn.heardWords);
-    chips(this.brush, said.map((turn) => [this.x(heardStart(turn.turn + 1)), turn.heardWords]), y + 36, this.colours, "heard", "right");
+    chips(this.brush, said.map((turn) => [this.x(heardStart(turn.turn + 1)), turn.heardWords]), y + 36, this.colours, "heard", { side: "right" });
     this.heatRow("heard", y + track.height - 6);
   }
 
@@ -194,8 +194,8 @@ export class Strip {
   drawVoice(track, y) {
     const turns = [...this.visible()];
     const words = turns.filter((turn) => turn.words?.length);
-    chips(this.brush, words.map((turn) => [this.x(playedStart(turn.turn)), turn.words.join(" ")]), y + 4, this.colours, "own voice", "left", 17);
-    waveform(this.brush, turns, "voice", (turn) => this.x(playedStart(turn)), y + 49, 22, this.colours["own voice"]);
+    chips(this.brush, words.map((turn) => [this.x(playedStart(turn.turn)), turn.words.join(" ")]), y + 4, this.colours, "own voice", { rows: 2, size: 16 });
+    waveform(this.brush, turns, "voice", (turn) => this.x(playedStart(turn)), y + 74, 22, this.colours["own voice"]);
     this.heatRow("own voice", y + track.height - 6);
   }
 

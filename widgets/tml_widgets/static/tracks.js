@@ -28,24 +28,28 @@ export function waveform(brush, turns, key, x, middle, reach, colour) {
   }
 }
 
-// Words in rounded boxes; a box never covers the one before it, it moves aside.
-export function chips(brush, items, y, colours, stream, side = "left", size = 14) {
+// Words in rounded boxes at [x, text]. A box never covers another: it goes to the next row, or moves aside.
+export function chips(brush, items, y, colours, stream, { rows = 1, side = "left", size = 14 } = {}) {
   brush.font = `600 ${size}px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif`;
   brush.textBaseline = "middle";
   brush.textAlign = "left";
-  let free = -Infinity;
+  const free = Array(rows).fill(-Infinity); // where each row's last box ends
   for (const [x, text] of items) {
     const width = brush.measureText(text).width + 12;
-    const left = Math.max(free, side === "right" ? x - width : x);
-    free = left + width + 3;
+    const wanted = side === "right" ? x - width : x;
+    let row = free.findIndex((end) => end <= wanted);
+    if (row < 0) row = free.indexOf(Math.min(...free));
+    const left = Math.max(free[row], wanted);
+    const top = y + row * (size + 10);
+    free[row] = left + width + 3;
     brush.globalAlpha = 0.18;
     brush.fillStyle = colours[stream];
     brush.beginPath();
-    brush.roundRect(left, y, width, size + 7, 5);
+    brush.roundRect(left, top, width, size + 7, 5);
     brush.fill();
     brush.globalAlpha = 1;
     brush.fillStyle = colours.ink;
-    brush.fillText(text, left + 6, y + (size + 8) / 2);
+    brush.fillText(text, left + 6, top + (size + 8) / 2);
   }
 }
 

@@ -224,6 +224,7 @@ export class View {
     if (p50 !== null) parts.push(`round trip ${Math.round(p50)} ms (95 %: ${Math.round(p95)})`);
     parts.push(`model ${turn.modelMs.toFixed(0)} ms`);
     if (this.engine.lost) parts.push(`${this.engine.lost} turns lost`);
+    if (this.engine.lostPictures) parts.push(`${this.engine.lostPictures} pictures skipped`);
     this.latency.textContent = parts.join(" · ");
     this.latency.classList.toggle("tml-slow", (p95 ?? turn.modelMs) > 200);
   }

@@ -33,10 +33,8 @@ registerProcessor("tml-player", class extends AudioWorkletProcessor {
       this.resampler.reset();
       this.open = false;
     } else {
-      if (this.buffered === 0) {
-        this.underruns += this.open; // dry just now, before the audio thread noticed
-        this.push(new Float32Array(this.lead));
-      } else if (message.turn > this.nextTurn) {
+      if (this.buffered === 0 && !this.open) this.push(new Float32Array(this.lead));
+      else if (message.turn > this.nextTurn) {
         this.push(new Float32Array(Math.round((message.turn - this.nextTurn) * this.turnLength)));
       }
       this.push(this.resampler.push(message.samples));

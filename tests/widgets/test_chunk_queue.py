@@ -1,0 +1,94 @@
+"""What the queue drops, and what it never drops."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tml_widgets.chunk_queue import Chunk, ChunkQueue
+
+
+def chunk(seq: int, video: bool = True, text: str | None = None) -> Chunk:
+    frames = np.zeros((2, 4, 4, 3), np.uint8) if video else None
+    return Chunk(seq, np.zeros(3200, np.float32), frames, text)
+
+
+def drain(queue: ChunkQueue) -> list[Chunk]:
+    return [item for item in iter(lambda: queue.get(0), None) if isinstance(item, Chunk)]
+
+
+@given(n=st.integers(0, 30), keep_video=st.integers(1, 6), more=st.integers(0, 6))
+def test_video_goes_first_and_then_the_oldest_sound(n: int, keep_video: int, more: int) -> None:
+    queue = ChunkQueue(keep_video, keep_video + more)
+    for seq in range(n):
+        queue.put(chunk(seq))
+    left = drain(queue)
+    assert [c.seq for c in left] == list(range(n))[-(keep_video + more) :]
+    assert [c.seq for c in left if c.frames is not None] == list(range(n))[-keep_video:]
+    assert queue.lost_audio == max(0, n - keep_video - more)
+    assert queue.lost_video == max(0, n - keep_video)
+
+
+def test_a_chunk_dropped_whole_had_lost_its_pictures_first() -> None:
+    queue = ChunkQueue(keep_video=2, keep_audio=4)
+    for seq in range(4):
+        queue.put(chunk(seq))
+    assert (queue.lost_video, queue.lost_audio) == (2, 0)
+    queue.put(chunk(4))
+    assert (queue.lost_video, queue.lost_audio) == (3, 1)
+
+
+def test_typed_words_survive_the_loss_of_their_chunk() -> None:
+    queue = ChunkQueue(1, 1)
+    queue.put(chunk(0, text="repeat"))
+    queue.put(chunk(1))
+    queue.type("please")
+    (left,) = drain(queue)
+    assert (left.seq, left.text) == (1, "repeat please")
+
+
+def test_typed_words_go_to_exactly_one_turn() -> None:
+    queue = ChunkQueue()
+    queue.type("hello")
+    queue.put(chunk(0))
+    queue.put(chunk(1))
+    assert [c.text for c in drain(queue)] == ["hello", None]
+
+
+def test_commands_keep_their_place_and_are_never_dropped() -> None:
+    queue, order = ChunkQueue(1, 1), []
+    queue.command(lambda: order.append("first"))
+    for seq in range(5):
+        queue.put(chunk(seq))
+    queue.command(lambda: order.append("second"))
+    for item in iter(lambda: queue.get(0), None):
+        order.append(item.seq) if isinstance(item, Chunk) else item()
+    assert order == ["first", 4, "second"]
+
+
+def test_put_blocking_waits_for_room_and_loses_nothing() -> None:
+    queue = ChunkQueue(keep_video=2, keep_audio=2)
+    feeder = threading.Thread(target=lambda: [queue.put_blocking(chunk(seq)) for seq in range(20)])
+    feeder.start()
+    taken = [queue.get(10) for _ in range(20)]
+    feeder.join(10)
+    assert [c.seq for c in taken if isinstance(c, Chunk) and c.frames is not None] == list(range(20))
+    assert queue.lost_audio == queue.lost_video == 0
+
+
+def test_close_wakes_a_waiting_taker() -> None:
+    queue, got = ChunkQueue(), []
+    taker = threading.Thread(target=lambda: got.append(queue.get()))
+    taker.start()
+    queue.close()
+    taker.join(10)
+    assert got == [None]
+
+
+def test_limits_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="keep_video"):
+        ChunkQueue(keep_video=5, keep_audio=2)
