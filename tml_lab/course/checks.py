@@ -1,0 +1,7 @@
+"""The exercises of all chapters, by name: `from tml_lab.course import checks`."""
+
+from __future__ import annotations
+
+from tml_lab.course.checks_ch02 import ch02_advance, ch02_causal_frames, ch02_quantize
+
+__all__ = ["ch02_advance", "ch02_causal_frames", "ch02_quantize"]

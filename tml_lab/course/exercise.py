@@ -1,0 +1,141 @@
+"""Exercises: check a learner's function, name what is wrong, and put what is right into the running model.
+
+quantize = checks.ch02_quantize(quantize)   # in the cell after the stub
+checks.ch02_quantize.hint()                 # one hint a call, each says more
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+N_CASES = 12  # random cases for each check
+
+
+class WrongAnswer(AssertionError):
+    """A learner's function is not right yet; the message says where it differs, and gives a hint."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer that people give, and what to tell them; also a test that the check can fail."""
+
+    function: Callable[..., Any]
+    hint: str
+
+
+@dataclass
+class Exercise:
+    """One function of the library that learners write themselves.
+
+    Args:
+        module, attribute: where the library keeps the function, and where a right answer goes.
+        cases: seed -> arguments of random shapes.
+        hints: from a nudge to nearly the answer.
+        mistakes: wrong answers to recognise.
+        atol: largest absolute difference that still counts as equal.
+    """
+
+    module: str
+    attribute: str
+    cases: Callable[[int], tuple[Any, ...]]
+    hints: tuple[str, ...]
+    mistakes: tuple[Mistake, ...] = ()
+    atol: float = 0.0
+    reference: Callable[..., Any] = field(init=False)
+    _n_hints_given: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.reference = getattr(importlib.import_module(self.module), self.attribute)
+
+    def __call__(self, attempt: Callable[..., Any]) -> Callable[..., Any]:
+        """Check an attempt. Not started: the reference comes back, so that the chapter runs on.
+
+        Right: the attempt comes back and takes the reference's place in the library.
+        Raises: WrongAnswer saying which output, shape or index differs first.
+        """
+        for seed in range(N_CASES):
+            arguments = self.cases(seed)
+            expected = self.reference(*copy.deepcopy(arguments))
+            given = copy.deepcopy(arguments)
+            try:
+                answer = attempt(*given)
+            except NotImplementedError:
+                print(f"{self.attribute}: not started; the chapter goes on with the library's own")
+                return self.reference
+            except Exception as error:
+                shapes = ", ".join(describe(a) for a in arguments)
+                raise WrongAnswer(
+                    f"{self.attribute}({shapes}) stopped with {type(error).__name__}: {error}"
+                ) from error
+            difference = first_difference(answer, expected, self.atol)
+            if difference is None and first_difference(given, arguments, 0.0):
+                difference = "the answer is right, but an argument was changed in place; work on a copy"
+            if difference:
+                raise WrongAnswer(self._sentence(arguments, answer, difference))
+        setattr(importlib.import_module(self.module), self.attribute, attempt)
+        print(f"{self.attribute}: right in {N_CASES} random cases; yours now runs inside {self.module}")
+        return attempt
+
+    def hint(self) -> None:
+        """Print the next hint; after the last one, the last one again."""
+        number = min(self._n_hints_given, len(self.hints) - 1)
+        self._n_hints_given += 1
+        print(f"hint {number + 1} of {len(self.hints)}: {self.hints[number]}")
+
+    def restore(self) -> None:
+        """Put the library's own function back."""
+        setattr(importlib.import_module(self.module), self.attribute, self.reference)
+
+    def _sentence(self, arguments: tuple[Any, ...], answer: Any, difference: str) -> str:
+        shapes = ", ".join(describe(a) for a in arguments)
+        hint = self._recognise(arguments, answer) or f"for a hint run {self.attribute}'s check with .hint()"
+        return f"{self.attribute}({shapes}): {difference}. Hint: {hint}"
+
+    def _recognise(self, arguments: tuple[Any, ...], answer: Any) -> str | None:
+        """The hint of the known mistake that gives this very answer."""
+        for mistake in self.mistakes:
+            if first_difference(answer, mistake.function(*copy.deepcopy(arguments)), self.atol) is None:
+                return mistake.hint
+        return None
+
+
+def describe(value: Any) -> str:
+    """`f32[3, 80]` for a tensor, else its repr."""
+    if isinstance(value, Tensor):
+        kind = str(value.dtype).removeprefix("torch.").replace("float", "f")
+        return f"{kind}{list(value.shape)}"
+    return repr(value)
+
+
+def first_difference(answer: Any, expected: Any, atol: float) -> str | None:
+    """What differs first between an answer and the expected value, in words; None if nothing does."""
+    if isinstance(expected, tuple):
+        if not isinstance(answer, tuple) or len(answer) != len(expected):
+            return f"it must return a tuple of {len(expected)}, got {describe(answer)}"
+        for i, (a, e) in enumerate(zip(answer, expected, strict=True)):
+            if difference := first_difference(a, e, atol):
+                return f"output {i}: {difference}"
+        return None
+    if not isinstance(expected, Tensor):
+        return None if answer == expected else f"got {answer!r}, expected {expected!r}"
+    if not isinstance(answer, Tensor):
+        return f"it must return a tensor, got {type(answer).__name__} (is there a `return`?)"
+    if answer.shape != expected.shape:
+        return f"the shape is {list(answer.shape)}, expected {list(expected.shape)}"
+    if answer.dtype != expected.dtype:
+        return f"the numbers are {answer.dtype}, expected {expected.dtype}"
+    off = ~torch.isclose(answer.double(), expected.double(), rtol=0.0, atol=atol, equal_nan=True)
+    if not bool(off.any()):
+        return None
+    where = tuple(off.nonzero()[0].tolist())
+    got, wanted = answer[where].item(), expected[where].item()
+    return (
+        f"{int(off.sum())} of {off.numel()} differ, first at {list(where)}: got {got:g}, expected {wanted:g}"
+    )
