@@ -183,14 +183,26 @@ def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path) -> None:
         assert run.returncode == 1 and "Traceback" in run.stderr and "FileNotFoundError" in run.stderr
 
 
-def test_bench_lists_and_runs(room: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_bench_lists_the_benchmarks() -> None:
+    result = tml("bench", "--list")
+    assert result.exit_code == 0
+    assert {"timespeak", "cuespeak"} <= {line.split()[0] for line in result.output.splitlines()}
+
+
+def test_bench_hands_its_options_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from tml_lab.bench import registry
+
     calls: list[Any] = []
-    registry = types.SimpleNamespace(
-        names=lambda: ["timespeak", "cuespeak"], run=lambda *a, **k: calls.append((a, k))
-    )
-    monkeypatch.setitem(sys.modules, "tml_lab.bench.registry", registry)
-    monkeypatch.setattr("tml_lab.bench.registry", registry, raising=False)
-    assert tml("bench", "--list").output.split() == ["timespeak", "cuespeak"]
-    result = tml("bench", "timespeak", "--json", str(tmp_path / "r.json"))
+    monkeypatch.setattr(registry, "run", lambda *args, **kwargs: calls.append((args, kwargs)))
+    file = tmp_path / "r.json"
+    result = tml("bench", "timespeak", "fdb", "--json", str(file), "--items", "3", "--split", "human")
     assert result.exit_code == 0, result.output
-    assert calls == [((["timespeak"],), {"checkpoint": "nano", "json_path": tmp_path / "r.json"})]
+    [(arguments, options)] = calls
+    assert arguments == (["timespeak", "fdb"],)
+    assert options["json_path"] == file
+    assert (options["n"], options["splits"], options["checkpoint"]) == (3, ["human"], "nano")
+
+
+def test_bench_with_an_unknown_name_is_one_sentence() -> None:
+    result = tml("bench", "juggling")
+    assert result.exit_code == 1 and "timespeak" in one_sentence(result)

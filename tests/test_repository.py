@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 from pathlib import Path
 
@@ -125,3 +126,9 @@ def test_links_between_documents_lead_somewhere() -> None:
             ):
                 broken.append(f"{path.relative_to(ROOT)} -> {target}")
     assert not broken, "\n" + "\n".join(broken)
+
+
+def test_the_timeline_picture_is_what_its_script_draws() -> None:
+    script = ROOT / "docs" / "draw_timeline.py"
+    drawn = runpy.run_path(str(script))["draw"]()
+    assert script.with_name("timeline.svg").read_text(encoding="utf-8") == drawn

@@ -160,21 +160,33 @@ def train(
 @app.command()
 @plainly
 def bench(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Benchmarks to run; all when none is named.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Benchmarks to run; all when none named.")] = None,
     json: Annotated[Path | None, typer.Option(help="Also write the results to this file.")] = None,
     checkpoint: Annotated[str, typer.Option(help="Checkpoint: a shipped name or a folder.")] = "nano",
+    items: Annotated[int, typer.Option(min=1, help="Items per family.")] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of the items.")] = 0,
+    split: Annotated[list[str] | None, typer.Option(help="test or human; each one's own if unset.")] = None,
+    references: Annotated[bool, typer.Option(help="Also play the four reference rows.")] = True,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     list_: Annotated[bool, typer.Option("--list", help="List the benchmarks and stop.")] = False,
 ) -> None:
     """Run benchmarks, each beside its reference rows."""
     from tml_lab.bench import registry
 
     if list_:
-        for name in registry.names():
-            typer.echo(name)
+        for name, benchmark in registry.BENCHMARKS.items():
+            typer.echo(f"{name:<16} {benchmark.title}")
         return
-    registry.run(names or [], checkpoint=checkpoint, json_path=json)
+    registry.run(
+        names or [],
+        checkpoint=checkpoint,
+        n=items,
+        seed=seed,
+        json_path=json,
+        splits=split,
+        references=references,
+        device=device,
+    )
 
 
 @app.command()
