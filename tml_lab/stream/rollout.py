@@ -1,0 +1,187 @@
+"""Many sessions at once, turn by turn, on recorded input: what benchmarks run on.
+
+The same turn procedure as `Session`, with the rows of a batch in step; a row that speaks goes on alone
+for its words and its four audio_out tokens, then joins the others again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tml_lab.config import FRAMES_PER_TURN, OUT_TOKENS_PER_TURN, TURN_SAMPLES
+from tml_lab.model.interaction import InteractionModel, Tokens
+from tml_lab.model.state import State, new_state
+from tml_lab.model.text import AUDIO, DECISIONS, SPEAK, SPECIALS, TextTokenizer
+from tml_lab.signal.dmel import dmel
+from tml_lab.signal.out_mel import quantize_voice
+from tml_lab.stream.layout import Stream
+from tml_lab.stream.voice import turn_noise
+
+MAX_WORDS = 2  # in one turn
+
+Decide = Callable[[int, Tensor], Tensor]
+"""`(turn, p_speak [rows]) -> bool [rows]`: overrides the model's own decisions (the VAD harness is one)."""
+
+
+@dataclass
+class Heard:
+    """The input of one row. `audio`: f32 [turns * 3200]; `typed`: (turn, text)."""
+
+    audio: np.ndarray
+    typed: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass
+class Run:
+    """What one row did. `words`: (turn, word); `p_speak`, `speaks`: [turns]; `voice`: turn -> [16, 80]
+    output mel."""
+
+    words: list[tuple[int, str]] = field(default_factory=list)
+    p_speak: list[float] = field(default_factory=list)
+    speaks: list[bool] = field(default_factory=list)
+    voice: dict[int, Tensor] = field(default_factory=dict)
+
+
+class _Rows:
+    """The batch while it runs: one state for all rows, and each row's token that has not been fed yet."""
+
+    def __init__(self, model: InteractionModel, tokenizer: TextTokenizer, inputs: Sequence[Heard], seed: int) -> None:
+        self.model, self.tokenizer, self.inputs = model, tokenizer, inputs
+        self.device = next(model.parameters()).device
+        self.n_turns = max(len(i.audio) for i in inputs) // TURN_SAMPLES
+        typed = max((sum(len(tokenizer.encode(t)) for _, t in i.typed) for i in inputs), default=0)
+        longest = self.n_turns * (FRAMES_PER_TURN + 1 + MAX_WORDS + OUT_TOKENS_PER_TURN) + typed
+        self.state = new_state(model.cfg, len(inputs), self.device, max_tokens=longest)
+        self.heard = [dmel(torch.from_numpy(i.audio)) for i in inputs]  # each [turns * 4, 80]
+        self.left: list[int | Tensor | None] = [None] * len(inputs)  # a text id, or the bins of an audio_out token
+        self.seed = seed
+        self.not_a_word = [tokenizer.id(name) for name in SPECIALS if name != AUDIO]
+        self.text = [{t: tokenizer.encode(" ".join(s for u, s in i.typed if u == t)) for t, _ in i.typed} for i in inputs]
+
+    def sub_state(self, rows: Tensor) -> State:
+        return {name: tensor[rows] for name, tensor in self.state.items()}
+
+    def put_back(self, rows: Tensor, state: State) -> None:
+        for name, tensor in state.items():
+            self.state[name][rows] = tensor
+
+    def feed(self, state: State, streams: list[int], turn: int, token: Tensor, heard: Tensor | None = None,
+             voice: Tensor | None = None, first: int = -1) -> Tensor:  # fmt: skip
+        """Append the same kinds of tokens to every row of `state`: `token [rows, n]` -> hidden `[rows, n,
+        d_model]`."""
+        rows, n = token.shape
+        stream = torch.tensor(streams, device=self.device).repeat(rows)  # [rows * n]
+        is_first = torch.zeros(n, dtype=torch.bool, device=self.device)
+        if first >= 0:
+            is_first[first] = True
+        turns = torch.full((rows * n,), turn, device=self.device)
+        tokens = Tokens(stream, token.flatten(), turns, is_first.repeat(rows), heard, voice)
+        return self.model(self.model.embed(tokens).view(rows, n, -1), state)
+
+    def listen(self, turn: int) -> Tensor:
+        """Feed what was left over and what this turn heard; hidden state of the last audio_in: `[rows,
+        d_model]`."""
+        out = torch.zeros(len(self.inputs), self.model.cfg.d_model, device=self.device)
+        groups: dict[tuple[str, int], list[int]] = {}
+        for row, left in enumerate(self.left):
+            kind = "none" if left is None else "text" if isinstance(left, int) else "voice"
+            groups.setdefault((kind, len(self.text[row].get(turn, []))), []).append(row)
+        for (kind, n_text), members in groups.items():
+            rows = torch.tensor(members, device=self.device)
+            lead = {"none": [], "text": [int(Stream.TEXT_OUT)], "voice": [int(Stream.AUDIO_OUT)]}[kind]
+            streams = [*lead, *[int(Stream.TEXT_IN)] * n_text, *[int(Stream.AUDIO_IN)] * FRAMES_PER_TURN]
+            token = torch.zeros(len(members), len(streams), dtype=torch.long, device=self.device)
+            for i, row in enumerate(members):
+                if kind == "text":
+                    token[i, 0] = self.left[row]
+                if n_text:
+                    token[i, len(lead) : len(lead) + n_text] = torch.tensor(self.text[row][turn])
+            voice = torch.stack([self.left[r] for r in members]) if kind == "voice" else None  # type: ignore[misc]
+            heard = torch.cat([self.frames(row, turn) for row in members]).to(self.device)
+            every = len(members) == len(self.inputs)
+            state = self.state if every else self.sub_state(rows)
+            hidden = self.feed(state, streams, turn, token, heard, voice, first=len(lead))
+            if not every:
+                self.put_back(rows, state)
+            out[rows] = hidden[:, -1]
+        return out
+
+    def frames(self, row: int, turn: int) -> Tensor:
+        """The four dMel frames of a turn: `[4, 80]`; silence after the row's input has ended."""
+        frames = self.heard[row][turn * FRAMES_PER_TURN : (turn + 1) * FRAMES_PER_TURN]
+        if len(frames) < FRAMES_PER_TURN:
+            frames = torch.cat([frames, frames.new_zeros(FRAMES_PER_TURN - len(frames), frames.shape[1])])
+        return frames
+
+    def speak(self, turn: int, rows: Tensor, runs: list[Run], keep_voice: bool) -> None:
+        """Words, then four audio_out tokens, for the rows that speak."""
+        speak, audio = self.tokenizer.id(SPEAK), self.tokenizer.id(AUDIO)
+        state = self.sub_state(rows)
+        token = torch.full((len(rows), 1), speak, device=self.device)
+        hidden = self.feed(state, [int(Stream.TEXT_OUT)], turn, token)[:, -1]  # [rows, d_model]
+        wordy = torch.ones(len(rows), dtype=torch.bool, device=self.device)
+        for _ in range(MAX_WORDS):
+            logits = self.model.text_logits(hidden)
+            logits[:, self.not_a_word] = -torch.inf
+            choice = logits.argmax(-1)  # [rows]
+            wordy &= choice != audio
+            if not wordy.any():
+                break
+            members = wordy.nonzero(as_tuple=True)[0]
+            part = {name: tensor[members] for name, tensor in state.items()}
+            hidden[members] = self.feed(part, [int(Stream.TEXT_OUT)], turn, choice[members, None])[:, -1]
+            for name, tensor in part.items():
+                state[name][members] = tensor
+            for i in members.tolist():
+                runs[int(rows[i])].words.append((turn, self.tokenizer.decode([int(choice[i])])))
+        mels = []
+        noise = turn_noise(self.seed, turn).to(self.device)  # [4, 320]: what a session with this seed draws
+        for k in range(OUT_TOKENS_PER_TURN):
+            mel = self.model.flow.sample(hidden, noise[k].expand(len(rows), -1), self.model.cfg.flow_steps)  # [rows, 320]
+            mels.append(mel)
+            bins = quantize_voice(mel)
+            if k < OUT_TOKENS_PER_TURN - 1:
+                blank = torch.zeros(len(rows), 1, dtype=torch.long, device=self.device)
+                hidden = self.feed(state, [int(Stream.AUDIO_OUT)], turn, blank, voice=bins)[:, -1]
+            else:
+                for i, row in enumerate(rows.tolist()):
+                    self.left[row] = bins[i]
+        self.put_back(rows, state)
+        if keep_voice:
+            voices = torch.stack(mels, 1).view(len(rows), -1, 80).cpu()  # [rows, 16, 80]
+            for i, row in enumerate(rows.tolist()):
+                runs[row].voice[turn] = voices[i]
+
+
+@torch.no_grad()
+def rollout(
+    model: InteractionModel,
+    tokenizer: TextTokenizer,
+    inputs: Sequence[Heard],
+    seed: int = 0,
+    decide: Decide | None = None,
+    keep_voice: bool = False,
+) -> list[Run]:
+    """Run every input to its end, all in one batch; shorter ones hear digital silence to the longest
+    one's end."""
+    rows = _Rows(model, tokenizer, inputs, seed)
+    runs = [Run() for _ in inputs]
+    decision_ids = [tokenizer.id(d) for d in DECISIONS]
+    speak_at = DECISIONS.index(SPEAK)
+    for turn in range(rows.n_turns):
+        hidden = rows.listen(turn)
+        p = model.text_logits(hidden)[:, decision_ids].float().softmax(-1)  # [rows, decisions]
+        speaks = p.argmax(-1) == speak_at if decide is None else decide(turn, p[:, speak_at])
+        for row, run in enumerate(runs):
+            run.p_speak.append(float(p[row, speak_at]))
+            run.speaks.append(bool(speaks[row]))
+            rows.left[row] = tokenizer.id(DECISIONS[0]) if not speaks[row] else None
+        talking = speaks.nonzero(as_tuple=True)[0]
+        if len(talking):
+            rows.speak(turn, talking, runs, keep_voice)
+    return runs
