@@ -53,11 +53,15 @@ $(VENV)/.torch: constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.lab: pyproject.toml constraints.txt $(VENV)/.torch
+	@echo "installing the lab into $(VENV) (minutes, about 1.5 GB) ..."
 	$(PIP) install --quiet -c constraints.txt -e ".[lab]"
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.lab
+	@echo "installing the test tools, judges and voices into $(VENV) (minutes, about 2 GB more) ..."
 	$(PIP) install --quiet -c constraints.txt -e ".[lab,test,voices,judges,kernels]"
+	$(PIP) install --quiet -c constraints.txt -e ".[pico]" \
+	|| echo "make: ttspico did not build (it needs a C compiler); tests with its voices are skipped"
 	@touch $@
 
 install: $(VENV)/.lab

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MB = 1_000_000
-MAX_FILE, MAX_CHECKPOINT, MAX_REPOSITORY = 5 * MB, 40 * MB, 150 * MB
+MAX_FILE, MAX_RECORDING, MAX_CHECKPOINT, MAX_REPOSITORY = 5 * MB, 8 * MB, 40 * MB, 150 * MB
 MAX_NOTEBOOK = 200_000
 MAX_LINES = 450
 STRICT_NOTEBOOKS: set[str] = set()  # committed with outputs, which are compared exactly
@@ -56,14 +56,16 @@ def test_no_file_is_called_utils() -> None:
     )
 
 
+def limit_of(path: Path) -> int:
+    """Bytes a file may have: weights and recordings of people more than the rest."""
+    data = ROOT / "data"
+    if data / "checkpoints" in path.parents:
+        return MAX_CHECKPOINT
+    return MAX_RECORDING if data / "recordings" in path.parents else MAX_FILE
+
+
 def test_files_are_small() -> None:
-    checkpoints = ROOT / "data" / "checkpoints"
-    big = [
-        p
-        for p in tracked_files()
-        if p.stat().st_size > (MAX_CHECKPOINT if checkpoints in p.parents else MAX_FILE)
-    ]
-    assert not named(big)
+    assert not named([p for p in tracked_files() if p.stat().st_size > limit_of(p)])
 
 
 def test_the_checkout_is_small() -> None:
