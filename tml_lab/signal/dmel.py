@@ -20,9 +20,9 @@ WINDOW = 1600  # samples: 100 ms, this hop and the one before it
 N_FFT = WINDOW
 LOG_MEL_MIN = -7.0  # log10 of the mel magnitude; quieter is heard as this
 LOG_MEL_MAX = 2.0
-_FLOOR = 1e-10
+FLOOR = 1e-10
 
-_WINDOW = torch.hann_window(WINDOW, periodic=True, dtype=torch.float32)
+HANN = torch.hann_window(WINDOW, periodic=True, dtype=torch.float32)
 # Spaced in float64 and rounded once, as Inkling does: step 0.6.
 BIN_CENTERS = torch.linspace(LOG_MEL_MIN, LOG_MEL_MAX, N_BINS, dtype=torch.float64).to(torch.float32)
 
@@ -81,7 +81,7 @@ def advance(tail: Tensor, chunk: Tensor) -> tuple[Tensor, Tensor]:
 
 def frames_to_log_mel(frames: Tensor) -> Tensor:
     """Windows f32 `[frames, 1600]` samples -> f32 `[frames, 80]`, log10 mel magnitudes, at least -10."""
-    return mel_of_frames(frames, _WINDOW.to(frames.device), N_FFT, _FLOOR).clamp_min(_FLOOR).log10()
+    return mel_of_frames(frames, HANN.to(frames.device), N_FFT, FLOOR).clamp_min(FLOOR).log10()
 
 
 def log_mel(audio: Tensor | np.ndarray) -> Tensor:
@@ -101,7 +101,7 @@ def quantize(values: Tensor) -> Tensor:
 
     Args: values f32 `[...]`. Returns: uint8 `[...]`, bins 0..15.
     """
-    return torch.bucketize(values, BIN_EDGES.to(values.device)).to(torch.uint8)
+    return torch.bucketize(values.float(), BIN_EDGES.to(values.device)).to(torch.uint8)
 
 
 def dequantize(bins: Tensor) -> Tensor:
