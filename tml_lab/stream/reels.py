@@ -128,12 +128,14 @@ def read_sound(path: Path, turns: int) -> np.ndarray:
         raise RecordingError(
             f"{path} cannot be read ({error}): the file is missing, truncated or damaged."
         ) from error
-    if rate != SAMPLE_RATE or samples.dtype != np.float32 or samples.shape != (turns * TURN_SAMPLES,):
+    whole = samples.ndim == 1 and len(samples) >= turns * TURN_SAMPLES
+    if rate != SAMPLE_RATE or samples.dtype != np.float32 or not whole:
         raise RecordingError(
             f"{path} should hold {turns} turns of float32 mono sound at {SAMPLE_RATE} Hz, "
             f"but holds {samples.dtype} {list(samples.shape)} at {rate} Hz: it is truncated or was replaced."
         )
-    return samples
+    # A stream that was stopped between sound and header may hold a little more sound than turns.
+    return samples[: turns * TURN_SAMPLES]
 
 
 class FrameFile(Sequence["np.ndarray | None"]):

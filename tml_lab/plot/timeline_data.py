@@ -1,0 +1,109 @@
+"""What a timeline shows of a recording: envelopes of the sound, decisions, words, attention by stream."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tml_lab.config import TURN_SAMPLES
+from tml_lab.stream.clock import heard_start
+from tml_lab.stream.recording import Recording, seconds_of
+
+BINS_PER_TURN = 20  # of the drawn envelope: 10 ms each
+DECISION_LETTERS = {"<silent>": "s", "<speak>": "S", "<delegate>": "d", "<tool>": "t"}
+
+
+def envelope(audio: np.ndarray, bins_per_turn: int = BINS_PER_TURN) -> np.ndarray:
+    """Least and greatest sample of each bin: float32 [turns * 3200] -> float32 [turns * bins_per_turn, 2].
+
+    Works turn by turn, so that a recording mapped from disk is never wholly in memory.
+    """
+    turns = len(audio) // TURN_SAMPLES
+    out = np.zeros((turns, bins_per_turn, 2), np.float32)
+    for n in range(turns):
+        bins = np.asarray(audio[n * TURN_SAMPLES : (n + 1) * TURN_SAMPLES]).reshape(bins_per_turn, -1)
+        out[n, :, 0], out[n, :, 1] = bins.min(1), bins.max(1)  # [bins_per_turn, 160] -> [bins_per_turn]
+    return out.reshape(-1, 2)
+
+
+def typed_words(recording: Recording) -> list[tuple[float, str]]:
+    """`(seconds, words)` on the heard clock."""
+    return [(heard_start(turn), text) for turn, text in recording.inputs.typed]
+
+
+def camera_spans(recording: Recording) -> list[tuple[float, float]]:
+    """`[start, end)` in seconds on the heard clock, for each run of turns with pictures."""
+    table = recording.tokens
+    turns = np.unique(table.turn[table.where("video_in")])
+    runs = np.split(turns, np.flatnonzero(np.diff(turns) != 1) + 1) if len(turns) else []
+    return [(heard_start(int(run[0])), heard_start(int(run[-1]) + 1)) for run in runs]
+
+
+def facts(recording: Recording) -> str:
+    """One line about the recording."""
+    speaking = sum(decision == "<speak>" for decision in recording.decisions)
+    words = len(recording.said())
+    parts = [
+        f"{heard_start(recording.turns):.1f} s, {recording.turns} turns",
+        f"words said: {words}, turns spoken: {speaking}",
+        f"{recording.checkpoint.get('name', 'a model')} {recording.checkpoint.get('sha256', '')[:8]}".strip(),
+        f"seed {recording.seed}",
+    ]
+    return " · ".join(parts)
+
+
+def alt_text(recording: Recording) -> str:
+    """The timeline in words, for those who cannot see it."""
+    said = ", ".join(f"{word} at {start:.1f} seconds" for word, start, _ in recording.said()[:20])
+    more = len(recording.said()) - 20
+    return (
+        f"Timeline of {heard_start(recording.turns):.1f} seconds: what was heard, the probability of speaking "
+        f"at each turn of 0.2 seconds, and what was said. Said: {said or 'nothing'}"
+        f"{f', and {more} more words' if more > 0 else ''}."
+    )
+
+
+def timeline_data(recording: Recording) -> dict[str, Any]:
+    """All that the page `timeline.html` needs, as JSON-ready values (arrays as base64 of bytes)."""
+    data: dict[str, Any] = {
+        "seconds": seconds_of(recording),
+        "turns": recording.turns,
+        "bins": BINS_PER_TURN,
+        "heard": _base64(_int8(envelope(recording.inputs.audio))),
+        "own": _base64(_int8(envelope(recording.audio_out))),
+        "p_speak": _base64(_uint8(recording.p_speak)),
+        "decisions": "".join(DECISION_LETTERS.get(name, "?") for name in recording.decisions),
+        "typed": typed_words(recording),
+        "said": [(word, round(start, 4), round(end, 4)) for word, start, end in recording.said()],
+        "seen": camera_spans(recording) or None,
+        "facts": facts(recording),
+        "attention": None,
+    }
+    if (seen := recording.attention) is not None:
+        most = max(float(seen.lag.max(initial=0)), 1e-9)
+        data["attention"] = {
+            "layer": seen.layer,
+            "head": seen.head,
+            "lags": seen.lag.shape[2],
+            "share": _base64(_uint8(seen.share)),
+            # Square root: faint weights stay visible in 8 bits.
+            "lag": _base64(_uint8(np.sqrt(np.asarray(seen.lag, np.float32) / most))),
+        }
+    return data
+
+
+def _int8(envelope: np.ndarray) -> np.ndarray:
+    """Samples to -127..127, scaled up when the sound is faint, so that it can be seen."""
+    loudest = float(np.abs(envelope).max(initial=0.0))
+    return np.round(envelope * (127 / max(loudest, 0.05))).clip(-127, 127).astype(np.int8)
+
+
+def _uint8(values: Sequence[float] | np.ndarray) -> np.ndarray:
+    return np.round(np.asarray(values) * 255).clip(0, 255).astype(np.uint8)
+
+
+def _base64(array: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
