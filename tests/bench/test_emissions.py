@@ -8,7 +8,6 @@ from tml_lab.bench.emissions import (
     Emissions,
     Word,
     from_chunks,
-    from_log,
     silence,
     spoken_as,
     to_chunks,
@@ -16,14 +15,14 @@ from tml_lab.bench.emissions import (
 from tml_lab.model.text import SILENT, SPEAK
 
 
+def rounded(words: list[Word]) -> list[tuple[float, float, str]]:
+    return [(round(word.start, 4), round(word.end, 4), word.text) for word in words]
+
+
 def test_a_word_of_turn_n_sounds_from_the_next_turn_on_for_its_run_of_speak() -> None:
     decisions = (SILENT, SPEAK, SPEAK, SPEAK, SILENT, SPEAK)
     log = Emissions(6, ((1, "four"), (3, "five"), (5, "six")), decisions)
-    assert log.spoken() == [
-        Word(pytest.approx(0.4), pytest.approx(0.8), "four"),
-        Word(pytest.approx(0.8), pytest.approx(1.0), "five"),
-        Word(pytest.approx(1.2), pytest.approx(1.4), "six"),
-    ]
+    assert rounded(log.spoken()) == [(0.4, 0.8, "four"), (0.8, 1.0, "five"), (1.2, 1.4, "six")]
 
 
 def test_two_words_of_one_turn_share_it() -> None:
@@ -55,18 +54,9 @@ def test_output_json_round_trip() -> None:
     output = to_chunks(words)
     assert output["text"] == "two three"
     assert output["chunks"][0] == {"text": "two", "timestamp": [0.8, 1.2]}
-    assert from_chunks(output) == [Word(pytest.approx(w.start), pytest.approx(w.end), w.text) for w in words]
+    assert rounded(from_chunks(output)) == rounded(words)
 
 
 def test_a_foreign_output_json_is_named_as_such() -> None:
     with pytest.raises(ValueError, match="Full-Duplex-Bench"):
         from_chunks({"segments": []})
-
-
-def test_a_decoders_log_is_copied() -> None:
-    class Log:
-        words = [(1, "two")]  # noqa: RUF012
-        decisions = [SILENT, SPEAK]  # noqa: RUF012
-        p_speak = [0.1, 0.9]  # noqa: RUF012
-
-    assert from_log(Log()) == Emissions(2, ((1, "two"),), (SILENT, SPEAK), (0.1, 0.9))

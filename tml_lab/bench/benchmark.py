@@ -10,7 +10,7 @@ from tml_lab.bench.emissions import Emissions
 from tml_lab.bench.grading import Estimate
 
 if TYPE_CHECKING:
-    from tml_lab.worlds.episode import Episode
+    from tml_lab.worlds.stage import Episode
 
 
 class Player(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from tml_lab.model.text import SILENT, SPEAK
 from tml_lab.stream.clock import played_span, played_start
@@ -89,26 +89,6 @@ def spoken_as(turns: int, script: Iterable[tuple[int, str]], turns_per_word: int
     for turn, _ in words:
         decisions[turn : turn + turns_per_word] = [SPEAK] * len(decisions[turn : turn + turns_per_word])
     return Emissions(turns, words, tuple(decisions))
-
-
-class EmissionLike(Protocol):
-    """Any record of a free-running decode, such as `tml_lab.stream.rollout.EmissionLog`."""
-
-    @property
-    def words(self) -> Sequence[tuple[int, str]]: ...
-
-    @property
-    def decisions(self) -> Sequence[str]: ...
-
-    @property
-    def p_speak(self) -> Sequence[float]: ...
-
-
-def from_log(log: EmissionLike) -> Emissions:
-    """Copy a decoder's own record into the benchmarks' form."""
-    decisions = tuple(log.decisions)
-    words = tuple((int(turn), str(word)) for turn, word in log.words)
-    return Emissions(len(decisions), words, decisions, tuple(float(p) for p in log.p_speak))
 
 
 def to_chunks(words: Sequence[Word]) -> dict[str, Any]:

@@ -89,11 +89,11 @@ def smooth_item(drawn: Episode) -> Episode | None:
     spoken = any(abs(segment.end - expect.due) < 1e-6 for segment in drawn.segments if segment.role == "user")
     if not spoken:
         return None
-    room = RECITAL_ROOM if drawn.family == "recite" else ROOM
-    starts = [
-        segment.start for segment in drawn.segments if segment.start > expect.due and segment.role == "user"
-    ]
-    end = min([expect.due + room, *starts])
+    if drawn.family == "recite":  # the user's murmurs meanwhile are no new turn
+        end = expect.due + RECITAL_ROOM
+    else:
+        later = [s.start for s in drawn.segments if s.start > expect.due and s.role == "user"]
+        end = min([expect.due + ROOM, *later])
     item = cut(drawn, int(end / TURN_SECONDS))
     item.expects = [e for e in item.expects if e is expect]
     return item

@@ -66,6 +66,11 @@ def meets(estimate: Estimate, goal: str) -> bool:
     return _COMPARE[sign](estimate.value, float(number))
 
 
+def as_json(estimate: Estimate) -> dict[str, float | int | None]:
+    """An estimate as JSON: null where nothing could be measured, because JSON has no NaN."""
+    return {key: None if value != value else value for key, value in asdict(estimate).items()}
+
+
 def play_benchmark(
     benchmark: Benchmark, players: Sequence[Player], n: int, seed: int, split: str
 ) -> list[dict[str, Any]]:
@@ -82,7 +87,7 @@ def play_benchmark(
                 "row": player.name,
                 "items": len(episodes),
                 "seconds": round(time.perf_counter() - began, 2),
-                "metrics": {name: asdict(estimate) for name, estimate in metrics.items()},
+                "metrics": {name: as_json(estimate) for name, estimate in metrics.items()},
                 "goals_met": {
                     name: meets(metrics[name], goal)
                     for name, goal in benchmark.goals.items()

@@ -6,7 +6,7 @@ runs many episodes in one batch where it can; a test checks that both give the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,15 +14,16 @@ import torch
 from torch import Tensor
 
 from tml_lab.bench.emissions import Emissions
+from tml_lab.bench.force import Force
 from tml_lab.config import TURN_SAMPLES
-from tml_lab.model.text import SILENT, TextTokenizer
+from tml_lab.model.text import SILENT, SPEAK, TextTokenizer
+from tml_lab.stream.rollout import Decide, Heard, Run, rollout
 
 if TYPE_CHECKING:
     from tml_lab.model.interaction import InteractionModel
-    from tml_lab.worlds.episode import Episode
+    from tml_lab.worlds.stage import Episode
 
-Force = Callable[[int, str], str | None]
-"""`(turn, decision of the turn before) -> "<silent>", "<speak>" or None` (None: the model decides)."""
+SEED = 0  # of the noise that the voice is drawn from: the same for every episode
 
 
 class SteeredModel:
@@ -75,7 +76,7 @@ def play_alone(
     from tml_lab.stream.session import Session
 
     steered = SteeredModel(model, tokenizer)
-    session = Session(steered, tokenizer, seed=episode.seed)  # pyright: ignore[reportArgumentType]
+    session = Session(steered, tokenizer, seed=SEED)  # pyright: ignore[reportArgumentType]
     words: list[tuple[int, str]] = []
     decisions: list[str] = []
     p_speak: list[float] = []
@@ -90,6 +91,54 @@ def play_alone(
     return Emissions(len(decisions), tuple(words), tuple(decisions), tuple(p_speak))
 
 
+def imposing(forces: Sequence[Force | None], turns: Sequence[int]) -> Decide:
+    """The rules of a batch's rows as `rollout` wants them; a row past its own end is held silent."""
+    last = [SILENT] * len(forces)
+
+    def decide(turn: int, p_speak: Tensor) -> Tensor:
+        own = (p_speak > 0.5).tolist()
+        for row, force in enumerate(forces):
+            if turn >= turns[row]:
+                last[row] = SILENT
+            else:
+                imposed = force(turn, last[row]) if force is not None else None
+                last[row] = imposed or (SPEAK if own[row] else SILENT)
+        return torch.tensor([decision == SPEAK for decision in last], device=p_speak.device)
+
+    return decide
+
+
+def play_batched(
+    model: InteractionModel,
+    tokenizer: TextTokenizer,
+    episodes: Sequence[Episode],
+    force: Sequence[Force | None] | None = None,
+    batch: int = 16,
+) -> list[Emissions]:
+    """One log per episode, in their order; episodes of like length share a batch. No video.
+
+    With `force`, a decision left to the model is `<speak>` when its probability is above one half.
+    """
+    order = sorted(range(len(episodes)), key=lambda i: episodes[i].n_turns)
+    logs: dict[int, Emissions] = {}
+    for start in range(0, len(order), batch):
+        group = order[start : start + batch]
+        decide = None
+        if force is not None:
+            decide = imposing([force[i] for i in group], [episodes[i].n_turns for i in group])
+        inputs = [Heard(episodes[i].audio, episodes[i].typed) for i in group]
+        for i, run in zip(group, rollout(model, tokenizer, inputs, SEED, decide), strict=True):
+            logs[i] = of_run(run, episodes[i].n_turns)
+    return [logs[i] for i in range(len(episodes))]
+
+
+def of_run(run: Run, turns: int) -> Emissions:
+    """A rollout's row as an emission log of the episode's own length."""
+    words = tuple((turn, word) for turn, word in run.words if turn < turns)
+    decisions = tuple(SPEAK if speaks else SILENT for speaks in run.speaks[:turns])
+    return Emissions(turns, words, decisions, tuple(run.p_speak[:turns]))
+
+
 class ModelPlayer:
     """The model under test, free running."""
 
@@ -99,4 +148,4 @@ class ModelPlayer:
         self.model, self.tokenizer, self.batch = model, tokenizer, batch
 
     def play(self, episodes: Sequence[Episode]) -> list[Emissions]:
-        return [play_alone(self.model, self.tokenizer, episode) for episode in episodes]
+        return play_batched(self.model, self.tokenizer, episodes, batch=self.batch)

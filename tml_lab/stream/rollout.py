@@ -50,7 +50,9 @@ class Run:
 class _Rows:
     """The batch while it runs: one state for all rows, and each row's token that has not been fed yet."""
 
-    def __init__(self, model: InteractionModel, tokenizer: TextTokenizer, inputs: Sequence[Heard], seed: int) -> None:
+    def __init__(
+        self, model: InteractionModel, tokenizer: TextTokenizer, inputs: Sequence[Heard], seed: int
+    ) -> None:
         self.model, self.tokenizer, self.inputs = model, tokenizer, inputs
         self.device = next(model.parameters()).device
         self.n_turns = max(len(i.audio) for i in inputs) // TURN_SAMPLES
@@ -58,10 +60,15 @@ class _Rows:
         longest = self.n_turns * (FRAMES_PER_TURN + 1 + MAX_WORDS + OUT_TOKENS_PER_TURN) + typed
         self.state = new_state(model.cfg, len(inputs), self.device, max_tokens=longest)
         self.heard = [dmel(torch.from_numpy(i.audio)) for i in inputs]  # each [turns * 4, 80]
-        self.left: list[int | Tensor | None] = [None] * len(inputs)  # a text id, or the bins of an audio_out token
+        self.left: list[int | Tensor | None] = [None] * len(
+            inputs
+        )  # a text id, or the bins of an audio_out token
         self.seed = seed
         self.not_a_word = [tokenizer.id(name) for name in SPECIALS if name != AUDIO]
-        self.text = [{t: tokenizer.encode(" ".join(s for u, s in i.typed if u == t)) for t, _ in i.typed} for i in inputs]
+        self.text = [
+            {t: tokenizer.encode(" ".join(s for u, s in i.typed if u == t)) for t, _ in i.typed}
+            for i in inputs
+        ]
 
     def sub_state(self, rows: Tensor) -> State:
         return {name: tensor[rows] for name, tensor in self.state.items()}
@@ -142,7 +149,9 @@ class _Rows:
         mels = []
         noise = turn_noise(self.seed, turn).to(self.device)  # [4, 320]: what a session with this seed draws
         for k in range(OUT_TOKENS_PER_TURN):
-            mel = self.model.flow.sample(hidden, noise[k].expand(len(rows), -1), self.model.cfg.flow_steps)  # [rows, 320]
+            mel = self.model.flow.sample(
+                hidden, noise[k].expand(len(rows), -1), self.model.cfg.flow_steps
+            )  # [rows, 320]
             mels.append(mel)
             bins = quantize_voice(mel)
             if k < OUT_TOKENS_PER_TURN - 1:
@@ -180,7 +189,8 @@ def rollout(
         for row, run in enumerate(runs):
             run.p_speak.append(float(p[row, speak_at]))
             run.speaks.append(bool(speaks[row]))
-            rows.left[row] = tokenizer.id(DECISIONS[0]) if not speaks[row] else None
+            quiet = DECISIONS[0] if decide is not None else DECISIONS[int(p[row].argmax())]
+            rows.left[row] = tokenizer.id(quiet) if not speaks[row] else None
         talking = speaks.nonzero(as_tuple=True)[0]
         if len(talking):
             rows.speak(turn, talking, runs, keep_voice)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tml_lab.bench.emissions import SILENT, SPEAK, Emissions
 
 if TYPE_CHECKING:
-    from tml_lab.worlds.episode import Episode
+    from tml_lab.worlds.stage import Episode
 
 
 class OracleLatePlayer:

@@ -12,7 +12,7 @@ from tml_lab.config import TURN_SECONDS
 from tml_lab.worlds.lexicon import REPLY_WORDS
 
 if TYPE_CHECKING:
-    from tml_lab.worlds.episode import Episode
+    from tml_lab.worlds.stage import Episode
 
 TURNS_PER_SECOND = round(1 / TURN_SECONDS)
 

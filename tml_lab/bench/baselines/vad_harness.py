@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from tml_lab.bench.baselines.endpointer import ENDPOINT_SILENCE, Endpoints, endpoints
 from tml_lab.bench.emissions import Emissions
-from tml_lab.bench.runner import Force, play_alone
+from tml_lab.bench.force import Force
+from tml_lab.bench.runner import play_batched
 from tml_lab.model.text import SILENT, SPEAK, TextTokenizer
 
 if TYPE_CHECKING:
     from tml_lab.model.interaction import InteractionModel
-    from tml_lab.worlds.episode import Episode
+    from tml_lab.worlds.stage import Episode
 
 PATIENCE = (
     2  # silent turns inside an answer before the harness takes it for finished: one utterance, as graded
@@ -49,13 +50,14 @@ class VadHarnessPlayer:
     name = "vad-harness"
 
     def __init__(
-        self, model: InteractionModel, tokenizer: TextTokenizer, silence: float = ENDPOINT_SILENCE
+        self,
+        model: InteractionModel,
+        tokenizer: TextTokenizer,
+        silence: float = ENDPOINT_SILENCE,
+        batch: int = 16,
     ) -> None:
-        self.model, self.tokenizer, self.silence = model, tokenizer, silence
+        self.model, self.tokenizer, self.silence, self.batch = model, tokenizer, silence, batch
 
     def play(self, episodes: Sequence[Episode]) -> list[Emissions]:
-        return [self._play_one(episode) for episode in episodes]
-
-    def _play_one(self, episode: Episode) -> Emissions:
-        force = turn_taking(endpoints(episode.audio, self.silence))
-        return play_alone(self.model, self.tokenizer, episode, force)
+        rules = [turn_taking(endpoints(episode.audio, self.silence)) for episode in episodes]
+        return play_batched(self.model, self.tokenizer, episodes, rules, self.batch)
