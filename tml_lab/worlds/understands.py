@@ -1,0 +1,90 @@
+"""`data/understands.md`: every family, wording and word of the closed world, written from the code.
+
+Run `python -m tml_lab.worlds.understands` after a change; a test compares the file with `describe()`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.lexicon import COLOUR_OF, COLOURS, DAYS, NAMES, NUMBERS, OPPOSITES_PAIRS, OTHERS, REPLY_WORDS, SPANISH
+from tml_lab.worlds.wordings import WORDINGS
+
+PATH = Path(__file__).resolve().parents[2] / "data" / "understands.md"
+
+ABOUT: dict[str, tuple[str, str]] = {
+    "repeat_numbers": ("Standing requests: react to each word while you go on talking", "each number (zero to twenty)"),
+    "next_number": ("", "the number after each number you say"),
+    "opposite": ("", "the opposite of each word that has one"),
+    "to_english": ("", "the English for each Spanish number (one to ten) and colour"),
+    "to_spanish": ("", "the Spanish for each number from one to ten"),
+    "remind": ("Time", "\"reminder\" when N seconds (2 to 10) are over"),
+    "tick": ("", "\"tick\" every N seconds (1 to 5) until you say stop"),
+    "how_long": ("", "how many seconds you had been talking before you asked"),
+    "plus": ("Questions", "the sum (zero to twenty)"),
+    "minus": ("", "the difference (A up to ten, not below zero)"),
+    "colour": ("", "its colour"),
+    "opposite_of": ("", "the opposite"),
+    "day_after": ("", "the next day"),
+    "day_before": ("", "the day before"),
+    "my_name_is": ("", "nothing: it remembers the name"),
+    "what_name": ("", "the name you gave"),
+    "repeat_after": ("Repeating and reciting", "the words after it; \"two, no, three\" gives three"),
+    "count": ("", "one to ten; it stops when you say stop or ask something else, and goes on when you only say yeah"),
+    "days": ("", "monday to sunday, likewise"),
+    "stop": ("", "nothing: the standing request, the ticking or the reciting ends"),
+    "story": ("Listening", "\"yeah\" in the pauses after your sentences"),
+}
+
+_FORM = {"{n}": "N", "{a}": "A", "{b}": "B", "{x}": "X"}
+
+
+def _shown(wording: str) -> str:
+    for slot, name in _FORM.items():
+        wording = wording.replace(slot, name)
+    return wording
+
+
+def describe() -> str:
+    """The whole document as markdown."""
+    lines = [
+        "# What the nano understands",
+        "",
+        "Written from the code by `python -m tml_lab.worlds.understands`. Everything can be **spoken or typed**; the",
+        "first wording is the plainest one. Other words are heard as talk, and nothing is said to them.",
+        "",
+    ]
+    for name, wordings in WORDINGS.items():
+        heading, says = ABOUT[name]
+        if heading:
+            lines += [f"## {heading}", ""]
+        first, *others = (f"\"{_shown(w)}\"" for w in wordings)
+        lines += [f"- **{first}** — it says {says}." + (f" Also: {', '.join(others)}." if others else "")]
+        lines += [""] if _ends_group(name) else []
+    lines += [
+        "## When it stays silent", "",
+        "Noise, music and far-off voices; talk that begins with somebody else's name "
+        f"({', '.join(OTHERS)}); single words and sentences nobody asked it to react to; \"thank you\" and the like;",
+        "a pause in the middle of a question.", "",
+        "## Words", "",
+        f"- Numbers: {', '.join(NUMBERS)}.",
+        f"- Opposites: {', '.join('/'.join(pair) for pair in OPPOSITES_PAIRS)}.",
+        f"- Colours: {', '.join(COLOURS)}. Things with a colour: {', '.join(COLOUR_OF)}.",
+        f"- Days: {', '.join(DAYS)}. Names: {', '.join(NAMES)}.",
+        f"- Spanish: {', '.join(f'{s} ({e})' for s, e in SPANISH.items())}.",
+        f"- It can say {len(REPLY_WORDS)} words: {', '.join(REPLY_WORDS)}.",
+        f"- All {len(closed_world())} words it knows whole: {', '.join(closed_world())}.",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _ends_group(name: str) -> bool:
+    names = list(WORDINGS)
+    i = names.index(name) + 1
+    return i == len(names) or bool(ABOUT[names[i]][0])
+
+
+if __name__ == "__main__":
+    PATH.write_text(describe())
+    print(f"wrote {PATH.name}: {len(WORDINGS)} requests, {len(closed_world())} words")
