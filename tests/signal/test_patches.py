@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -53,7 +55,23 @@ def test_every_pixel_comes_back(height: int, width: int) -> None:
     assert torch.equal(patches_to_frames(patches, height, width), frames)
 
 
-@pytest.mark.parametrize(("height", "width"), [(120, 160), (121, 170), (37, 55), (40, 41)])
+# First 16 digits of the SHA-256 of what InklingImageProcessor (transformers 5.23) makes of `picture(height, width)`.
+INKLING = {
+    (120, 160): "a9c87bd3d722d9ba",
+    (121, 170): "81227b70d7ff88d9",
+    (37, 55): "cbdae7152f7777a8",
+    (40, 41): "5400ca3b8bfde99f",
+}
+
+
+@pytest.mark.parametrize(("height", "width"), INKLING)
+def test_bits_recorded_from_inkling(height: int, width: int) -> None:
+    still = picture(height, width)[0]
+    patches = frames_to_patches(torch.stack([still, still])).contiguous()
+    assert hashlib.sha256(patches.numpy().tobytes()).hexdigest()[:16] == INKLING[height, width]
+
+
+@pytest.mark.parametrize(("height", "width"), INKLING)
 def test_equal_to_inkling(height: int, width: int) -> None:
     pytest.importorskip("torchvision", reason="Inkling's image processor needs torchvision")
     inkling = pytest.importorskip("transformers.models.inkling.image_processing_inkling")
