@@ -35,6 +35,8 @@ def sample_times(
 class TimeEmbedding(nn.Module):
     """Sines and cosines of the flow time at geometric frequencies, then a two-layer MLP."""
 
+    rates: Tensor
+
     def __init__(self, width: int) -> None:
         super().__init__()
         # radians per unit of flow time

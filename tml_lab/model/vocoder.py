@@ -69,6 +69,9 @@ class Vocoder(nn.Module):
     Args: width: channels; depth: blocks; kernel: frames a depthwise filter sees; expand: MLP width / width.
     """
 
+    window: Tensor
+    silence: Tensor
+
     def __init__(self, width: int = 192, depth: int = 6, kernel: int = 7, expand: int = 2) -> None:
         super().__init__()
         self.kernel = kernel

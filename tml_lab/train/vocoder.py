@@ -141,7 +141,7 @@ def train_vocoder(
 
     Args: out: where the weights go (safetensors). run: a folder for resuming; an unfinished run there goes
     on. max_noise: largest standard deviation added to the normalised mel. report: called at every save with
-    the losses. stop: end before `steps`, to be resumed later. n_passages, n_seconds: how much is strung together.
+    the losses. stop: end before `steps`, to go on later. n_passages, n_seconds: how much sound to draw.
     """
     torch.manual_seed(seed)
     model = Vocoder(width, depth).to(device)
