@@ -8,16 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from tml_lab.config import FRAMES_PER_TURN, N_MELS, OUT_DIM, OUT_FRAMES_PER_TURN, OUT_TOKENS_PER_TURN
+from tml_lab.config import (
+    FRAMES_PER_TURN, N_MELS, OUT_DIM, OUT_FRAMES_PER_TURN, OUT_TOKENS_PER_TURN, PATCH, VIDEO_SIZE,
+)  # fmt: skip
 from tml_lab.model.interaction import Tokens
 from tml_lab.model.text import AUDIO, SILENT, SPEAK, TextTokenizer
 from tml_lab.signal.dmel import quantize
 from tml_lab.signal.out_mel import quantize_voice
+from tml_lab.signal.patches import frames_to_patches
 from tml_lab.stream.layout import NO_TARGET, Layout, TurnTokens, lay_out
 from tml_lab.train.shards import Rendered, read_shard
 from tml_lab.worlds.reply_voice import reply_mel
+
+PATCHES = (VIDEO_SIZE[0] // PATCH) * (VIDEO_SIZE[1] // PATCH)
+CAMERA_SHARE = 0.2  # of the batches of short episodes
 
 
 @dataclass
@@ -48,10 +55,12 @@ def voice_tokens(word: str, k: int) -> Tensor:
     return frames.reshape(OUT_TOKENS_PER_TURN, OUT_DIM)
 
 
-def episode_layout(episode: Rendered, tokenizer: TextTokenizer, first_turn: int) -> tuple[Layout, Tensor]:
-    """The turn layout of an episode and its voice targets `[n audio_out, 320]`."""
+def episode_layout(
+    episode: Rendered, tokenizer: TextTokenizer, first_turn: int, n_patches: int = 0
+) -> tuple[Layout, Tensor]:
+    """The turn layout of an episode, `n_patches` seen in each turn, and its voice targets `[n audio_out, 320]`."""
     silent, speak = tokenizer.id(SILENT), tokenizer.id(SPEAK)
-    turns = [TurnTokens(decision=silent) for _ in range(episode.n_turns)]
+    turns = [TurnTokens(decision=silent, n_patches=n_patches) for _ in range(episode.n_turns)]
     for turn, text in episode.typed:
         turns[turn].text_in += tokenizer.encode(text)
     voice = []
@@ -85,9 +94,38 @@ def draw_first_turn(rng: np.random.Generator) -> int:
     return int(rng.integers(0, 3_000 if kind < 0.9 else 100_000))
 
 
-def collate(episodes: Sequence[Rendered], tokenizer: TextTokenizer, rng: np.random.Generator) -> Batch:
-    """Lay out, augment, quantise and pad a batch of episodes."""
-    laid = [episode_layout(e, tokenizer, draw_first_turn(rng)) for e in episodes]
+def idle_video(n_turns: int, rng: np.random.Generator) -> Tensor:
+    """A camera picture with nothing in it that matters: soft colours that drift, grain, a blob that moves.
+
+    `[n_turns * 12, 2, 40, 40, 3]` normalised patches. The first families are heard, not seen; what the nano must learn
+    of the camera is that it may be on.
+    """
+    width, height = VIDEO_SIZE
+    coarse = torch.from_numpy(rng.uniform(0, 255, (1, 3, 4, 5)).astype(np.float32))
+    scene = F.interpolate(coarse, (height, width), mode="bilinear")[0].permute(1, 2, 0)  # [height, width, 3]
+    colour = torch.from_numpy(rng.uniform(0, 255, 3).astype(np.float32))
+    drift, grain = rng.uniform(0, 8), float(rng.uniform(0, 12))
+    patches = []
+    for turn in range(n_turns):
+        frames = scene.roll(int(turn * drift), 1).repeat(2, 1, 1, 1)  # [2, height, width, 3]
+        frames = frames + grain * torch.randn(frames.shape, generator=_generator(rng))
+        y, x = int(rng.integers(height - 20)), int(rng.integers(width - 20))
+        frames[:, y : y + 20, x : x + 20] = colour
+        patches.append(frames_to_patches(frames.clamp(0, 255).to(torch.uint8)))
+    return torch.cat(patches)
+
+
+def _generator(rng: np.random.Generator) -> torch.Generator:
+    return torch.Generator().manual_seed(int(rng.integers(1 << 31)))
+
+
+def collate(
+    episodes: Sequence[Rendered], tokenizer: TextTokenizer, rng: np.random.Generator, video: bool = False
+) -> Batch:
+    """Lay out, augment, quantise and pad a batch of episodes; `video`: with the camera on."""
+    n_patches = PATCHES if video else 0
+    laid = [episode_layout(e, tokenizer, draw_first_turn(rng), n_patches) for e in episodes]
+    patches = torch.cat([idle_video(e.n_turns, rng) for e in episodes]) if video else None
     longest = -(-max(len(layout.stream) for layout, _ in laid) // 16) * 16
     rows = len(laid)
     columns = {
@@ -108,7 +146,8 @@ def collate(episodes: Sequence[Rendered], tokenizer: TextTokenizer, rng: np.rand
     # the history is made worse than it was, the target is not: errors of the mouth must not add up (CALM)
     history = voice + torch.from_numpy(rng.normal(0.0, 0.15, voice.shape).astype(np.float32))
     flat = {name: column.flatten() for name, column in columns.items()}
-    tokens = Tokens(flat["stream"], flat["token"], flat["turn"], flat["slot"] == 0, heard, quantize_voice(history))
+    first = flat["slot"] == 0
+    tokens = Tokens(flat["stream"], flat["token"], flat["turn"], first, heard, quantize_voice(history), patches)
     n_turns = sum(len(e.mel) // FRAMES_PER_TURN for e in episodes)
     return Batch(tokens, (rows, longest), flat["target"], torch.cat(voice_from), voice, n_turns)
 
@@ -130,8 +169,13 @@ class Feed:
             for i in range(0, len(order), 8):  # eight files at a time are mixed
                 pool = [e for j in order[i : i + 8] for e in read_shard(paths[j])]
                 for group in self._groups(pool):
-                    yield collate(group, self.tokenizer, self.rng)
+                    yield collate(*self._camera(group))
             self.epoch += 1
+
+    def _camera(self, group: list[Rendered]) -> tuple[list[Rendered], TextTokenizer, np.random.Generator, bool]:
+        """Now and then the camera is on: three times the tokens, so for fewer and shorter episodes."""
+        on = max(e.n_turns for e in group) <= 50 and self.rng.uniform() < CAMERA_SHARE
+        return (group[: max(1, len(group) // 3)] if on else group), self.tokenizer, self.rng, on
 
     def _groups(self, pool: list[Rendered]) -> list[list[Rendered]]:
         """Episodes of like length together, about `budget` tokens to a batch, in random order."""

@@ -68,7 +68,7 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         self.balance()
         self.step += 1
-        return {name: float(value) for name, value in parts.items()}
+        return {name: float(value.detach()) for name, value in parts.items()}
 
     @torch.no_grad()
     def balance(self) -> None:

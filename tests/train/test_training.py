@@ -1,0 +1,110 @@
+"""Training: targets stand where the layout says, losses fall, a stopped run resumes, a seed reproduces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tml_lab.config import OUT_DIM
+from tml_lab.model.checkpoint import CheckpointError, load_checkpoint
+from tml_lab.model.text import AUDIO, SILENT, SPEAK, TextTokenizer
+from tml_lab.stream.layout import NO_TARGET, Stream
+from tml_lab.train.feed import Feed, collate, voice_tokens
+from tml_lab.train.loop import train
+from tml_lab.train.optimizer import orthogonalise
+from tml_lab.train.shards import Rendered, read_shard, write_shard
+from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.reply_voice import reply_mel
+
+TOKENIZER = TextTokenizer.build(closed_world())
+
+
+def scenes(n: int, seed: int = 0) -> list[Rendered]:
+    """A toy world: one loud frame in a turn means `yes` in the next turn."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n):
+        turns = int(rng.integers(10, 14))
+        mel = torch.full((turns * 4, 80), -5.0)
+        at = int(rng.integers(1, turns - 5))
+        mel[at * 4 : at * 4 + 4, 20:60] = 0.5
+        k = len(reply_mel("yes")) // 16
+        found.append(Rendered("toy", mel.half(), [(0, "stop")], [(at + 1 + i, "yes", i) for i in range(k)]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("episodes")
+    for i in range(2):
+        write_shard(path / f"episodes-{i:05d}.safetensors", scenes(24, seed=i))
+    return path
+
+
+def test_shards_come_back_as_they_were(folder: Path) -> None:
+    for was, now in zip(scenes(24, seed=1), read_shard(folder / "episodes-00001.safetensors"), strict=True):
+        assert torch.equal(was.mel, now.mel)
+        assert (was.family, was.typed, was.speaking) == (now.family, now.typed, now.speaking)
+
+
+def test_targets_stand_where_the_layout_says() -> None:
+    batch = collate(scenes(3), TOKENIZER, np.random.default_rng(0))
+    rows, n = batch.shape
+    stream, target = batch.tokens.stream, batch.target
+    silent, speak, audio, yes = (TOKENIZER.id(w) for w in (SILENT, SPEAK, AUDIO, "yes"))
+    decides = (target == silent) | (target == speak)
+    assert (stream[decides] == Stream.AUDIO_IN).all() and int(decides.sum()) == batch.n_turns
+    words = (target == yes).nonzero().flatten()
+    assert len(words) == rows and (batch.tokens.token[words] == speak).all()
+    last = (target == audio).nonzero().flatten()  # each speaking turn hands over to the mouth once
+    assert torch.equal(last, batch.voice_from[::4])
+    assert torch.equal(batch.voice_target[:4], voice_tokens("yes", 0)) and batch.voice_target.shape[1] == OUT_DIM
+    assert (target.view(rows, n)[:, -1] == NO_TARGET).all()
+
+
+def test_video_stands_in_its_place() -> None:
+    batch = collate(scenes(2), TOKENIZER, np.random.default_rng(0), video=True)
+    seen = batch.tokens.stream == Stream.VIDEO_IN
+    assert batch.tokens.patches is not None and int(seen.sum()) == len(batch.tokens.patches) == 12 * batch.n_turns
+    assert batch.tokens.patches.std() > 0.1
+
+
+def test_losses_fall_and_the_run_resumes_and_repeats(folder: Path, tmp_path: Path) -> None:
+    def rows(out: Path) -> list[dict]:
+        return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+    once = train("pico", tmp_path / "a", episodes=folder, steps=16, seed=7)
+    assert rows(once)[-1]["text"] < rows(once)[0]["text"] - 0.3  # sixteen steps, nearly all of them warm-up
+    again = train("pico", tmp_path / "b", episodes=folder, steps=16, seed=7)
+    for first, second in zip(rows(once), rows(again), strict=True):
+        assert (first["text"], first["flow"]) == (second["text"], second["flow"])
+    train("pico", tmp_path / "b", episodes=folder, steps=18, seed=7)
+    assert [row["step"] for row in rows(again)][-2:] == [17, 18]
+    model, tokenizer = load_checkpoint(once)
+    assert not model.training and tokenizer.names == TOKENIZER.names
+
+
+def test_a_damaged_checkpoint_is_one_sentence(folder: Path, tmp_path: Path) -> None:
+    out = train("pico", tmp_path, episodes=folder, steps=1)
+    whole = (out / "model.safetensors").read_bytes()
+    (out / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_checkpoint(out)
+    with pytest.raises(CheckpointError, match="tml train"):
+        load_checkpoint(tmp_path / "nowhere")
+
+
+def test_no_episodes_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no training episodes"):
+        next(iter(Feed(tmp_path, TOKENIZER, 0)))
+
+
+@pytest.mark.parametrize("shape", [(2, 40, 16), (1, 16, 40), (3, 24, 24)])
+def test_muon_evens_out_singular_values(shape: tuple[int, ...]) -> None:
+    matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalise(matrix))
+    assert values.quantile(0.1) > 0.4 and values.max() < 1.4
