@@ -16,6 +16,7 @@ from tml_lab.bench.benchmark import Benchmark
 from tml_lab.bench.fdb import measure_smooth
 from tml_lab.bench.grading import Estimate
 from tml_lab.bench.runner import play_alone, play_batched
+from tml_lab.bench.scoreboard import scores_markdown
 from tml_lab.model.checkpoint import new_model
 from tml_lab.model.text import SILENT, SPEAK, TextTokenizer
 from tml_lab.worlds.episode import closed_world
@@ -97,3 +98,16 @@ def test_unknown_names_are_refused_and_groups_unfolded() -> None:
 def test_goals_compare_both_ways() -> None:
     estimate = Estimate(0.9, 0.8, 1.0, 10)
     assert registry.meets(estimate, ">= 0.90") and not registry.meets(estimate, "<= 0.10")
+
+
+def test_the_model_cards_table_has_a_line_for_every_goal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.BENCHMARKS, "toy", TOY)
+    model = OracleLatePlayer(0)
+    model.name = "model"
+    players = [model, SilentPlayer()]
+    result = registry.run_players(players, ["toy"], n=2, label="none", console=Console(file=io.StringIO()))
+    lines = scores_markdown(result).splitlines()
+    assert lines[0] == "| benchmark | figure | goal | met | model | silent | items |"
+    assert lines[2] == (
+        "| Toy (test) | takeover | >= 0.95 | yes | 1.000 [1.000, 1.000] | 0.000 [0.000, 0.000] | 2 |"
+    )
