@@ -29,6 +29,7 @@ CUES: dict[str, Cue] = {
     "to_english": Cue(tuple(SPANISH), lambda w: SPANISH[w], DAYS, "es"),
     "to_spanish": Cue(NUMBERS[1:11], lambda w: ENGLISH_TO_SPANISH[w], DAYS + tuple(OPPOSITES)[:12]),
 }
+LIKE_NUMBERS = ("oh", *NUMBERS, "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred")
 DIGITS = frozenset(NUMBERS[:11])  # said more often than the teens, as people do
 
 
@@ -61,7 +62,8 @@ def choose_word(stage: Stage, cue: Cue, speaker: Voice) -> str:
 def one_cue(stage: Stage, cue: Cue, speaker: Voice, answered: bool) -> None:
     """One cued word, alone or inside running talk, and the reply to it."""
     word = choose_word(stage, cue, speaker)
-    inside = speaker is stage.user and stage.chance(0.3)  # the user goes on talking around the word
+    talks = speaker is stage.user and speaker.kind == "synthetic"  # a person has only recorded single words
+    inside = talks and stage.chance(0.3)  # the user goes on talking around the word
     if inside and stage.chance(0.6):
         stage.say(fragment(stage), speaker)
         stage.wait(0.04, 0.15)
@@ -80,7 +82,7 @@ def one_cue(stage: Stage, cue: Cue, speaker: Voice, answered: bool) -> None:
 def play_cues(stage: Stage, name: str) -> None:
     """The instruction, then three to seven cued words among distractors; perhaps "stop", and then no reply."""
     cue = CUES[name]
-    stage.ask(name, typed=0.9 if stage.split == "human" else None)
+    stage.ask(name, typed=1.0 if stage.split == "human" else None)
     stage.wait(0.5, 1.5)
     speaker = cue_speaker(stage, cue)
     if speaker.kind == "human":
@@ -100,6 +102,12 @@ def play_cues(stage: Stage, name: str) -> None:
 
 def distract(stage: Stage, cue: Cue, speaker: Voice) -> None:
     """Now and then a word of no concern, a bit of talk, or a far voice that even says cued words."""
+    if stage.user.kind == "human":  # a bank of recordings alone: what else this person has recorded
+        able = [w for w in stage.bank.human_words(speaker) if w not in (*cue.words, *LIKE_NUMBERS)]
+        if able and stage.chance(0.2):
+            stage.say(stage.pick(able), speaker)
+            stage.wait(0.3, 0.9)
+        return
     if stage.chance(0.15):
         word = stage.pick(cue.others)
         stage.say(word, speaker if speaker.can_say(word) else stage.user)
