@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import types
@@ -109,9 +110,16 @@ def test_lab_starts_jupyterlab_at_the_first_chapter(monkeypatch: pytest.MonkeyPa
     chapter.touch()
     started: list[list[str]] = []
     monkeypatch.setattr(subprocess, "call", lambda command: started.append(command) or 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
     assert tml("lab", str(chapter), "--port", "9999", "--no-browser").exit_code == 0
-    assert started == [[sys.executable, "-m", "jupyterlab", str(chapter), "--port=9999", "--no-browser"]]
+    [command] = started
+    assert command[:3] == [sys.executable, "-m", "jupyterlab"]
+    assert f"--ServerApp.root_dir={tmp_path.resolve()}" in command
+    assert "--LabApp.default_url=/lab/tree/00_start_here.ipynb" in command
+    assert command[-2:] == ["--port=9999", "--no-browser"]
     assert cli.FIRST_CHAPTER.name == "00_start_here.ipynb"
+    monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
+    assert tml("lab", str(chapter)).exit_code == 0 and started[-1][-1] == "--allow-root"
 
 
 def test_lab_without_its_notebook(tmp_path: Path) -> None:
@@ -122,9 +130,9 @@ def test_lab_without_its_notebook(tmp_path: Path) -> None:
 def test_train_hands_its_options_over(room: Any) -> None:
     calls = room("tml_lab.train.loop", "train")
     assert tml("train", "--preset", "pico", "--minutes", "2", "--no-resume", "--seed", "7").exit_code == 0
-    assert calls == [
-        ((), {"preset": "pico", "out": Path("runs/pico"), "minutes": 2.0, "resume": False, "seed": 7})
-    ]
+    [(_, options)] = calls
+    assert options["preset"] == "pico" and options["out"] == Path("runs/pico")
+    assert (options["minutes"], options["resume"], options["seed"]) == (2.0, False, 7)
 
 
 def test_train_with_an_unknown_preset_is_one_sentence(room: Any) -> None:
@@ -135,22 +143,19 @@ def test_train_with_an_unknown_preset_is_one_sentence(room: Any) -> None:
 
 def test_play_hands_its_options_over(room: Any, tmp_path: Path) -> None:
     calls = room("tml_lab.play", "play")
-    sound, film = tmp_path / "in.wav", tmp_path / "in.mp4"
-    sound.touch()
-    film.touch()
-    typed = ("--text", "0: repeat every number: now", "--text", " 2.5 :stop")
-    result = tml("play", str(sound), "--out", str(tmp_path / "o"), "--video", str(film), *typed)
+    typed = ("--text", "0: repeat every number", "--text", "2.5: stop")
+    result = tml("play", "in.wav", "--out", str(tmp_path), "--video", "in.mp4", *typed)
     assert result.exit_code == 0, result.output
-    (arguments, options) = calls[0]
-    assert arguments == (sound, tmp_path / "o")
-    assert options["video"] == film
-    assert options["text"] == [(0.0, "repeat every number: now"), (2.5, "stop")]
+    [(arguments, options)] = calls
+    assert arguments == (Path("in.wav"), tmp_path)
+    assert options["video"] == Path("in.mp4")
+    assert options["text"] == ["0: repeat every number", "2.5: stop"]
 
 
 @pytest.mark.parametrize("line", ["stop", "2.5", "two: stop", "-1: stop", "nan: stop", "inf: stop", "3:  "])
 def test_play_says_how_typed_words_are_written(line: str, tmp_path: Path) -> None:
     result = tml("play", "x.wav", "--out", str(tmp_path), "--text", line)
-    assert result.exit_code == 2 and "SECONDS: words" in one_sentence(result)
+    assert result.exit_code == 1 and "SECONDS: words" in one_sentence(result)
 
 
 def test_play_without_its_input(tmp_path: Path) -> None:
@@ -170,9 +175,7 @@ def test_play_without_its_input(tmp_path: Path) -> None:
 )
 def test_an_error_is_one_sentence(room: Any, tmp_path: Path, error: Exception, said: str) -> None:
     room("tml_lab.play", "play", error)
-    sound = tmp_path / "in.wav"
-    sound.touch()
-    result = tml("play", str(sound), "--out", str(tmp_path))
+    result = tml("play", "in.wav", "--out", str(tmp_path))
     assert result.exit_code == 1 and said in one_sentence(result)
 
 

@@ -7,7 +7,7 @@ traceback.
 from __future__ import annotations
 
 import functools
-import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,10 +28,6 @@ app = typer.Typer(
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 FIRST_CHAPTER = NOTEBOOKS / "00_start_here.ipynb"
 _debug = False
-
-
-class UsageMistake(ValueError):
-    """The command line itself is wrong: exit code 2."""
 
 
 def main() -> None:
@@ -67,7 +63,7 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
             if _debug:
                 raise
             typer.echo(f"tml: {sentence(error)}", err=True)
-            raise typer.Exit(2 if isinstance(error, UsageMistake) else 1) from None
+            raise typer.Exit(1) from None
 
     return wrapped
 
@@ -129,14 +125,20 @@ def lab(
     """Start JupyterLab at the first chapter."""
     import importlib.util
     import subprocess
+    from urllib.parse import quote
 
     if not notebook.is_file():
         raise FileNotFoundError(f"there is no notebook {notebook}: choose one of those in {NOTEBOOKS}.")
     if importlib.util.find_spec("jupyterlab") is None:
         raise ModuleNotFoundError("jupyterlab", name="jupyterlab")
-    command = [sys.executable, "-m", "jupyterlab", str(notebook)]
+    notebook = notebook.resolve()
+    # The address, not the file as argument: so the printed link leads to the chapter too (a remote machine).
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={notebook.parent}"]
+    command.append(f"--LabApp.default_url=/lab/tree/{quote(notebook.name)}")
     command += [f"--port={port}"] if port is not None else []
     command += [] if browser else ["--no-browser"]
+    if getattr(os, "geteuid", lambda: 1)() == 0:  # in a container everybody is root, and Jupyter refuses root
+        command.append("--allow-root")
     raise typer.Exit(subprocess.call(command))
 
 
@@ -150,11 +152,20 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run's last state when there is one.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Train an interaction model from scratch; run it again to resume."""
     from tml_lab.train.loop import train as run_training
 
-    run_training(preset=preset, out=out or Path("runs") / preset, minutes=minutes, resume=resume, seed=seed)
+    folder = run_training(
+        preset=preset,
+        out=out or Path("runs") / preset,
+        minutes=minutes,
+        resume=resume,
+        seed=seed,
+        device=device,
+    )
+    typer.echo(f"the checkpoint lies in {folder}")
 
 
 @app.command()
@@ -192,39 +203,30 @@ def bench(
 @app.command()
 @plainly
 def play(
-    input: Annotated[
-        Path, typer.Argument(metavar="INPUT.wav", help="Recording of any length and sample rate.")
-    ],
+    input: Annotated[Path, typer.Argument(metavar="INPUT.wav", help="Recording of any length and rate.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; made when missing.")],
     video: Annotated[Path | None, typer.Option(help="Video that the model watches meanwhile.")] = None,
-    text: Annotated[
-        list[str] | None, typer.Option(help='Typed words: "SECONDS: words"; may be repeated.')
-    ] = None,
+    text: Annotated[list[str] | None, typer.Option(help='Typed words "SECONDS: words"; repeatable.')] = None,
+    tail: Annotated[float, typer.Option(help="Seconds of silence after the input, for an answer.")] = 2.0,
+    attention: Annotated[str, typer.Option(help="Head to record, such as L5H0; auto or none.")] = "auto",
     checkpoint: Annotated[str, typer.Option(help="Checkpoint: a shipped name or a folder.")] = "nano",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of the speech noise.")] = 0,
 ) -> None:
     """Stream a recording through the model turn by turn and write what it said and when."""
-    typed = [parse_typed(line) for line in text or []]
-    if not input.is_file():
-        raise FileNotFoundError(f"there is no file {input}: give the path of a sound file, such as a WAV.")
-    if video is not None and not video.is_file():
-        raise FileNotFoundError(f"there is no file {video}: give the path of a video file.")
     from tml_lab.play import play as run_play
 
-    run_play(input, out, video=video, text=typed, checkpoint=checkpoint, device=device, seed=seed)
-
-
-def parse_typed(line: str) -> tuple[float, str]:
-    """`"2.5: repeat every number"` -> `(2.5, "repeat every number")`; raises UsageMistake otherwise."""
-    seconds, colon, words = line.partition(":")
-    try:
-        at = float(seconds)
-    except ValueError:
-        at = math.nan
-    if not colon or not words.strip() or not (0 <= at < math.inf):
-        raise UsageMistake(f'--text {line!r} must read "SECONDS: words", such as "2.5: repeat every number".')
-    return at, words.strip()
+    run_play(
+        input,
+        out,
+        video=video,
+        text=text or [],
+        tail=tail,
+        attention=attention,
+        checkpoint=checkpoint,
+        device=device,
+        seed=seed,
+    )
 
 
 if __name__ == "__main__":
