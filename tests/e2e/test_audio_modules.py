@@ -66,7 +66,7 @@ def test_resampler_agrees_with_soxr(page: Page, rates: tuple[int, int]) -> None:
     rng = np.random.default_rng(1)
     t = np.arange(rates[0] // 2) / rates[0]
     speech_band = [(f, rng.uniform(0, 6)) for f in rng.uniform(80, 6500, 40)]
-    sound = sum(np.sin(2 * np.pi * f * t + p) for f, p in speech_band).astype(np.float32) / 40
+    sound = np.mean([np.sin(2 * np.pi * f * t + p) for f, p in speech_band], axis=0).astype(np.float32)
     ours = resample(page, sound, rates, 128)
     theirs = soxr.resample(sound, *rates, quality="VHQ")
     middle = slice(400, min(len(ours), len(theirs)) - 400)
@@ -112,7 +112,7 @@ def play(page: Page, events: list[list[Any]], seconds: float) -> tuple[np.ndarra
 
 def expected(*turns: int | None) -> np.ndarray:
     """120 ms of silence, then turns; None is a turn of silence."""
-    parts = [np.zeros(1920)]
+    parts: list[np.ndarray] = [np.zeros(1920)]
     for turn in turns:
         parts.append(np.zeros(3200) if turn is None else np.arange(3200) + turn * 3200 + 1.0)
     return np.concatenate(parts)

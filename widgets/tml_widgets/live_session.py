@@ -60,7 +60,8 @@ class LiveSession(anywidget.AnyWidget):
         save_to: str | Path = "recordings",
         seed: int = 0,
     ) -> None:
-        microphone = source if isinstance(source, Microphone) else Microphone()
+        self.source = source or Microphone()
+        microphone = self.source if isinstance(self.source, Microphone) else Microphone()
         self._clips: dict[str, Path | Clip] = dict(demo_clips())
         if isinstance(source, Clip):
             self._clips = {source.name: source, **self._clips}
@@ -105,6 +106,14 @@ class LiveSession(anywidget.AnyWidget):
         return self._worker.notice
 
     @property
+    def checkpoint(self) -> tuple[Any, Any]:
+        """`(model, tokenizer)` of the sessions, for `replay`. Raises RuntimeError before the first session."""
+        loaded = getattr(self._factory, "loaded", None)
+        if loaded is None:
+            raise RuntimeError("No checkpoint is loaded yet: start a session first.")
+        return loaded
+
+    @property
     def turns(self) -> list[Row]:
         """One `Row` per turn of the current or last session."""
         return list(self._worker.rows)
@@ -145,6 +154,22 @@ class LiveSession(anywidget.AnyWidget):
         self._worker.end()
         self.wait()
 
+    def run(self) -> None:
+        """Start, where that needs no person: a clip given as `source` is played through at once.
+
+        With a microphone as source nothing happens here: the person presses Start.
+        """
+        if isinstance(self.source, Clip):
+            self.play(self.source, realtime=False)
+
+    def timeline(self) -> Any:
+        """The last session on one time axis, as a plotly figure; before the first one, a sentence."""
+        if not self._worker.rows:
+            return "Nothing has happened yet: press Start and talk, or play a recording; then run this again."
+        from tml_lab.plot.timeline import timeline
+
+        return timeline(self.recording)
+
     def stop(self) -> None:
         """End the session; its recording can still be saved."""
         if self._player is not None:
@@ -167,7 +192,7 @@ class LiveSession(anywidget.AnyWidget):
     def close(self) -> None:
         """End the session and free the microphone and the thread."""
         self.stop()
-        self._queue.close()
+        self._worker.close()
         if isinstance(self.stream, Widget):
             self.stream.close()
         super().close()
@@ -245,17 +270,17 @@ class _Checkpoint:
 
     def __init__(self, name: str, seed: int, heads_known: Callable[[list[int]], None]) -> None:
         self.name, self.seed, self.heads_known = name, seed, heads_known
-        self._loaded: tuple[Any, Any] | None = None
+        self.loaded: tuple[Any, Any] | None = None
 
     def __call__(self) -> SessionLike:
         from tml_lab.model.checkpoint import load_checkpoint
         from tml_lab.stream.session import Session
 
-        if self._loaded is None:
+        if self.loaded is None:
             model, tokenizer = load_checkpoint(self.name)
             Session(model, tokenizer).step(
                 np.zeros(TURN_SAMPLES, np.float32)
             )  # the first turn is slow: get it over
             self.heads_known([model.cfg.heads(layer)[0] for layer in range(model.cfg.n_layers)])
-            self._loaded = model, tokenizer
-        return Session(*self._loaded, seed=self.seed)
+            self.loaded = model, tokenizer
+        return Session(*self.loaded, seed=self.seed)

@@ -27,6 +27,31 @@ SILENCE = 1e-4  # largest sample of a turn that is not worth playing
 PATIENCE = 10.0  # seconds without a chunk after which a live session ends by itself
 
 
+class FastSwitching:
+    """Shortens Python's thread switch interval while at least one session is live, and puts it back afterwards."""
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._before = threading.Lock(), 0, 0.0
+
+    def enter(self) -> None:
+        """One session more is live."""
+        with self._lock:
+            if self._users == 0:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(LIVE_SWITCH_INTERVAL)
+            self._users += 1
+
+    def leave(self) -> None:
+        """One session less is live."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                sys.setswitchinterval(self._before)
+
+
+_fast_switching = FastSwitching()
+
+
 class TurnLike(Protocol):
     """What the widget reads from a turn's result (see `tml_lab.stream.session.TurnResult`)."""
 
@@ -88,7 +113,7 @@ class LiveWorker:
     notice: str = ""
     attention: tuple[int, int] | None = None
     _thread: threading.Thread | None = None
-    _switch_interval: float | None = None
+    _fast: bool = False
 
     def status(self, phase: str, notice: str = "", **more: Any) -> None:
         """Set the phase and tell the browser."""
@@ -118,6 +143,12 @@ class LiveWorker:
         if self._thread is not None and not done.wait(seconds):
             raise TimeoutError(f"The model is not done after {seconds:.0f} s.")
 
+    def close(self) -> None:
+        """Let the thread finish what is queued, and end it."""
+        self.queue.close()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(5)
+
     def _begin(self, phase: str, ready: Callable[[], None] | None) -> None:
         self.status("loading", "Waking the model ...")
         try:
@@ -127,17 +158,17 @@ class LiveWorker:
             self.status("error", f"The model could not be started: {error}")
             return
         self.rows = []
-        if self._switch_interval is None:
-            self._switch_interval = sys.getswitchinterval()
-            sys.setswitchinterval(LIVE_SWITCH_INTERVAL)
+        if not self._fast:
+            _fast_switching.enter()
+            self._fast = True
         self.status(phase)
         if ready is not None:
             ready()
 
     def _end(self, notice: str) -> None:
-        if self._switch_interval is not None:
-            sys.setswitchinterval(self._switch_interval)
-            self._switch_interval = None
+        if self._fast:
+            _fast_switching.leave()
+            self._fast = False
         if self.phase != "error":
             self.status("stopped", notice)
 

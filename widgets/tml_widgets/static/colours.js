@@ -1,10 +1,11 @@
-// Colours that stay apart for colour-blind eyes (after Okabe and Ito), for light and for dark pages.
+// Colours that stay apart for colour-blind eyes (after Okabe and Ito), for light and for dark pages. Each stream has
+// the hue it has in `tml_lab.plot.timeline`, darkened or lightened until its name can be read in it.
 
 const LIGHT = {
   heard: "#0072B2",
-  seen: "#B86E00",
-  typed: "#007A5A",
-  "own voice": "#A8397F",
+  seen: "#007A5A",
+  typed: "#A03C80",
+  "own voice": "#8A6400",
   speak: "#C24400",
   ink: "#1c1f24",
   soft: "#5b6470",
@@ -14,9 +15,9 @@ const LIGHT = {
 };
 const DARK = {
   heard: "#56B4E9",
-  seen: "#E8A317",
-  typed: "#3CC9A0",
-  "own voice": "#E58CC3",
+  seen: "#3CC9A0",
+  typed: "#E58CC3",
+  "own voice": "#E3B341",
   speak: "#FF8A50",
   ink: "#eef1f4",
   soft: "#a9b3be",

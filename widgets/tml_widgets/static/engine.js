@@ -180,6 +180,7 @@ export class Engine extends EventTarget {
 
   stats() {
     return {
+      rate: this.audio.context?.sampleRate,
       ...this.audio.voice?.stats,
       p50: this.history.latency(0.5),
       p95: this.history.latency(0.95),

@@ -1,0 +1,169 @@
+"""The Python side of the live widget, with a real model and no browser."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tml_lab.stream.recording import Recording
+from tml_lab.stream.replay import differences, replay
+from tml_widgets import Clip, Microphone
+from tml_widgets.protocol import STREAMS, to_pcm
+
+TURNS_AFTER = 15  # of silence after a clip
+
+
+def chunk(seq: int) -> tuple[dict, list[bytes]]:
+    audio = np.random.default_rng(seq).standard_normal(3200) / 8
+    frames = np.random.default_rng(seq).integers(0, 256, (2, 120, 160, 3), dtype=np.uint8)
+    content = {"kind": "chunk", "seq": seq, "t0": 200.0 * seq, "size": [160, 120], "parts": ["pcm", "rgb"]}
+    return content, [to_pcm(audio), frames.tobytes()]
+
+
+def go_live(live, chunks: range) -> None:
+    """What the browser does: Start, wait for `ready`, send chunks."""
+    live._on_message(live, {"kind": "start"}, [])
+    live.wait(60)
+    for seq in chunks:
+        live._on_message(live, *chunk(seq))
+        live.wait(60)
+
+
+def test_a_clip_goes_through_and_its_recording_replays(open_live: Callable, pico: str, clip: Clip) -> None:
+    live, sent = open_live(pico, clip)
+    live.run()
+    assert len(live.turns) == 6 + TURNS_AFTER
+    assert [row.typed for row in live.turns].index("stop now") == 2
+    assert len({row.decision for row in live.turns}) > 1
+    turns = [message for message in sent if message["kind"] == "turn"]
+    assert [message["p_speak"] for message in turns] == [round(row.p_speak, 5) for row in live.turns]
+    assert [m["phase"] for m in sent if m["kind"] == "status"] == ["loading", "playing", "stopped"]
+    assert differences(live.recording, replay(live.recording, *live.checkpoint)) == []
+
+
+def test_saved_recordings_replay_to_the_same_decisions(
+    open_live: Callable, pico: str, clip: Clip, tmp_path: Path
+) -> None:
+    live, sent = open_live(pico, clip, save_to=tmp_path / "recordings")
+    live.run()
+    live._on_message(live, {"kind": "save"}, [])
+    live.wait(60)
+    (saved,) = [message["path"] for message in sent if message["kind"] == "saved"]
+    loaded = Recording.load(saved)
+    assert Path(saved).parent == tmp_path / "recordings"
+    assert replay(loaded, *live.checkpoint).decisions == tuple(row.decision for row in live.turns)
+
+
+def test_a_live_session_sees_hears_and_shows_attention(open_live: Callable, pico: str) -> None:
+    live, sent = open_live(pico, Microphone())
+    live.pick(2, 1)
+    go_live(live, range(4))
+    assert [m["kind"] for m in sent if m["kind"] != "turn"][-1] == "ready"
+    turns = [message for message in sent if message["kind"] == "turn"]
+    assert [message["t0"] for message in turns] == [0.0, 200.0, 400.0, 600.0]
+    for n, message in enumerate(turns):
+        assert sum(message["shares"]) == pytest.approx(1, abs=1e-3)
+        assert message["shares"][STREAMS.index("seen")] > 0
+        attention = np.frombuffer(message["buffers"][message["parts"].index("attention")], np.float32)
+        assert attention.reshape(len(STREAMS), -1).shape == (len(STREAMS), n + 1)
+    assert live.recording.attention.layer == 2
+    assert live.heads == [2, 2, 2]
+
+
+def test_a_gap_in_seq_is_marked(open_live: Callable, pico: str) -> None:
+    live, sent = open_live(pico)
+    go_live(live, range(2))
+    live._on_message(live, *chunk(5))
+    live.wait(60)
+    assert [row.missed for row in live.turns] == [0, 0, 3]
+    assert [message["missed"] for message in sent if message["kind"] == "turn"] == [0, 0, 3]
+
+
+def test_threads_switch_faster_only_while_live(open_live: Callable, pico: str) -> None:
+    before = sys.getswitchinterval()
+    live, _ = open_live(pico)
+    go_live(live, range(1))
+    assert sys.getswitchinterval() == pytest.approx(0.0005)
+    live._on_message(live, {"kind": "stop"}, [])
+    live.wait(60)
+    assert sys.getswitchinterval() == pytest.approx(before)
+    assert live.phase == "stopped"
+
+
+def test_chunks_after_stop_are_ignored(open_live: Callable, pico: str) -> None:
+    live, _ = open_live(pico)
+    go_live(live, range(2))
+    live.stop()
+    live._on_message(live, *chunk(2))
+    live.wait(60)
+    assert len(live.turns) == 2
+
+
+def test_a_second_start_is_a_fresh_session(open_live: Callable, pico: str) -> None:
+    live, sent = open_live(pico)
+    for _ in range(2):
+        go_live(live, range(3))
+    decisions = [message["p_speak"] for message in sent if message["kind"] == "turn"]
+    assert len(live.turns) == 3
+    assert decisions[:3] == decisions[3:]
+
+
+def test_a_missing_checkpoint_is_said_in_words(open_live: Callable, tmp_path: Path) -> None:
+    live, sent = open_live(tmp_path / "nowhere")
+    live._on_message(live, {"kind": "start"}, [])
+    live.wait(60)
+    assert live.phase == "error"
+    assert sent[-1]["notice"].startswith("The model could not be started: no model.safetensors")
+
+
+def test_a_broken_turn_ends_the_session_in_words(open_live: Callable, pico: str) -> None:
+    live, sent = open_live(pico)
+    go_live(live, range(1))
+    live.type("x" * 600)
+    live._on_message(live, *chunk(1))
+    live.wait(60)
+    assert live.phase == "error"
+    assert "600 characters" in sent[-1]["notice"]
+    go_live(live, range(2))  # and Start works again
+    assert live.phase == "live" and len(live.turns) == 2
+
+
+def test_a_page_that_is_loaded_anew_ends_the_session(open_live: Callable, pico: str) -> None:
+    live, sent = open_live(pico)
+    go_live(live, range(1))
+    live._on_message(live, {"kind": "hello", "secure": True}, [])
+    live.wait(60)
+    assert sent[-1]["phase"] == "stopped" and "reloaded" in sent[-1]["notice"]
+
+
+def test_a_clip_in_real_time_comes_at_its_pace_and_can_be_heard(
+    open_live: Callable, pico: str, clip: Clip
+) -> None:
+    live, sent = open_live(pico, clip)
+    live._on_message(live, {"kind": "play", "clip": "noise"}, [])
+    live.wait(60)
+    assert live.phase == "playing"
+    live._player._thread.join(60)
+    live.wait(60)
+    heard = [message for message in sent if message["kind"] == "heard"]
+    assert len(heard) == len(live.turns) == 6 + TURNS_AFTER
+    assert [message["text"] for message in heard if message["text"]] == ["hiss"]
+    assert live.notice == "The recording is over."
+
+
+def test_an_unknown_clip_is_refused_in_words(open_live: Callable, pico: str) -> None:
+    live, sent = open_live(pico)
+    live._on_message(live, {"kind": "play", "clip": "no such clip"}, [])
+    assert sent[-1]["phase"] == "error" and "no sound file at no such clip" in sent[-1]["notice"]
+
+
+def test_nothing_binary_is_a_trait(open_live: Callable, pico: str, clip: Clip) -> None:
+    live, _ = open_live(pico, clip)
+    live.run()
+    state = live.get_state()
+    assert not [name for name, value in state.items() if isinstance(value, bytes | memoryview)]
+    assert len(str({name: value for name, value in state.items() if name != "_esm"})) < 30_000

@@ -1,0 +1,67 @@
+"""Sources: which one is opened where, and that a clip is heard as it was recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tml_widgets import Clip, Microphone, open_source
+from tml_widgets.sources import demo_clips
+from tml_widgets.understands import understands
+
+
+def test_without_a_browser_a_recorded_clip_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG", "TML_HEADLESS"):
+        monkeypatch.delenv(name, raising=False)
+    assert isinstance(open_source(), Clip)
+    monkeypatch.setenv("JPY_SESSION_NAME", "live.ipynb")
+    assert isinstance(open_source(), Microphone)
+    monkeypatch.setenv("TML_HEADLESS", "1")
+    assert isinstance(open_source(), Clip)
+
+
+def test_a_clip_is_cut_into_whole_turns_and_followed_by_silence(clip: Clip) -> None:
+    chunks = list(clip.chunks(after=1.0))
+    assert [chunk.seq for chunk in chunks] == list(range(6 + 5))
+    sound = np.concatenate([chunk.audio for chunk in chunks])
+    assert np.array_equal(sound[: len(clip.inputs.audio)], clip.inputs.audio)
+    assert not sound[17_600:].any()
+    assert [chunk.text for chunk in chunks if chunk.text] == ["stop now"]
+
+
+def test_transcript_words_appear_once_when_they_end(clip: Clip) -> None:
+    assert [turn for turn in range(10) if clip.words_ending_in(turn)] == [2]
+
+
+@pytest.mark.parametrize("name", sorted(demo_clips()))
+def test_every_demo_clip_is_speech_with_its_transcript(name: str) -> None:
+    clip = Clip.load(demo_clips()[name])
+    assert clip.name == name and len(clip.heard) >= 2
+    audio = clip.inputs.audio
+    for start, end, words in clip.heard:
+        assert words and 0 <= start < end <= len(audio) / 16_000
+        spoken = audio[round(start * 16_000) : round(end * 16_000)]
+        assert np.sqrt(np.mean(spoken**2)) > 0.02
+
+
+def test_demo_clips_are_listed_by_title() -> None:
+    assert len(demo_clips()) >= 4
+    assert all(path.is_file() for path in demo_clips().values())
+
+
+def test_microphone_is_not_distorted_by_the_browser() -> None:
+    asked = Microphone(camera=False, headphones=True).constraints()
+    assert asked["audio"] == {"echoCancellation": False, "noiseSuppression": False, "autoGainControl": False}
+    assert asked["video"] is False
+    assert Microphone().constraints()["audio"]["echoCancellation"] is True  # type: ignore[index]
+
+
+def test_the_panel_reads_headings_and_lists(tmp_path: Path) -> None:
+    page = tmp_path / "understands.md"
+    page.write_text(
+        "# What\n\n## Cues\n\n- `repeat every number`\n- *say* the next\n\n| a | b |\n|---|---|\n## Empty\n"
+    )
+    assert understands(page) == [{"title": "Cues", "items": ["repeat every number", "say the next", "a | b"]}]
+    assert understands(tmp_path / "missing.md") == []
