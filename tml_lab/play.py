@@ -72,8 +72,7 @@ def play(
     typed = _typed_by_turn(text)
     if not (0 <= tail <= 3600):
         raise PlayError(f"the tail must be 0 to 3600 seconds of silence, not {tail}.")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise PlayError("this machine has no CUDA device: use --device cpu.")
+    _check_device(device)
     sound = SoundFile(input)
     pictures = VideoFile(video) if video is not None else None
     model, tokenizer = load_checkpoint(checkpoint, device)
@@ -106,6 +105,17 @@ def play(
     write_timeline(recording, folder / "timeline.html", title=Path(input).name, voice=folder / "output.wav")
     _report(recording, sound, time.perf_counter() - began, folder, console)
     return recording
+
+
+def _check_device(device: str) -> None:
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = ""
+    if kind not in ("cpu", "cuda"):
+        raise PlayError(f"{device!r} is not a device: use cpu or cuda.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise PlayError("this machine has no CUDA device: use --device cpu.")
 
 
 def _typed_by_turn(text: Iterable[str | tuple[float, str]]) -> dict[int, str]:

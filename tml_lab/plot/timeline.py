@@ -142,8 +142,8 @@ def _add_words(figure: go.Figure, words: list[tuple[str, float, float]], stream:
         free[level] = start + 0.16 * len(word)
         figure.add_annotation(
             x=start, y=1 - level / 3, xref="x", yref=f"y{row if row > 1 else ''} domain",
-            text=html.escape(word), showarrow=False, xanchor="left", yanchor="top", font={"color": COLOURS[stream], "size": 13},
-            borderpad=0, row=row, col=1,
+            text=html.escape(word), font={"color": COLOURS[stream], "size": 13},
+            showarrow=False, xanchor="left", yanchor="top", borderpad=0, row=row, col=1,
         )  # fmt: skip
 
 

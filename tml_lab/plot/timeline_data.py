@@ -60,8 +60,8 @@ def alt_text(recording: Recording) -> str:
     said = ", ".join(f"{word} at {start:.1f} seconds" for word, start, _ in recording.said()[:20])
     more = len(recording.said()) - 20
     return (
-        f"Timeline of {heard_start(recording.turns):.1f} seconds: what was heard, the probability of speaking "
-        f"at each turn of 0.2 seconds, and what was said. Said: {said or 'nothing'}"
+        f"Timeline of {heard_start(recording.turns):.1f} seconds: what was heard, the probability of "
+        f"speaking at each turn of 0.2 seconds, and what was said. Said: {said or 'nothing'}"
         f"{f', and {more} more words' if more > 0 else ''}."
     )
 
