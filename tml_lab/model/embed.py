@@ -48,6 +48,11 @@ class BinEmbedding(nn.Module):
         return self.norm(F.embedding_bag(rows, self.table, mode="sum"))
 
 
+def clock_digits(turns: Tensor, powers: Tensor) -> Tensor:
+    """Decimal digits, lowest first: `turns [n]`, `powers [digits]` (1, 10, 100 ...) -> `[n, digits]`."""
+    return (turns[:, None] // powers) % 10
+
+
 class ClockEmbedding(nn.Module):
     """The absolute turn number, digit by digit, so that hours are in range: `[n] turns -> [n, d_model]`."""
 
@@ -59,6 +64,6 @@ class ClockEmbedding(nn.Module):
 
     def forward(self, turns: Tensor) -> Tensor:
         """`turns [n]` -> `[n, d_model]`: the sum of one row for each decimal digit."""
-        digits = (turns[:, None] // self.powers) % 10  # [n, CLOCK_DIGITS]
+        digits = clock_digits(turns, self.powers)  # [n, CLOCK_DIGITS]
         place = torch.arange(CLOCK_DIGITS, device=turns.device)
         return self.table[place, digits].sum(1)
