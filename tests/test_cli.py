@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
 import types
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,8 +101,6 @@ def test_doctor_finds_what_this_machine_has() -> None:
 
 
 def test_doctor_sees_a_taken_port() -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -209,3 +212,26 @@ def test_bench_hands_its_options_over(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_bench_with_an_unknown_name_is_one_sentence() -> None:
     result = tml("bench", "juggling")
     assert result.exit_code == 1 and "timespeak" in one_sentence(result)
+
+
+@pytest.mark.slow
+def test_lab_really_serves_the_chapter(tmp_path: Path) -> None:
+    chapter = tmp_path / "my first chapter.ipynb"
+    chapter.write_text(json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])  # should somebody take it meanwhile, Jupyter takes the next
+    command = [sys.executable, "-m", "tml_lab.cli", "lab", str(chapter), "--no-browser", "--port", port]
+    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTER_DATA_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as server:
+        try:
+            assert server.stderr is not None
+            links = (re.search(r"http://127\.0\.0\.1\S+", line) for line in server.stderr)
+            link = next(found.group() for found in links if found)
+            assert "/lab/tree/my%20first%20chapter.ipynb" in link
+            with urllib.request.urlopen(link, timeout=60) as page:
+                assert page.status == 200 and "JupyterLab" in page.read().decode()
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
