@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from tml_lab.course.checks_ch01 import ch01_clock_digits, ch01_played_span, ch01_turn_hearing
 from tml_lab.course.checks_ch02 import ch02_advance, ch02_causal_frames, ch02_quantize
 
-__all__ = ["ch02_advance", "ch02_causal_frames", "ch02_quantize"]
+__all__ = [
+    "ch01_clock_digits",
+    "ch01_played_span",
+    "ch01_turn_hearing",
+    "ch02_advance",
+    "ch02_causal_frames",
+    "ch02_quantize",
+]
