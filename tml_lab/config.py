@@ -63,6 +63,7 @@ class ModelConfig:
     mup_width_multiplier: float = 1.0
     vocab_size: int = 0  # filled in from the tokenizer when 0
     hmlp_widths: tuple[int, int, int] = (32, 64, 128)
+    listen_layer: int = 3  # the block after which the listening head reads what was heard
     flow_width: int = 320
     flow_depth: int = 3
     flow_steps: int = 4
@@ -118,6 +119,7 @@ class TrainConfig:
     cooldown: float = 0.6  # share of the steps over which the learning rate falls to zero
     silent_weight: float = 0.3
     flow_weight: float = 0.3
+    listen_weight: float = 0.5
     n_episodes: int = 20_000
     seed: int = 0
     families: tuple[str, ...] = field(default_factory=tuple)  # empty: all
@@ -125,7 +127,7 @@ class TrainConfig:
 
 PRESETS: dict[str, ModelConfig] = {
     "pico": ModelConfig(
-        name="pico", d_model=64, n_layers=3, global_every=3, n_heads=2, n_kv_heads=1, d_head=32, window=64,
+        name="pico", d_model=64, n_layers=3, listen_layer=1, global_every=3, n_heads=2, n_kv_heads=1, d_head=32, window=64,
         rel_extent=256, n_experts=4, d_expert=64, hmlp_widths=(8, 16, 32), flow_width=96, flow_depth=2,
         vocoder_width=64, vocoder_depth=2, global_budget=1024,
     ),

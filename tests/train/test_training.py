@@ -33,7 +33,7 @@ def scenes(n: int, seed: int = 0) -> list[Rendered]:
         at = int(rng.integers(1, turns - 5))
         mel[at * 4 : at * 4 + 4, 20:60] = 0.5
         k = len(reply_mel("yes")) // 16
-        found.append(Rendered("toy", mel.half(), [(0, "stop")], [(at + 1 + i, "yes", i) for i in range(k)]))
+        found.append(Rendered("toy", mel.half(), [(0, "stop")], [(at + 1 + i, "yes", i) for i in range(k)], ["hot", "cold"]))
     return found
 
 
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_shards_come_back_as_they_were(folder: Path) -> None:
     for was, now in zip(scenes(24, seed=1), read_shard(folder / "episodes-00001.safetensors"), strict=True):
         assert torch.equal(was.mel, now.mel)
-        assert (was.family, was.typed, was.speaking) == (now.family, now.typed, now.speaking)
+        assert vars(was) | {"mel": 0} == vars(now) | {"mel": 0}
 
 
 def test_targets_stand_where_the_layout_says() -> None:

@@ -11,6 +11,7 @@ from tml_lab.config import N_MELS, OUT_DIM, ModelConfig
 from tml_lab.model.backbone import Backbone, Tap
 from tml_lab.model.embed import BinEmbedding, ClockEmbedding, TextEmbedding
 from tml_lab.model.flow import FlowHead
+from tml_lab.model.listen import ListenHead
 from tml_lab.model.state import State
 from tml_lab.model.vision import HMLP
 from tml_lab.model.vocoder import Vocoder
@@ -52,6 +53,7 @@ class InteractionModel(nn.Module):
         self.backbone = Backbone(cfg)
         self.unembed = nn.Linear(cfg.d_model, cfg.vocab_size, bias=False)
         nn.init.normal_(self.unembed.weight, std=0.02)
+        self.listen = ListenHead(cfg)
         self.flow = FlowHead(cfg.d_model, OUT_DIM, cfg.flow_width, cfg.flow_depth)
         self.vocoder = Vocoder(cfg.vocoder_width, cfg.vocoder_depth)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from tml_lab.model.text import AUDIO, SILENT, SPEAK, TextTokenizer
 from tml_lab.signal.dmel import quantize
 from tml_lab.signal.out_mel import quantize_voice
 from tml_lab.signal.patches import frames_to_patches
-from tml_lab.stream.layout import NO_TARGET, Layout, TurnTokens, lay_out
+from tml_lab.stream.layout import NO_TARGET, Layout, Stream, TurnTokens, lay_out
 from tml_lab.train.shards import Rendered, read_shard
 from tml_lab.worlds.reply_voice import reply_mel
 
@@ -32,7 +32,9 @@ class Batch:
     """`tokens`: all positions of all rows end to end, rows padded to `shape = (batch, tokens)`.
 
     `target [batch * tokens]` text ids or NO_TARGET; `voice_from [n]` flat positions whose hidden state conditions
-    `voice_target [n, 320]` (normalised output mel). `n_turns`: turns in the batch, padding left out.
+    `voice_target [n, 320]` (normalised output mel). `frames [batch, most frames]`: flat positions of each row's
+    audio_in tokens, of which `n_frames [batch]` count; `words`: ids of the words heard, all rows end to end,
+    `n_words [batch]` of each. `n_turns`: turns in the batch, padding left out.
     """
 
     tokens: Tokens
@@ -40,13 +42,17 @@ class Batch:
     target: Tensor
     voice_from: Tensor
     voice_target: Tensor
+    frames: Tensor
+    n_frames: Tensor
+    words: Tensor
+    n_words: Tensor
     n_turns: int
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         moved = {name: None if t is None else t.to(device) for name, t in vars(self.tokens).items()}
-        rest = (self.target.to(device), self.voice_from.to(device), self.voice_target.to(device))
-        return Batch(Tokens(**moved), self.shape, *rest, self.n_turns)
+        rest = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
+        return replace(self, tokens=Tokens(**moved), **rest)
 
 
 def voice_tokens(word: str, k: int) -> Tensor:
@@ -148,8 +154,15 @@ def collate(
     flat = {name: column.flatten() for name, column in columns.items()}
     first = flat["slot"] == 0
     tokens = Tokens(flat["stream"], flat["token"], flat["turn"], first, heard, quantize_voice(history), patches)
-    n_turns = sum(len(e.mel) // FRAMES_PER_TURN for e in episodes)
-    return Batch(tokens, (rows, longest), flat["target"], torch.cat(voice_from), voice, n_turns)
+    n_frames = torch.tensor([len(e.mel) for e in episodes])
+    where = [(columns["stream"][i] == Stream.AUDIO_IN).nonzero().flatten() + i * longest for i in range(rows)]
+    words = [[tokenizer.vocab.get(word, tokenizer.id("<unk>")) for word in e.heard] for e in episodes]
+    return Batch(
+        tokens, (rows, longest), flat["target"], torch.cat(voice_from), voice,
+        torch.nn.utils.rnn.pad_sequence(where, batch_first=True), n_frames,
+        torch.tensor([i for row in words for i in row], dtype=torch.long), torch.tensor([len(row) for row in words]),
+        int(n_frames.sum()) // FRAMES_PER_TURN,
+    )  # fmt: skip
 
 
 class Feed:

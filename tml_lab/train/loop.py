@@ -57,7 +57,8 @@ class Trainer:
         batch = batch.to(device) if device.type != "cpu" else batch
         with torch.autocast(device.type, torch.bfloat16):
             parts = losses(self.model, batch, self.silent, self.cfg.silent_weight, self.generator)
-        (parts["text"] + self.cfg.flow_weight * parts["flow"]).backward()
+        weights = {"text": 1.0, "flow": self.cfg.flow_weight, "listen": self.cfg.listen_weight}
+        torch.stack([weight * parts[name] for name, weight in weights.items()]).sum().backward()
         rest = [p for group in self.adamw.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(rest, 1.0)
         rate = self.rate()
@@ -157,7 +158,7 @@ def train(
                 log.flush()
                 if trainer.step % 20 == 0:
                     trainer.log.append(row)
-                progress.update(task, completed=trainer.step, description=f"text {row['text']:.3f} flow {row['flow']:.3f}")
+                progress.update(task, completed=trainer.step, description=_describe(row))
                 if time.monotonic() - saved > save_every:
                     trainer.save()
                     saved = time.monotonic()
@@ -167,6 +168,10 @@ def train(
             progress.console.print("interrupted: saving; the same command goes on from here")
         trainer.save()
     return folder
+
+
+def _describe(row: dict[str, float]) -> str:
+    return " ".join(f"{name} {row[name]:.3f}" for name in ("text", "flow", "listen"))
 
 
 def folder_for(path: Path) -> Path:

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tml_lab.model.interaction import InteractionModel
+from tml_lab.model.listen import listen_loss
 from tml_lab.stream.layout import NO_TARGET
 from tml_lab.train.feed import Batch
+
+
+@contextmanager
+def residual_after(model: InteractionModel, layer: int) -> Iterator[list[Tensor]]:
+    """A list that receives the residual stream after one block during the forward inside the `with`."""
+    seen: list[Tensor] = []
+    handle = model.backbone.blocks[layer].register_forward_hook(lambda _module, _args, out: seen.append(out))
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 def losses(
     model: InteractionModel, batch: Batch, silent_id: int, silent_weight: float, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """`text`: weighted cross-entropy of decisions and words; `flow`: mean squared error of the velocity.
+    """`text`: weighted cross-entropy of decisions and words; `flow`: mean squared error of the velocity;
+    `listen`: CTC of the words heard.
 
     Most decisions are to stay silent: they weigh `silent_weight`, or the model would learn to say nothing.
     """
     rows, n = batch.shape
     x = model.embed(batch.tokens).view(rows, n, -1)  # [batch, tokens, d_model]
-    hidden = model(x).reshape(rows * n, -1)  # [batch * tokens, d_model]
+    with residual_after(model, model.cfg.listen_layer) as middle:
+        hidden = model(x).reshape(rows * n, -1)  # [batch * tokens, d_model]
+    resid = middle[0].reshape(rows * n, -1)[batch.frames]  # [batch, frames, d_model]
+    listen = listen_loss(model.listen(resid), batch.n_frames, batch.words, batch.n_words)
     asked = (batch.target != NO_TARGET).nonzero(as_tuple=True)[0]
     target = batch.target[asked]
     logits = model.text_logits(hidden[asked]).float()  # [asked, vocab]
@@ -35,6 +54,7 @@ def losses(
     return {
         "text": text,
         "flow": flow,
+        "listen": listen,
         "right_silent": right[silent].float().mean(),
         "right_speak": right[~silent].float().mean(),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tml_lab.config import FRAMES_PER_TURN
+from tml_lab.model.text import normalise_text
 from tml_lab.signal.dmel import log_mel
 from tml_lab.worlds.episode import training_episode
 from tml_lab.worlds.stage import Episode
@@ -23,12 +24,13 @@ from tml_lab.worlds.voices import VoiceBank
 @dataclass
 class Rendered:
     """An episode as the trainer needs it. `mel`: float16 [turns * 4, 80] log10 mel; `typed`: (turn, text);
-    `speaking`: (turn, word, how many turns into the word)."""
+    `speaking`: (turn, word, how many turns into the word); `heard`: every word the user says, in order."""
 
     family: str
     mel: Tensor
     typed: list[tuple[int, str]]
     speaking: list[tuple[int, str, int]]
+    heard: list[str] = field(default_factory=list)
 
     @property
     def n_turns(self) -> int:
@@ -40,12 +42,16 @@ def render(episode: Episode) -> Rendered:
     """Waveform -> log-mel; everything else as it is."""
     mel = log_mel(torch.from_numpy(episode.audio))  # [turns * 4, 80]
     speaking = [(turn, word, k) for turn, (word, k) in sorted(episode.speaking.items())]
-    return Rendered(episode.family, mel.half(), episode.typed, speaking)
+    heard = [word for s in episode.segments if s.role == "user" for word in normalise_text(s.text).split()]
+    return Rendered(episode.family, mel.half(), episode.typed, speaking, heard)
 
 
 def write_shard(path: Path, episodes: list[Rendered]) -> None:
     """One safetensors file with all frames end to end and the scripts as JSON metadata."""
-    rows = [{"family": e.family, "turns": e.n_turns, "typed": e.typed, "speaking": e.speaking} for e in episodes]
+    rows = [
+        {"family": e.family, "turns": e.n_turns, "typed": e.typed, "speaking": e.speaking, "heard": e.heard}
+        for e in episodes
+    ]
     scratch = path.with_suffix(".tmp")
     save_file({"mel": torch.cat([e.mel for e in episodes])}, str(scratch), {"episodes": json.dumps(rows)})
     scratch.replace(path)
@@ -60,7 +66,7 @@ def read_shard(path: Path) -> Iterator[Rendered]:
         end = start + row["turns"] * FRAMES_PER_TURN
         typed = [(int(t), str(text)) for t, text in row["typed"]]
         speaking = [(int(t), str(word), int(k)) for t, word, k in row["speaking"]]
-        yield Rendered(row["family"], mel[start:end], typed, speaking)
+        yield Rendered(row["family"], mel[start:end], typed, speaking, row["heard"])
         start = end
 
 
