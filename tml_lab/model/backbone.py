@@ -29,18 +29,25 @@ class Block(nn.Module):
         self.mlp_conv = ShortConv(cfg.d_model, cfg.conv_kernel)
 
     def forward(self, x: Tensor, state: State | None, pos: Tensor, tap: Tap | None = None) -> Tensor:
-        """`x [batch, tokens, d_model]`, `pos [batch, tokens]` absolute positions -> the next `resid`."""
+        """`x [batch, tokens, d_model]`, `pos [batch, tokens]` absolute positions -> the next `resid`.
+
+        `tap`, when given, receives `resid_pre`, `attn_out`, `resid_mid`, `mlp_out` and `resid_post`, each
+        `[batch, tokens, d_model]`, beside what attention and MoE leave in it.
+        """
         i = self.layer
         attn = self.attn(self.attn_norm(x), state, pos, tap)
         attn, tail = self.attn_conv(attn, state[f"{i}.attn_conv"] if state else None)
         if state is not None:
             state[f"{i}.attn_conv"] = tail
-        x = x + attn
-        mlp = self.mlp(self.mlp_norm(x), tap)
+        mid = x + attn
+        mlp = self.mlp(self.mlp_norm(mid), tap)
         mlp, tail = self.mlp_conv(mlp, state[f"{i}.mlp_conv"] if state else None)
         if state is not None:
             state[f"{i}.mlp_conv"] = tail
-        return x + mlp
+        post = mid + mlp
+        if tap is not None:
+            tap.update(resid_pre=x, attn_out=attn, resid_mid=mid, mlp_out=mlp, resid_post=post)
+        return post
 
 
 class Backbone(nn.Module):
@@ -58,7 +65,7 @@ class Backbone(nn.Module):
         Without a `state` the sequence starts at position 0 (offline); with one the tokens are appended to it.
         `taps` maps a layer to a dictionary that receives its inner tensors.
         """
-        batch, n, _ = x.shape
+        n = x.shape[1]
         start = state["pos"] if state else torch.zeros(1, dtype=torch.long, device=x.device)
         pos = start[:, None] + torch.arange(n, device=x.device)  # [batch, tokens], or [1, tokens] offline
         for i, block in enumerate(self.blocks):

@@ -42,7 +42,7 @@ class InteractionModel(nn.Module):
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
         if cfg.vocab_size <= 0:
-            raise ValueError("ModelConfig.vocab_size is 0: set it to the tokenizer's size with cfg.with_(vocab_size=...)")
+            raise ValueError("ModelConfig.vocab_size is 0: set it with cfg.with_(vocab_size=tokenizer.size)")
         self.cfg = cfg
         self.embed_text = TextEmbedding(cfg.vocab_size, cfg.d_model, cfg.rms_eps)
         self.embed_audio = BinEmbedding(N_MELS, cfg.d_model, cfg.rms_eps)

@@ -18,11 +18,11 @@ DECISIONS = (SILENT, SPEAK, DELEGATE, TOOL)
 AUDIO = "<audio>"  # predicted after the last word of a turn: no more words, sound follows. Never fed back
 SPECIALS = ("<pad>", *DECISIONS, AUDIO, "<unk>")
 
-_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+_SMALL = [
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+]
+_TENS = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
 
 def number_words(n: int) -> str:
@@ -36,7 +36,7 @@ def number_words(n: int) -> str:
 
 
 def normalise_text(text: str) -> str:
-    """Lower case, digits as words, signs as words, no other punctuation: `"What is 2+3?" -> "what is two plus three"`."""
+    """Lower case, digits and signs as words, no other punctuation: `"What is 2+3?"` is `"what is two plus three"`."""
     text = text.lower().replace("’", "'").replace("'", "")
     text = re.sub(r"(?<=\d)\s*\+\s*(?=\d)", " plus ", text)
     text = re.sub(r"(?<=\d)\s*-\s*(?=\d)", " minus ", text)

@@ -12,7 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tml_lab.config import (
-    FRAMES_PER_TURN, N_MELS, OUT_DIM, OUT_FRAMES_PER_TURN, OUT_TOKENS_PER_TURN, PATCH, VIDEO_SIZE,
+    FRAMES_PER_TURN,
+    N_MELS,
+    OUT_DIM,
+    OUT_FRAMES_PER_TURN,
+    OUT_TOKENS_PER_TURN,
+    PATCH,
+    VIDEO_SIZE,
 )  # fmt: skip
 from tml_lab.model.interaction import Tokens
 from tml_lab.model.text import AUDIO, SILENT, SPEAK, TextTokenizer

@@ -20,6 +20,7 @@ from tml_lab.train.compiled import compile_parts
 from tml_lab.train.feed import Feed
 from tml_lab.train.losses import losses
 from tml_lab.train.optimizer import Muon, split_parameters
+from tml_lab.train.parallel import average_gradients, join, sum_over_processes
 from tml_lab.worlds.episode import closed_world
 
 BALANCE_RATE = 1e-3  # step of the router's balancing bias: load is evened out without an auxiliary loss
@@ -59,6 +60,7 @@ class Trainer:
             parts = losses(self.model, batch, self.silent, self.cfg.silent_weight, self.generator)
         weights = {"text": 1.0, "flow": self.cfg.flow_weight, "listen": self.cfg.listen_weight}
         torch.stack([weight * parts[name] for name, weight in weights.items()]).sum().backward()
+        average_gradients(self.model.parameters())
         rest = [p for group in self.adamw.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(rest, 1.0)
         rate = self.rate()
@@ -77,10 +79,13 @@ class Trainer:
         for block in self.model.backbone.blocks:
             if isinstance(block.mlp, MoE):
                 load = torch.bincount(block.mlp.last_experts.flatten(), minlength=block.mlp.n_experts).float()
+                load = sum_over_processes(load)
                 block.mlp.router.bias += BALANCE_RATE * (load.mean() - load).sign()
 
     def save(self) -> None:
         """Checkpoint and optimizer state; a kill in the middle leaves the earlier one whole."""
+        if join()[0] > 0:  # one process writes for all
+            return
         notes = {"step": self.step, "seconds": round(self.seconds), "train": vars(self.cfg), "log": self.log[-200:]}
         save_checkpoint(self.folder, self.model, self.tokenizer, notes)
         state = {
@@ -105,6 +110,7 @@ def open_trainer(
     preset: str, folder: Path, episodes: Path, cfg: TrainConfig, resume: bool, device: str, init: str | None = None
 ) -> Trainer:
     """A trainer with fresh weights, or with those of `init`, or with all of an interrupted run's state."""
+    rank, _ = join()
     tokenizer = TextTokenizer.build(closed_world())
     going_on = resume and (folder / "trainer.pt").is_file()
     if going_on or init:
@@ -113,7 +119,7 @@ def open_trainer(
     else:
         model = new_model(preset, tokenizer, cfg.seed).to(device)
     model.vocoder.requires_grad_(False)  # it has its own training: the same mels, no backbone needed
-    trainer = Trainer(model.train(), tokenizer, cfg, folder, Feed(episodes, tokenizer, cfg.seed + 1))
+    trainer = Trainer(model.train(), tokenizer, cfg, folder, Feed(episodes, tokenizer, cfg.seed + 1 + 1000 * rank))
     if going_on:
         trainer.resume()
     return trainer
@@ -154,8 +160,9 @@ def train(
                 row = trainer.one_step(batch)
                 trainer.seconds = before + time.monotonic() - started
                 row |= {"step": trainer.step, "seconds": round(trainer.seconds, 1), "turns": batch.n_turns}
-                log.write(json.dumps({k: round(v, 4) for k, v in row.items()}) + "\n")
-                log.flush()
+                if join()[0] == 0:
+                    log.write(json.dumps({k: round(v, 4) for k, v in row.items()}) + "\n")
+                    log.flush()
                 if trainer.step % 20 == 0:
                     trainer.log.append(row)
                 progress.update(task, completed=trainer.step, description=_describe(row))

@@ -50,7 +50,7 @@ class Muon(torch.optim.Optimizer):
             for (rows, cols), pairs in by_shape.items():
                 updates = orthogonalise(torch.cat([u for _, u in pairs]))
                 scale = group["lr"] * max(1.0, rows / cols) ** 0.5
-                for (p, u), update in zip(pairs, updates.split([len(u) for _, u in pairs]), strict=True):
+                for (p, _), update in zip(pairs, updates.split([len(u) for _, u in pairs]), strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"])
                     p.add_(update.reshape(p.shape), alpha=-scale)
 

@@ -99,7 +99,7 @@ class Stage:
         """True with probability `p`."""
         return bool(self.rng.uniform() < p)
 
-    def pick(self, items):  # noqa: ANN001, ANN201 - any sequence, one of its items
+    def pick(self, items):
         """One item of a sequence, uniformly."""
         return items[int(self.rng.integers(len(items)))]
 

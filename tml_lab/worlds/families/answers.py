@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from tml_lab.worlds.families.cues import fragment
 from tml_lab.worlds.lexicon import (
-    COLOUR_OF, COLOURS, DAYS, FILLER_SENTENCES, NAMES, NUMBERS, OPPOSITES, PAUSE_FILLERS, contrast_set,
+    COLOUR_OF,
+    COLOURS,
+    DAYS,
+    FILLER_SENTENCES,
+    NAMES,
+    NUMBERS,
+    OPPOSITES,
+    PAUSE_FILLERS,
+    contrast_set,
 )  # fmt: skip
 from tml_lab.worlds.stage import OPEN_END, SETTLED, Stage
 from tml_lab.worlds.wordings import PRAISE, WORDINGS

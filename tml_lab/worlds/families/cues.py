@@ -6,7 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tml_lab.worlds.lexicon import (
-    COLOURS, DAYS, ENGLISH_TO_SPANISH, FILLER_SENTENCES, NUMBERS, OPPOSITES, SPANISH, contrast_set,
+    COLOURS,
+    DAYS,
+    ENGLISH_TO_SPANISH,
+    FILLER_SENTENCES,
+    NUMBERS,
+    OPPOSITES,
+    SPANISH,
+    contrast_set,
 )  # fmt: skip
 from tml_lab.worlds.stage import Stage
 from tml_lab.worlds.voices import Voice

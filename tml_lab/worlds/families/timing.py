@@ -59,7 +59,8 @@ def play_how_long(stage: Stage) -> None:
     while True:
         stage.say(stage.pick(FILLER_SENTENCES) if goal - (stage.now - start) > 2.5 else fragment(stage))
         spoken = stage.now - start
-        if spoken > goal and abs(spoken % 1.0 - 0.5) > 0.15 or spoken > 9.3:  # not near a half: no honest answer there
+        clear = abs(spoken % 1.0 - 0.5) > 0.15  # near a half there is no honest answer
+        if (spoken > goal and clear) or spoken > 9.3:
             break
         stage.wait(0.05, 0.25)
     seconds = min(10, max(1, round(spoken)))
