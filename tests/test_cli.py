@@ -10,12 +10,12 @@ import socket
 import subprocess
 import sys
 import types
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 from typer.testing import CliRunner, Result
 
 from tml_lab import cli, doctor
@@ -231,7 +231,8 @@ def test_lab_really_serves_the_chapter(tmp_path: Path) -> None:
             links = (re.search(r"http://127\.0\.0\.1\S+", line) for line in server.stderr)
             link = next(found.group() for found in links if found)
             assert "/lab/tree/my%20first%20chapter.ipynb" in link
-            with urllib.request.urlopen(link, timeout=60) as page:
-                assert page.status == 200 and "JupyterLab" in page.read().decode()
+            patient = urllib3.Retry(connect=10, backoff_factor=0.1)  # the link is printed before it listens
+            page = urllib3.request("GET", link, retries=patient, timeout=60)
+            assert page.status == 200 and b"JupyterLab" in page.data
         finally:
             os.killpg(server.pid, signal.SIGKILL)
