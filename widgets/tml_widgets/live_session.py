@@ -19,8 +19,8 @@ import traitlets as t
 from ipywidgets import Widget, widget_serialization
 
 from tml_lab.config import TURN_SAMPLES
+from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 from tml_widgets import subshells
-from tml_widgets.chunk_queue import Chunk, ChunkQueue
 from tml_widgets.esm import link
 from tml_widgets.live_worker import LiveWorker, Row, SessionLike
 from tml_widgets.protocol import read_chunk, to_pcm

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tml_widgets.chunk_queue import Chunk, ChunkQueue
+from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 from tml_widgets.protocol import pack_attention, turn_message
 
 log = logging.getLogger("tml_widgets.live")

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from tml_lab.config import TURN_SAMPLES
-from tml_widgets.chunk_queue import Chunk
+from tml_lab.serve.chunk_queue import Chunk
 
 STREAMS = ("heard", "seen", "typed", "own voice")
 """The streams whose share of attention the strip shows, in the order of the `attention` buffer's rows."""

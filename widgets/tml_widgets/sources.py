@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from tml_lab.config import TURN_SAMPLES, TURN_SECONDS
+from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 from tml_lab.signal.audio import read_audio
 from tml_lab.stream.clock import heard_start, turn_hearing
 from tml_lab.stream.recording import Inputs, Recording
-from tml_widgets.chunk_queue import Chunk, ChunkQueue
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO_CLIPS = REPOSITORY / "data" / "recordings" / "demo"

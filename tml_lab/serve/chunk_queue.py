@@ -1,7 +1,7 @@
-"""The bounded queue between the browser and the model: what is lost when the model cannot keep up.
+"""The bounded queue between a source and the model: what is lost when the model cannot keep up.
 
-Jupyter itself drops nothing: a model 50 % too slow would be a minute behind after two minutes. So the loss
-happens here, by one rule. Pictures go first, because a decision without a picture is better than a late one.
+A source in real time does not wait, and Jupyter itself drops nothing: a model 50 % too slow would be a minute
+behind after two minutes. So the loss happens here, by one rule. Pictures go first, because a decision without a picture is better than a late one.
 When sound alone is still too much, the oldest 200 ms are dropped, which leaves a gap that the chunk numbers
 (`seq`) mark.
 """
@@ -28,7 +28,7 @@ class Chunk:
         audio: float32 [3200], 16 kHz mono, -1..1.
         frames: uint8 [2, H, W, 3] RGB, or None.
         text: words typed during this turn, or None.
-        sent_at: the browser's clock in milliseconds when the chunk was complete; None for a recorded clip.
+        sent_at: the source's own clock in milliseconds when the chunk was complete; None for a recorded clip.
         arrived: this process's monotonic clock in seconds when the chunk came in.
     """
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tml_widgets.chunk_queue import Chunk, ChunkQueue
+from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 
 
 def chunk(seq: int, video: bool = True, text: str | None = None) -> Chunk:
