@@ -21,6 +21,7 @@ from tml_lab.train.feed import Feed
 from tml_lab.train.losses import losses
 from tml_lab.train.optimizer import Muon, split_parameters
 from tml_lab.train.parallel import average_gradients, join, sum_over_processes
+from tml_lab.train.shards import ensure_episodes
 from tml_lab.worlds.episode import closed_world
 
 BALANCE_RATE = 1e-3  # step of the router's balancing bias: load is evened out without an auxiliary loss
@@ -131,7 +132,7 @@ def train(
     minutes: float | None = None,
     resume: bool = True,
     seed: int = 0,
-    episodes: Path | str = "data/cache/episodes",
+    episodes: Path | str | None = None,
     steps: int | None = None,
     device: str = "cpu",
     init: str | None = None,
@@ -141,12 +142,17 @@ def train(
     """Train a preset; returns the folder of its checkpoint.
 
     Stops after `steps` (default: the preset's) or `minutes`, whichever comes first; `resume` goes on where an
-    earlier run in `out` stopped. Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
+    earlier run in `out` stopped. `episodes`: a folder of rendered episodes; by default the preset's number of them is
+    rendered first, under `data/cache/`. Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
     `compiled` uses `torch.compile` where a C++ compiler is found.
     """
     cfg = TRAIN_PRESETS.get(preset, TrainConfig())
     cfg = replace(cfg, seed=seed, steps=steps or cfg.steps)
     folder = Path(out)
+    if episodes is None:
+        episodes = Path("data/cache/episodes")
+        if join()[0] == 0:
+            ensure_episodes(episodes, cfg.n_episodes)
     trainer = open_trainer(preset, folder, Path(episodes), cfg, resume, device, init)
     if compiled:
         compile_parts(trainer.model)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import torch
+from rich.progress import track
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -70,15 +72,34 @@ def read_shard(path: Path) -> Iterator[Rendered]:
         start = end
 
 
-def make_shard(folder: Path, index: int, size: int, bank: VoiceBank) -> Path:
+SHARD = 200  # episodes in one file
+
+
+def make_shard(folder: Path, index: int, size: int = SHARD, bank: VoiceBank | None = None) -> Path:
     """Render episodes `index * size ...` into `folder`, unless the file is there already."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"episodes-{index:05d}.safetensors"
     if not path.exists():
+        bank = bank or VoiceBank.open("train", quiet=True)
         write_shard(path, [render(training_episode(index * size + i, bank)) for i in range(size)])
     return path
 
 
-def n_bytes(folder: Path) -> int:
-    """Disk used by the shards of a folder."""
-    return int(np.sum([p.stat().st_size for p in folder.glob("*.safetensors")]))
+def ensure_episodes(folder: Path, n_episodes: int, workers: int = 2) -> None:
+    """Render what is missing of `n_episodes` into `folder`, several processes at once, with time left.
+
+    About 0.1 s an episode on one core; an interrupted run goes on with the files that are not there yet.
+    """
+    size = min(SHARD, n_episodes)
+    missing = [i for i in range(-(-n_episodes // size)) if not (folder / f"episodes-{i:05d}.safetensors").exists()]
+    if not missing:
+        return
+    VoiceBank.open("train")  # says once which engines are absent
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        jobs = [pool.submit(make_shard, folder, i, size) for i in missing]
+        for job in track(as_completed(jobs), "render episodes", total=len(jobs)):
+            job.result()
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,45 @@
+"""Several processes, one model: each takes its own batches, gradients are averaged (`torchrun`, gloo or nccl)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def join() -> tuple[int, int]:
+    """`(rank, world size)`; joins the group that `torchrun` describes in the environment, if it does."""
+    if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
+        return 0, 1
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return dist.get_rank(), dist.get_world_size()
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace every gradient by its mean over the processes, in one message; nothing to do when alone.
+
+    A parameter that this process's batch did not touch counts as zero.
+    """
+    if not dist.is_initialized():
+        return
+    parameters = [p for p in parameters if p.requires_grad]
+    for p in parameters:
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
+    flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for p, piece in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        assert p.grad is not None
+        p.grad.copy_(piece.view_as(p))
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """The sum of a small tensor over all processes."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values
