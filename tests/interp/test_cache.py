@@ -86,7 +86,8 @@ def test_pooled_attention_is_what_the_session_saw(
         for stream, weights in pooled.items():
             assert weights.shape == (turn + 1,)
             np.testing.assert_allclose(weights, live[stream], atol=1e-5)
-    assert pooled["video_in"].any() or layer == 0  # a picture lies within the global layer's reach
+    if layer == 2:  # the global layer reaches back to a picture
+        assert pooled["video_in"].any()
 
 
 def test_the_taps_change_nothing(cache: Cache) -> None:
@@ -116,7 +117,7 @@ def test_what_is_not_there_is_one_sentence(cache: Cache, monkeypatch: pytest.Mon
         attention_by_stream(cache, 0, 2, 0)
     with pytest.raises(InterpError, match="no turn 999"):
         attention_by_stream(cache, 0, 0, 999)
-    with pytest.raises(InterpError, match="nothing is called 'blocks.7"):
+    with pytest.raises(InterpError, match="nothing is called 'blocks"):
         run_with_cache(*run, names=["blocks.7.hook_resid_post"])
     monkeypatch.setattr("tml_lab.interp.cache.MAX_BYTES", 1000)
     with pytest.raises(InterpError, match="patterns of 3 layers"):

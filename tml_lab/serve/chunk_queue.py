@@ -1,9 +1,9 @@
 """The bounded queue between a source and the model: what is lost when the model cannot keep up.
 
 A source in real time does not wait, and Jupyter itself drops nothing: a model 50 % too slow would be a minute
-behind after two minutes. So the loss happens here, by one rule. Pictures go first, because a decision without a picture is better than a late one.
-When sound alone is still too much, the oldest 200 ms are dropped, which leaves a gap that the chunk numbers
-(`seq`) mark.
+behind after two minutes. So the loss happens here, by one rule. Pictures go first, because a decision without
+a picture is better than a late one. When sound alone is still too much, the oldest 200 ms are dropped, which
+leaves a gap that the chunk numbers (`seq`) mark.
 """
 
 from __future__ import annotations
