@@ -1,14 +1,12 @@
-"""How long one micro-turn takes to compute: nano with camera, silent and speaking, beside Moshi's
-`LMGen.step`.
+"""How long one micro-turn takes to compute: nano with camera, beside Moshi's `LMGen.step`.
 
-    OMP_NUM_THREADS=1 python benchmarks/turn_latency.py --threads 1 --json
-    benchmarks/results/turn_latency_1.json
+    OMP_NUM_THREADS=1 python benchmarks/turn_latency.py --threads 1 --json FILE
 
-The turn is everything `Session.step` does with 0.2 s of sound and two 160x120 frames: mel, patches,
-backbone, decision, and while speaking two words at most, four flow-head samples fed back, and the
-vocoder. Decisions are imposed, so that both kinds of turn are timed whatever the weights. Rival and model
-take turns, so that a busy machine slows both; medians are compared, and every percentile is of compute
-time alone.
+Three kinds of turn: silent, speaking, and *conversation*, a recorded clip in which the model itself decides
+when to speak. A turn is everything `Session.step` does with 0.2 s of sound and two 160x120 frames: mel,
+patches, backbone, decision, and while speaking two words at most, four flow-head samples fed back, and the
+vocoder. For the first two kinds decisions are imposed, so that they are timed whatever the weights. Rival and
+model take turns, so that a busy machine slows both; every figure is wall-clock time of compute.
 """
 
 from __future__ import annotations
@@ -26,12 +24,16 @@ from rich.table import Table
 
 from tml_lab.bench.machine import machine, now
 from tml_lab.bench.runner import SteeredModel
-from tml_lab.config import TURN_SAMPLES, VIDEO_SIZE
+from tml_lab.config import TURN_SAMPLES, TURN_SECONDS, VIDEO_SIZE
 from tml_lab.model.checkpoint import CheckpointError, checkpoint_hash, load_checkpoint, new_model
 from tml_lab.model.text import SILENT, SPEAK, TextTokenizer
+from tml_lab.signal.audio import read_audio
 from tml_lab.stream.session import Session
+from tml_lab.worlds.humans import recordings_dir
 
 WARM_UP = 20  # turns before anything is timed
+CLIP = "repeat_numbers"  # of data/recordings/demo: five numbers in eleven seconds
+OURS = ("silent", "speaking", "conversation")
 Model = tuple[Any, TextTokenizer, str]
 
 
@@ -66,6 +68,32 @@ class TurnTimer:
         return self.session.step(audio, frames).timings
 
 
+class Conversation:
+    """The model hears a recorded clip again and again, each time in a new session, and decides for itself."""
+
+    def __init__(self, model: Any, tokenizer: TextTokenizer, camera: bool) -> None:
+        self.model, self.tokenizer, self.camera = model, tokenizer, camera
+        clip = recordings_dir() / "demo" / CLIP
+        sound = read_audio(clip.with_suffix(".flac"))
+        self.heard = sound[: len(sound) // TURN_SAMPLES * TURN_SAMPLES].reshape(-1, TURN_SAMPLES)
+        about = json.loads(clip.with_suffix(".json").read_text())
+        self.typed = {int(seconds / TURN_SECONDS): text for seconds, text in about["typed"]}
+        self.session = Session(model, tokenizer)
+        self.spoke = self.turns = 0
+
+    def turn(self) -> float:
+        """One turn; its seconds of compute."""
+        if self.session.turn == len(self.heard):
+            self.session = Session(self.model, self.tokenizer)
+        turn = self.session.turn
+        width, height = VIDEO_SIZE
+        frames = np.full((2, height, width, 3), 90, np.uint8) if self.camera else None  # an empty grey room
+        result = self.session.step(self.heard[turn], frames, self.typed.get(turn))
+        self.turns += 1
+        self.spoke += result.decision == SPEAK
+        return result.timings["total"]
+
+
 def summary(seconds: list[float]) -> dict[str, float]:
     """Median, 99th percentile, mean and largest, in milliseconds."""
     values = 1e3 * np.asarray(seconds)
@@ -90,7 +118,7 @@ def build_rival(active: int, text_card: int) -> Any | None:
 
 
 def measure(model: Any, tokenizer: TextTokenizer, turns: int, seed: int, camera: bool) -> dict[str, Any]:
-    """Time `turns` silent and `turns` speaking turns, and the rival's 200 ms beside each pair."""
+    """Time `turns` turns of each kind, and the rival's 400 ms beside each three."""
     from moshi_step import STEPS_PER_TURN
 
     active = model.count_parameters()["active"]
@@ -100,7 +128,8 @@ def measure(model: Any, tokenizer: TextTokenizer, turns: int, seed: int, camera:
         timer.turn(speak=n % 2 == 0)
     for _ in range(WARM_UP if rival else 0):
         rival.step()  # pyright: ignore[reportOptionalMemberAccess]
-    kinds: dict[str, list[float]] = {"silent": [], "speaking": [], "moshi_200ms": []}
+    talk = Conversation(model, tokenizer, camera)
+    kinds: dict[str, list[float]] = {"silent": [], "speaking": [], "conversation": [], "moshi_200ms": []}
     stages: dict[str, list[float]] = {}
     for _ in range(turns):
         kinds["silent"].append(timer.turn(speak=False)["total"])
@@ -108,6 +137,7 @@ def measure(model: Any, tokenizer: TextTokenizer, turns: int, seed: int, camera:
         kinds["speaking"].append(timings["total"])
         for stage, spent in timings.items():
             stages.setdefault(stage, []).append(spent)
+        kinds["conversation"].append(talk.turn())
         if rival is not None:
             began = time.perf_counter()
             for _ in range(int(2 * STEPS_PER_TURN)):  # five steps are 400 ms
@@ -117,30 +147,31 @@ def measure(model: Any, tokenizer: TextTokenizer, turns: int, seed: int, camera:
     result["speaking_stages_median_ms"] = {
         stage: round(1e3 * float(np.median(spent)), 3) for stage, spent in stages.items()
     }
+    result["conversation"]["share_speaking"] = round(talk.spoke / talk.turns, 3)
     result["parameters"] = model.count_parameters()
     if rival is not None:
-        moshi = result["moshi_200ms"]["p50_ms"]
         result["moshi"] = {"dim": rival.dim, "layers": rival.n_layers, "active_parameters": rival.active}
-        result["ratio_of_medians"] = {
-            kind: round(result[kind]["p50_ms"] / moshi, 3) for kind in ("silent", "speaking")
-        }
+        for name, figure in (("ratio_of_medians", "p50_ms"), ("ratio_of_means", "mean_ms")):
+            theirs = result["moshi_200ms"][figure]
+            result[name] = {kind: round(result[kind][figure] / theirs, 3) for kind in OURS}
     return result
 
 
 def show(result: dict[str, Any], console: Console) -> None:
     """The result as a table."""
-    ratios = result.get("ratio_of_medians", {})
+    medians, means = result.get("ratio_of_medians", {}), result.get("ratio_of_means", {})
     table = Table(
         title=f"one turn of 0.2 s, {result['threads']} thread(s), {result['checkpoint']}",
         title_justify="left",
     )
-    for column in ("turn", "p50 ms", "p99 ms", "mean ms", "max ms", "n", "of Moshi's median"):
+    for column in ("turn", "p50 ms", "p99 ms", "mean ms", "max ms", "n", "of Moshi's median", "of its mean"):
         table.add_column(column, justify="right")
-    for kind in ("silent", "speaking", "moshi_200ms"):
+    for kind in (*OURS, "moshi_200ms"):
         if kind in result:
             row = result[kind]
             cells = [f"{row[name]:.1f}" for name in ("p50_ms", "p99_ms", "mean_ms", "max_ms")]
-            table.add_row(kind, *cells, str(row["n"]), f"{ratios[kind]:.2f}" if kind in ratios else "")
+            shares = [f"{ratio[kind]:.2f}" if kind in ratio else "" for ratio in (medians, means)]
+            table.add_row(kind, *cells, str(row["n"]), *shares)
     console.print(table)
 
 
