@@ -19,12 +19,19 @@ def test_a_row_in_a_batch_does_what_it_does_alone() -> None:
     inputs = [
         Heard((rng.normal(size=3200 * 8) * 0.1).astype(np.float32), [(1, "repeat every number")]),
         Heard((rng.normal(size=3200 * 8) * 0.3).astype(np.float32)),
-        Heard((rng.normal(size=3200 * 8) * 0.01).astype(np.float32), [(1, "stop"), (4, "what is two plus three")]),
+        Heard(
+            (rng.normal(size=3200 * 8) * 0.01).astype(np.float32),
+            [(1, "stop"), (4, "what is two plus three")],
+        ),
     ]
-    pattern = torch.tensor([[0, 1, 1, 0, 0, 1, 0, 0], [0, 0, 0, 1, 1, 1, 0, 1], [1, 0, 0, 0, 1, 1, 1, 0]]).bool()
+    pattern = torch.tensor(
+        [[0, 1, 1, 0, 0, 1, 0, 0], [0, 0, 0, 1, 1, 1, 0, 1], [1, 0, 0, 0, 1, 1, 1, 0]]
+    ).bool()
     together = rollout(model, TOKENIZER, inputs, decide=lambda turn, p: pattern[:, turn])
     for row, one in enumerate(inputs):
-        alone = rollout(model, TOKENIZER, [one], decide=lambda turn, p, row=row: pattern[row : row + 1, turn])[0]
+        alone = rollout(
+            model, TOKENIZER, [one], decide=lambda turn, p, row=row: pattern[row : row + 1, turn]
+        )[0]
         assert alone.speaks == together[row].speaks == pattern[row].tolist()
         assert alone.words == together[row].words
         np.testing.assert_allclose(alone.p_speak, together[row].p_speak, atol=1e-4)

@@ -10,6 +10,7 @@ from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.state import MAX_CHUNK
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import decision_positions, differences, offline_logits, replay
+from tml_lab.stream.rollout import Heard, rollout
 from tml_lab.stream.session import Session, SessionError
 
 TURNS = 60  # about 500 positions: five times round the rings of the test model
@@ -256,6 +257,21 @@ def test_the_local_head_sees_no_further_than_its_window(model, tokenizer, run):
     result = session.step(good)
     reach = sum(weights[: 20 - model.cfg.window // 5].sum() for weights in result.attention.values())
     assert reach == 0.0
+
+
+def test_a_batch_rollout_does_what_sessions_do(model, tokenizer, sound):
+    inputs = [Heard(sound(15, seed), [(2, "remind me")] if seed == 1 else []) for seed in (0, 1, 2)]
+    runs = rollout(model, tokenizer, inputs, seed=3)
+    for row, run_of_row in zip(inputs, runs, strict=True):
+        session = Session(model, tokenizer, seed=3)
+        for n in range(15):
+            chunk = row.audio[n * TURN_SAMPLES : (n + 1) * TURN_SAMPLES]
+            session.step(chunk, text=dict(row.typed).get(n))
+        recording = session.recording()
+        assert run_of_row.speaks == [d == "<speak>" for d in recording.decisions]
+        spelled = "".join(word for _, word in run_of_row.words).replace("##", "")  # pieces of spelled words
+        assert spelled == "".join(w for words in recording.words for w in words).replace("##", "")
+        np.testing.assert_allclose(run_of_row.p_speak, recording.p_speak, atol=1e-4)
 
 
 def test_empty_recording(model, tokenizer):

@@ -1,0 +1,157 @@
+"""`play`: every input gives an answer or one clear sentence, and the results agree with each other."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from rich.console import Console
+
+from tml_lab.config import TURN_SAMPLES
+from tml_lab.model.checkpoint import load_checkpoint, new_model, save_checkpoint
+from tml_lab.model.text import TextTokenizer
+from tml_lab.play import PlayError, parse_typed, play
+from tml_lab.stream.recording import Recording
+from tml_lab.stream.replay import differences, replay
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """Random pico weights, saved as a checkpoint, that speak in some turns."""
+    tokenizer = TextTokenizer.build(("one", "two", "three", "stop"))
+    model = new_model("pico", tokenizer, seed=1)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if not name.startswith(("vocoder", "flow")) and weight.abs().max() == 0:
+                weight.normal_(std=0.3, generator=generator)
+        model.unembed.weight[[tokenizer.id("<delegate>"), tokenizer.id("<tool>")]] = 0
+        opposite = 40 * model.unembed.weight[tokenizer.id("<speak>")]  # one of the two is always above zero
+        model.unembed.weight[[tokenizer.id("<speak>"), tokenizer.id("<silent>")]] = torch.stack(
+            [opposite, -opposite]
+        )
+    folder = tmp_path_factory.mktemp("pico")
+    save_checkpoint(folder, model, tokenizer, {})
+    return folder
+
+
+@pytest.fixture
+def quiet():
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture
+def speech(tmp_path):
+    rng = np.random.default_rng(0)
+    level = np.repeat(10.0 ** rng.uniform(-4, -0.3, 3 * 10), 800)[:, None]  # bursts of 0.1 s
+    soundfile.write(tmp_path / "in.wav", level * rng.uniform(-1, 1, (8000 * 3, 2)), 8000)
+    return tmp_path / "in.wav"
+
+
+def test_results_agree(checkpoint, speech, quiet, tmp_path):
+    out = tmp_path / "out"
+    recording = play(
+        speech, out, text=["0.5: stop", (0.55, "one")], checkpoint=checkpoint, tail=1.0, console=quiet
+    )
+    assert recording.turns == 15 + 5 and not recording.inputs.audio[15 * TURN_SAMPLES :].any()
+    assert recording.inputs.typed == ((2, "stop one"),)
+    assert "<speak>" in recording.decisions
+
+    voice, rate = soundfile.read(out / "output.wav", dtype="float32")
+    assert rate == 16000 and len(voice) == (recording.turns + 1) * TURN_SAMPLES
+    np.testing.assert_allclose(voice, np.clip(recording.played_audio(), -1, 1), atol=2 / 32768)
+
+    words = json.loads((out / "output.json").read_text())
+    assert words["text"] == recording.text
+    assert [chunk["text"] for chunk in words["chunks"]] == [word for word, _, _ in recording.said()]
+    for chunk, (_, start, end) in zip(words["chunks"], recording.said(), strict=True):
+        assert chunk["timestamp"] == [pytest.approx(start), pytest.approx(end)]
+
+    again = replay(Recording.load(out / "recording"), *load_checkpoint(checkpoint))
+    assert differences(again, recording) == []
+
+    page = (out / "timeline.html").read_text()
+    assert (
+        "http" not in page.replace("http-equiv", "") and "<script src" not in page
+    )  # nothing from the network
+    assert "{{" not in page and '"attention":{' in page
+    assert "x real time" in quiet.file.getvalue()
+
+
+def test_shortest_input(checkpoint, quiet, tmp_path):
+    soundfile.write(tmp_path / "one.wav", np.array([0.1]), 16000)
+    recording = play(
+        tmp_path / "one.wav", tmp_path / "out", checkpoint=checkpoint, tail=0, attention=None, console=quiet
+    )
+    assert recording.turns == 1 and recording.attention is None
+
+
+def test_truncated_input_is_noted(checkpoint, quiet, tmp_path):
+    soundfile.write(tmp_path / "cut.wav", np.zeros(48000), 48000, subtype="FLOAT")
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:60_000])
+    play(tmp_path / "cut.wav", tmp_path / "out", checkpoint=checkpoint, tail=0.2, console=quiet)
+    assert "note: cut.wav is cut off" in quiet.file.getvalue()
+
+
+def test_interrupted_play_leaves_a_whole_recording(checkpoint, speech, quiet, tmp_path, monkeypatch):
+    from tml_lab.stream.session import Session
+
+    step = Session.step
+
+    def stop_at_four(session, *args):
+        if session.turn == 4:
+            raise KeyboardInterrupt
+        return step(session, *args)
+
+    monkeypatch.setattr(Session, "step", stop_at_four)
+    with pytest.raises(KeyboardInterrupt):
+        play(speech, tmp_path / "out", checkpoint=checkpoint, console=quiet)
+    monkeypatch.undo()
+    stopped = Recording.load(tmp_path / "out" / "recording")
+    assert stopped.turns == 4
+    assert differences(stopped, replay(stopped, *load_checkpoint(checkpoint))) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"input": "empty.wav"}, "empty file"),
+        ({"input": "text.wav"}, "cannot be read as sound"),
+        ({"input": "missing.wav"}, "no sound file"),
+        ({"out": "text.wav"}, "cannot write into"),
+        ({"out": "text.wav/deeper"}, "cannot write into"),
+        ({"checkpoint": "nowhere"}, "checkpoint"),
+        ({"device": "gpu9"}, "use cpu or cuda"),
+        ({"text": ["stop"]}, "SECONDS: words"),
+        ({"text": ["99: stop"]}, "after the end"),
+        ({"attention": "first"}, "L5H0"),
+        ({"attention": "L7H0"}, r"layers 0\.\.2"),
+        ({"tail": -1.0}, "tail"),
+        ({"video": "missing.mp4"}, "no video file"),
+        ({"video": "text.wav"}, "cannot be read as video"),
+    ],
+)
+def test_one_sentence(change, says, checkpoint, speech, quiet, tmp_path):
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.wav").write_text("this is no sound")
+    asked = {"input": speech, "out": tmp_path / "out", "checkpoint": checkpoint, "tail": 0.0, **change}
+    for name in ("input", "out", "video"):
+        if name in change:
+            asked[name] = tmp_path / change[name]
+    with pytest.raises(ValueError, match=says) as caught:
+        play(**asked, console=quiet)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out" / "output.wav").exists()
+
+
+@pytest.mark.parametrize(
+    "entry", ["", "3", "3:", ":words", "x: words", "-1: words", "nan: words", "inf: words"]
+)
+def test_typed_words_that_cannot_be_read(entry):
+    with pytest.raises(PlayError, match="SECONDS: words"):
+        parse_typed(entry)
+    assert parse_typed("2.5: repeat: all ") == (2.5, "repeat: all")
