@@ -15,7 +15,7 @@ import lab as browser_lab
 from playwright.sync_api import Playwright, sync_playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     if not Path(browser_lab.CHROMIUM).exists():
         pytest.skip(f"there is no Chromium at {browser_lab.CHROMIUM}: apt-get install chromium")

@@ -88,6 +88,10 @@ class Lab:
             "PYTHONPATH": os.pathsep.join(paths),
         }  # fmt: skip
         self._books = 0
+        # Lab would ask whether to fetch news, in a box over the page.
+        news = folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+        news.parent.mkdir(parents=True)
+        news.write_text('{"fetchNews": "false", "checkForUpdates": false}')
         self.log = (folder / "lab.log").open("wb")
         self.process = subprocess.Popen(
             [

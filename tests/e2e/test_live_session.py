@@ -116,7 +116,7 @@ def test_words_and_probability_are_drawn(live: tuple[Page, Kernel]) -> None:
             return [...seen];
         }"""
     )
-    for name, colour in {"p(speak)": 0xC24400, "heard": 0x0072B2, "own voice": 0xA8397F}.items():
+    for name, colour in {"p(speak)": 0xC24400, "heard": 0x0072B2, "own voice": 0x8A6400}.items():
         assert colour in colours, f"{name} is not drawn"
 
 

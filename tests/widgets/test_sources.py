@@ -61,7 +61,22 @@ def test_microphone_is_not_distorted_by_the_browser() -> None:
 def test_the_panel_reads_headings_and_lists(tmp_path: Path) -> None:
     page = tmp_path / "understands.md"
     page.write_text(
-        "# What\n\n## Cues\n\n- `repeat every number`\n- *say* the next\n\n| a | b |\n|---|---|\n## Empty\n"
+        '# What\n\nFrom `code_of`.\n\n## Cues\n\n- **"repeat A"** — it says A. Also: "say A".\n- Words: a, b.\n\n'
+        "## Silence\n\nNoise and\nmusic.\n\n## Empty\n"
     )
-    assert understands(page) == [{"title": "Cues", "items": ["repeat every number", "say the next", "a | b"]}]
+    assert understands(page) == [
+        {
+            "title": "Cues",
+            "items": [
+                {"say": "repeat A", "text": 'it says A. Also: "say A".'},
+                {"say": "", "text": "Words: a, b."},
+            ],
+        },
+        {"title": "Silence", "items": [{"say": "", "text": "Noise and music."}]},
+    ]
     assert understands(tmp_path / "missing.md") == []
+
+
+def test_the_panel_lists_the_wordings_of_the_world() -> None:
+    said = {str(item["say"]) for group in understands() for item in group["items"]}  # type: ignore[attr-defined]
+    assert {"repeat every number you hear", "remind me in N seconds", "how long did i talk"} <= said

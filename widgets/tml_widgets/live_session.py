@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,8 @@ class LiveSession(anywidget.AnyWidget):
         if self.phase == "live":  # the page was loaded anew: its microphone is gone
             self._worker.end("The page was reloaded, so the session has ended.")
         self._worker.status(self.phase, self.notice)
+        if isinstance(self._factory, _Checkpoint):
+            self._worker.command(self._factory.warm_up)  # so that Start need not wait for it
 
     def _on_start(self, _: dict[str, Any], __: list[Any]) -> None:
         if self._player is not None:
@@ -273,14 +276,22 @@ class _Checkpoint:
         self.loaded: tuple[Any, Any] | None = None
 
     def __call__(self) -> SessionLike:
+        from tml_lab.stream.session import Session
+
+        return Session(*self._load(), seed=self.seed)
+
+    def warm_up(self) -> None:
+        """Load the checkpoint ahead of time; what is wrong with it is said when a session is asked for."""
+        with suppress(OSError, ValueError):
+            self._load()
+
+    def _load(self) -> tuple[Any, Any]:
         from tml_lab.model.checkpoint import load_checkpoint
         from tml_lab.stream.session import Session
 
         if self.loaded is None:
             model, tokenizer = load_checkpoint(self.name)
-            Session(model, tokenizer).step(
-                np.zeros(TURN_SAMPLES, np.float32)
-            )  # the first turn is slow: get it over
+            Session(model, tokenizer).step(np.zeros(TURN_SAMPLES, np.float32))  # a model's first turn is slow
             self.heads_known([model.cfg.heads(layer)[0] for layer in range(model.cfg.n_layers)])
             self.loaded = model, tokenizer
-        return Session(*self.loaded, seed=self.seed)
+        return self.loaded

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ import numpy as np
 
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 from tml_widgets.protocol import pack_attention, turn_message
+from tml_widgets.words_heard import WordsHeard
 
 log = logging.getLogger("tml_widgets.live")
 
@@ -80,7 +82,8 @@ Emit = Callable[..., None]  # emit(content, buffers=None): one message to the br
 class Row:
     """One turn as the widget keeps it: what `LiveSession.turns` lists.
 
-    Times are seconds: `model` inside `Session.step`, `waited` in the queue before it.
+    Times are seconds: `model` inside `Session.step`, `waited` in the queue before it. `heard` are the words that the
+    model's listening head read.
     """
 
     turn: int
@@ -88,6 +91,7 @@ class Row:
     decision: str
     p_speak: float
     words: tuple[str, ...]
+    heard: tuple[str, ...]
     typed: str | None
     model: float
     waited: float
@@ -113,6 +117,7 @@ class LiveWorker:
     notice: str = ""
     attention: tuple[int, int] | None = None
     _thread: threading.Thread | None = None
+    _ear: WordsHeard | None = None
     _fast: bool = False
 
     def status(self, phase: str, notice: str = "", **more: Any) -> None:
@@ -120,27 +125,31 @@ class LiveWorker:
         self.phase, self.notice = phase, notice
         self.emit({"kind": "status", "phase": phase, "notice": notice, **more})
 
-    def begin(self, phase: str, ready: Callable[[], None] | None = None) -> None:
-        """Ask for a fresh session; `ready` runs in the worker's thread once it exists."""
-        self.queue.clear()
-        self.queue.command(lambda: self._begin(phase, ready))
+    def command(self, action: Callable[[], None]) -> None:
+        """Have the worker's thread run `action` when everything asked before is done."""
+        self.queue.command(action)
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="tml-live-model", daemon=True)
             self._thread.start()
 
+    def begin(self, phase: str, ready: Callable[[], None] | None = None) -> None:
+        """Ask for a fresh session; `ready` runs in the worker's thread once it exists."""
+        self.queue.clear()
+        self.command(lambda: self._begin(phase, ready))
+
     def end(self, notice: str = "") -> None:
         """End the session after the chunks already queued; its recording can still be saved."""
-        self.queue.command(lambda: self._end(notice))
+        self.command(lambda: self._end(notice))
 
     def save(self, folder: Path) -> None:
         """Save the session's recording to `folder`, between two turns."""
-        self.queue.command(lambda: self._save(folder))
+        self.command(lambda: self._save(folder))
 
     def drain(self, seconds: float) -> None:
         """Wait until everything put into the queue so far is done. Raises TimeoutError after `seconds`."""
         done = threading.Event()
-        self.queue.command(done.set)
-        if self._thread is not None and not done.wait(seconds):
+        self.command(done.set)
+        if not done.wait(seconds):
             raise TimeoutError(f"The model is not done after {seconds:.0f} s.")
 
     def close(self) -> None:
@@ -158,6 +167,8 @@ class LiveWorker:
             self.status("error", f"The model could not be started: {error}")
             return
         self.rows = []
+        has_ear = hasattr(getattr(self.session, "model", None), "listen")
+        self._ear = WordsHeard(self.session) if has_ear else None
         if not self._fast:
             _fast_switching.enter()
             self._fast = True
@@ -196,40 +207,55 @@ class LiveWorker:
             elif self.queue.closed:
                 return
             elif live:
-                self._end(
-                    f"No sound has come from the browser for {PATIENCE:.0f} s, so the session has ended."
-                )
+                self._end(f"No sound has come for {PATIENCE:.0f} s, so the session has ended.")
 
     def _turn(self, chunk: Chunk) -> None:
+        try:
+            self._step(chunk)
+        except Exception as error:
+            log.exception("turn failed")
+            self._end("")
+            self.status("error", f"The model stopped with an error: {error}")
+
+    def _step(self, chunk: Chunk) -> None:
         assert self.session is not None
         if hasattr(self.session, "attention"):
             self.session.attention = self.attention  # type: ignore[attr-defined]
         waited = time.monotonic() - chunk.arrived
         start = time.perf_counter()
-        try:
+        with self._ear.turn() if self._ear else nullcontext():
             result = self.session.step(chunk.audio, chunk.frames, chunk.text)
-        except Exception as error:
-            log.exception("turn failed")
-            self._end("")
-            self.status("error", f"The model stopped with an error: {error}")
-            return
-        seconds = time.perf_counter() - start
-        missed = max(0, chunk.seq - self.rows[-1].seq - 1) if self.rows else 0
-        words = result.words if not isinstance(result.words, str) else result.words.split()
         row = Row(
-            result.turn, chunk.seq, result.decision, float(result.p_speak), tuple(str(word) for word in
-            words), chunk.text, seconds, waited, missed,
-        )  # fmt: skip
+            turn=result.turn,
+            seq=chunk.seq,
+            decision=result.decision,
+            p_speak=float(result.p_speak),
+            words=tuple(result.words),
+            heard=self._ear.words if self._ear else (),
+            typed=chunk.text,
+            model=time.perf_counter() - start,
+            waited=waited,
+            missed=max(0, chunk.seq - self.rows[-1].seq - 1) if self.rows else 0,
+        )
         self.rows.append(row)
         self._emit_turn(row, chunk, result)
 
     def _emit_turn(self, row: Row, chunk: Chunk, result: Any) -> None:
         attention, shares = pack_attention(getattr(result, "attention", None))
         header = {
-            "seq": row.seq, "turn": row.turn, "decision": row.decision, "p_speak": round(row.p_speak, 5),
-            "words": row.words, "typed": row.typed, "missed": row.missed, "t0": chunk.sent_at, "shares":
-            shares, "model_ms": round(row.model * 1e3, 2), "waited_ms": round(row.waited * 1e3, 2), "queued":
-            len(self.queue), "lost_video": self.queue.lost_video,
-        }  # fmt: skip
+            "seq": row.seq,
+            "turn": row.turn,
+            "decision": row.decision,
+            "p_speak": round(row.p_speak, 5),
+            "words": row.words,
+            "heard": " ".join(row.heard),
+            "typed": row.typed,
+            "missed": row.missed,
+            "t0": chunk.sent_at,
+            "shares": shares,
+            "model_ms": round(row.model * 1e3, 2),
+            "waited_ms": round(row.waited * 1e3, 2),
+            "lost_video": self.queue.lost_video,
+        }
         sound = np.asarray(result.audio, np.float32)  # [3200]; silence is not sent
         self.emit(*turn_message(header, sound if np.abs(sound).max() > SILENCE else None, attention))

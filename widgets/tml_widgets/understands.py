@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+_ITEM = re.compile(r'^\*\*"(?P<say>[^"]+)"\*\*\s*(?:—\s*)?(?P<text>.*)')
 
 
 def understands(path: Path | None = None) -> list[dict[str, object]]:
-    """`[{"title", "items"}]`, one entry per heading of the file; empty when there is no such file.
+    """`[{"title", "items": [{"say", "text"}]}]`, one entry per second-level heading that has items.
 
+    `say` is the wording of an instruction ("" where an item is only text). Empty when there is no such file.
     `data/understands.md` is generated from the world generators, so the panel cannot promise what was not
     trained.
     """
@@ -18,16 +20,16 @@ def understands(path: Path | None = None) -> list[dict[str, object]]:
     if not path.is_file():
         return []
     groups: list[dict[str, object]] = []
-    items: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        heading = re.match(r"^#{1,4}\s+(.*)", line)
-        if heading:
-            items = []
-            groups.append({"title": _plain(heading[1]), "items": items})
-        elif line.strip() and not re.match(r"^\s*\|?[\s:|-]+\|?\s*$", line):
-            items.append(_plain(re.sub(r"^\s*(?:[-*]|\d+\.)\s+", "", line).strip(" |")))
-    return [group for group in groups if group["items"]]
+    for section in re.split(r"^## +", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+        title, _, body = section.partition("\n")
+        blocks = re.split(r"\n\s*\n|\n(?=- )", body.strip())
+        items = [_item(" ".join(block.split()).removeprefix("- ")) for block in blocks if block.strip()]
+        if items:
+            groups.append({"title": title.strip(), "items": items})
+    return groups
 
 
-def _plain(markdown: str) -> str:
-    return re.sub(r"[`*_]{1,2}([^`*_]+)[`*_]{1,2}", r"\1", markdown).strip()
+def _item(markdown: str) -> dict[str, str]:
+    match = _ITEM.match(markdown)
+    say, text = (match["say"], match["text"]) if match else ("", markdown)
+    return {"say": say, "text": re.sub(r"\*\*|`", "", text)}

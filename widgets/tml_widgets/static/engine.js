@@ -230,7 +230,7 @@ export class Engine extends EventTarget {
       parts.rgb && message.turn % PICTURE_EVERY === 0
         ? thumbnail(new Uint8Array(parts.rgb.buffer, parts.rgb.byteOffset, parts.rgb.byteLength), ...message.size)
         : null;
-    this.history.addHeard(message.turn, samples, { words: message.text, picture });
+    this.history.addHeard(message.turn, samples, { said: message.text, picture });
     this.changed("level");
   }
 }

@@ -30,8 +30,8 @@ export class History {
     return last;
   }
 
-  addHeard(turn, samples, { words = "", picture = null } = {}) {
-    Object.assign(this.at(turn), { heard: loudness(samples), heardWords: words, picture });
+  addHeard(turn, samples, { said = "", picture = null } = {}) {
+    Object.assign(this.at(turn), { heard: loudness(samples), said, picture });
   }
 
   addDecision(message, samples, attention) {
@@ -40,6 +40,7 @@ export class History {
       speaking: message.decision !== "<silent>",
       decision: message.decision,
       words: message.words ?? [],
+      understood: message.heard,
       typed: message.typed || "",
       missed: message.missed,
       modelMs: message.model_ms,

@@ -22,12 +22,12 @@ export class Strip {
   layout() {
     const any = (test) => this.history.turns.some(test);
     const tracks = [
-      { name: "p(speak)", note: "each 0.2 s", height: 78, draw: (t, y) => this.drawSpeak(t, y) },
-      { name: "heard", note: "you", height: 62, draw: (t, y) => this.drawHeard(t, y) },
-      { name: "seen", note: "camera", height: 46, hidden: !any((turn) => turn.picture), draw: (t, y) => this.drawSeen(t, y) },
-      { name: "typed", note: "you", height: 34, draw: (t, y) => this.drawTyped(t, y) },
-      { name: "own voice", note: "the model", height: 102, draw: (t, y) => this.drawVoice(t, y) },
-      { name: "attention", note: "by stream", height: 64, hidden: !any((turn) => turn.attention), draw: (t, y) => this.drawShares(t, y) },
+      { name: "p(speak)", note: ["decided every", "0.2 s"], height: 78, draw: (t, y) => this.drawSpeak(t, y) },
+      { name: "heard", note: ["you; boxed: what", "the model read"], height: any((turn) => turn.said) ? 90 : 68, draw: (t, y) => this.drawHeard(t, y) },
+      { name: "seen", note: ["camera"], height: 46, hidden: !any((turn) => turn.picture), draw: (t, y) => this.drawSeen(t, y) },
+      { name: "typed", note: ["you"], height: 34, draw: (t, y) => this.drawTyped(t, y) },
+      { name: "own voice", note: ["what the model", "says"], height: 102, draw: (t, y) => this.drawVoice(t, y) },
+      { name: "attention", note: ["of each decision,", "by stream"], height: 64, hidden: !any((turn) => turn.attention), draw: (t, y) => this.drawShares(t, y) },
     ].filter((track) => !track.hidden);
     let y = 2;
     for (const track of tracks) {
@@ -108,7 +108,7 @@ export class Strip {
     brush.fillText(track.name, 12, track.y + 6);
     brush.fillStyle = colours.soft;
     this.font(11);
-    brush.fillText(track.note, 12, track.y + 23);
+    track.note.forEach((line, i) => brush.fillText(line, 12, track.y + 23 + 13 * i));
     brush.save();
     brush.beginPath();
     brush.rect(GUTTER, track.y, this.width - GUTTER - 10, track.height);
@@ -175,8 +175,9 @@ export class Strip {
   drawHeard(track, y) {
     const turns = [...this.visible()];
     waveform(this.brush, turns, "heard", (turn) => this.x(heardStart(turn)), y + 20, 22, this.colours.heard);
-    const said = turns.filter((turn) => turn.heardWords);
-    chips(this.brush, said.map((turn) => [this.x(heardStart(turn.turn + 1)), turn.heardWords]), y + 36, this.colours, "heard", { side: "right" });
+    const ends = (key) => turns.filter((turn) => turn[key]).map((turn) => [this.x(heardStart(turn.turn + 1)), turn[key]]);
+    chips(this.brush, ends("understood"), y + 38, this.colours, "heard", { side: "right", size: 13 });
+    chips(this.brush, ends("said"), y + 60, this.colours, "heard", { side: "right", size: 12, boxed: false });
     this.heatRow("heard", y + track.height - 6);
   }
 
@@ -201,8 +202,8 @@ export class Strip {
 
   drawShares(track, y) {
     const points = [...this.visible()]
-      .map((turn) => [this.x(playedStart(turn.turn)), this.history.shares(turn.turn)])
-      .filter(([, shares]) => shares);
+      .map(({ turn }) => [this.x(playedStart(turn)), this.x(playedStart(turn + 1)), this.history.shares(turn)])
+      .filter(([, , shares]) => shares);
     stack(this.brush, points, y + 2, track.height - 4, STREAMS.map((name) => this.colours[name]));
   }
 

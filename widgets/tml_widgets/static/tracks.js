@@ -29,7 +29,7 @@ export function waveform(brush, turns, key, x, middle, reach, colour) {
 }
 
 // Words in rounded boxes at [x, text]. A box never covers another: it goes to the next row, or moves aside.
-export function chips(brush, items, y, colours, stream, { rows = 1, side = "left", size = 14 } = {}) {
+export function chips(brush, items, y, colours, stream, { rows = 1, side = "left", size = 14, boxed = true } = {}) {
   brush.font = `600 ${size}px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif`;
   brush.textBaseline = "middle";
   brush.textAlign = "left";
@@ -42,13 +42,13 @@ export function chips(brush, items, y, colours, stream, { rows = 1, side = "left
     const left = Math.max(free[row], wanted);
     const top = y + row * (size + 10);
     free[row] = left + width + 3;
-    brush.globalAlpha = 0.18;
+    brush.globalAlpha = boxed ? 0.18 : 0;
     brush.fillStyle = colours[stream];
     brush.beginPath();
     brush.roundRect(left, top, width, size + 7, 5);
     brush.fill();
     brush.globalAlpha = 1;
-    brush.fillStyle = colours.ink;
+    brush.fillStyle = boxed ? colours.ink : colours.soft;
     brush.fillText(text, left + 6, top + (size + 8) / 2);
   }
 }
@@ -74,18 +74,16 @@ export function heat(brush, shown, row, x, y, colour) {
   brush.globalAlpha = 1;
 }
 
-// Shares that sum to 1, stacked: points are [x, [share per stream]].
-export function stack(brush, points, y, height, colours) {
-  if (points.length < 2) return;
-  colours.forEach((colour, stream) => {
-    brush.fillStyle = colour;
-    brush.globalAlpha = 0.75;
-    brush.beginPath();
-    const below = (shares) => shares.slice(0, stream).reduce((sum, share) => sum + share, 0);
-    points.forEach(([x, shares]) => brush.lineTo(x, y + below(shares) * height));
-    for (const [x, shares] of [...points].reverse()) brush.lineTo(x, y + (below(shares) + shares[stream]) * height);
-    brush.closePath();
-    brush.fill();
-  });
+// Shares that sum to 1, stacked in columns of one turn: [left, right, [share per stream]].
+export function stack(brush, columns, y, height, colours) {
+  brush.globalAlpha = 0.8;
+  for (const [left, right, shares] of columns) {
+    let top = y;
+    shares.forEach((share, stream) => {
+      brush.fillStyle = colours[stream];
+      brush.fillRect(left, top, right - left - 0.5, share * height);
+      top += share * height;
+    });
+  }
   brush.globalAlpha = 1;
 }

@@ -144,10 +144,31 @@ export class View {
   buildPanel() {
     const groups = this.model.get("understands") ?? [];
     if (!groups.length) return h("div");
-    const lists = groups.map(({ title, items }) =>
-      h("div.tml-family", {}, h("h4", {}, title), h("ul", {}, ...items.map((item) => h("li", {}, item)))),
+    const list = (items) => h("ul", {}, ...items.map((item) => h("li", {}, ...this.wording(item))));
+    const isLong = ({ items }) => items.reduce((sum, item) => sum + item.text.length, 0) > 2000; // lists of words
+    const lists = groups
+      .filter((group) => !isLong(group))
+      .map(({ title, items }) => h("div.tml-family", {}, h("h4", {}, title), list(items)));
+    const words = groups
+      .filter(isLong)
+      .map(({ title, items }) => h("details.tml-words", {}, h("summary", {}, title), list(items)));
+    return h(
+      "details.tml-panel",
+      {},
+      h("summary", {}, `What ${this.model.get("model_name")} understands`),
+      h("p.tml-small", {}, "Say it or type it. A click puts the words into the box above."),
+      h("div.tml-families", {}, ...lists),
+      ...words,
     );
-    return h("details.tml-panel", {}, h("summary", {}, `What ${this.model.get("model_name")} understands`), h("div.tml-families", {}, ...lists));
+  }
+
+  wording({ say, text }) {
+    if (!say) return [text];
+    const put = () => {
+      this.input.value = say;
+      this.input.focus();
+    };
+    return [h("button.tml-say", { type: "button", onclick: put }, say), ` ${text}`];
   }
 
   submit() {

@@ -1,0 +1,64 @@
+"""The trained nano in the browser: a human voice in, words on the strip and in the ear, a recording that replays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from lab import Lab, browser_with, write_camera, write_microphone
+from playwright.sync_api import Playwright, expect
+
+from tml_lab.model.checkpoint import WEIGHTS, checkpoint_dir
+from tml_widgets import Clip
+from tml_widgets.sources import DEMO_CLIPS
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not (checkpoint_dir("nano") / WEIGHTS).is_file(), reason="no nano: run `make train`"),
+]
+
+LIVE = """
+from tml_widgets import LiveSession, Microphone
+live = LiveSession("nano", Microphone(headphones=True), save_to="saved")
+live
+"""
+
+
+def test_nano_answers_a_human_voice_and_its_recording_replays(playwright: Playwright, lab: Lab) -> None:
+    clip = Clip.load(DEMO_CLIPS / "repeat_numbers.flac")
+    write_microphone(lab.folder / "human.wav", np.pad(clip.inputs.audio, (3 * 16_000, 0)))
+    write_camera(lab.folder / "human.y4m")
+    browser = browser_with(playwright, lab.folder / "human.wav", lab.folder / "human.y4m")
+    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    lab.show(page, LIVE)
+    expect(page.get_by_label("Layer whose attention is shown")).to_be_visible(timeout=60_000)  # it is loaded
+    page.locator(".tml-start").click()
+    expect(page.locator(".tml-pill")).to_have_text("Listening", timeout=30_000)
+    page.get_by_label("Type to the model").fill("repeat every number you hear")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        r"""(n) => {
+            const line = document.querySelector(".tml-described").textContent;
+            return Number(line.match(/turn (\d+)/)?.[1] ?? -1) >= n;
+        }""",
+        arg=75,
+        timeout=60_000,
+    )
+    page.locator(".tml-start").click()
+    expect(page.locator(".tml-pill")).to_have_text("Stopped")
+    page.locator(".tml-save").click()
+    expect(page.locator(".tml-notice")).to_contain_text("Saved as saved/live-")
+    with lab.kernel(page) as kernel:
+        said = kernel.get("[word for row in live.turns for word in row.words]")
+        same = kernel.get(
+            "again.decisions == tuple(row.decision for row in live.turns)",
+            "from pathlib import Path\n"
+            "from tml_lab.stream.recording import Recording\n"
+            "from tml_lab.stream.replay import replay\n"
+            "again = replay(Recording.load(next(Path('saved').iterdir())), *live.checkpoint)",
+        )
+        stats = kernel.get("live.browser")
+    browser.close()
+    numbers = [words for _, _, words in clip.heard]
+    assert sum(number in said for number in numbers) >= 4, f"{said} for {numbers}"
+    assert same
+    assert stats["played"] > stats["rate"], "less than a second of speech came back"
