@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tml_lab.config import ModelConfig
 from tml_lab.model.norm import RMSNorm
 from tml_lab.model.short_conv import ShortConv
-from tml_lab.model.state import State, positions_held, reach, slot_of
+from tml_lab.model.state import RingView, RingViews, State, reach, view_ring
 
 
 class Attention(nn.Module):
@@ -37,11 +37,19 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(self.d_head, cfg.rms_eps)
         self.rel = nn.Parameter(torch.zeros(cfg.d_rel, self.extent))  # P: a bank of bias-versus-distance profiles
 
-    def forward(self, x: Tensor, state: State | None, pos: Tensor, tap: dict[str, Tensor] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None,
+        pos: Tensor,
+        tap: dict[str, Tensor] | None = None,
+        views: RingViews | None = None,
+    ) -> Tensor:
         """`x [batch, tokens, d_model]` at absolute positions `pos [batch, tokens]` -> the same shape.
 
-        With a `state` the new keys and values are written before attending. `tap`, when given, receives
-        `pattern [batch, heads, tokens, keys]` and `key_pos [batch, keys]`.
+        With a `state` the new keys and values are written before attending; `views` carries the rings' views from
+        layer to layer of one forward. `tap`, when given, receives `pattern [batch, heads, tokens, keys]` and
+        `key_pos [batch, keys]`.
         """
         batch, n, _ = x.shape
         tails = (state[f"{self.layer}.k_conv"], state[f"{self.layer}.v_conv"]) if state else (None, None)
@@ -53,14 +61,16 @@ class Attention(nn.Module):
         r = self.r_proj(x).view(batch, n, self.n_heads, self.d_rel).transpose(1, 2)  # [b, h, n, d_rel]
         if state is None:
             bias, key_pos = self._bias_square(r), pos
+            unseen = self._unseen(pos, bias.dtype)
         else:
             state[f"{self.layer}.k_conv"], state[f"{self.layer}.v_conv"] = k_tail, v_tail
-            k, v, key_pos = self._append(k, v, state, pos)
-            bias = self._bias_gather(r, pos, key_pos)
+            view = self._view(state, pos, {} if views is None else views)
+            k, v = self._append(k, v, state, view)
+            bias, key_pos, unseen = self._bias_gather(r, view), view.key_pos, view.unseen
         if self.n_floor is not None:
             tau = 1.0 + self.alpha * torch.log(((pos + 1).float() / self.n_floor).clamp(min=1.0))  # [b, n]
             q, bias = (q.float() * tau[:, None, :, None]).to(q.dtype), bias * tau[:, None, :, None]
-        pattern = self._pattern(q, k, bias, pos, key_pos)  # [b, h, n, keys]
+        pattern = self._pattern(q, k, bias, unseen)  # [b, h, n, keys]
         if tap is not None:
             tap["pattern"], tap["key_pos"] = pattern, key_pos
         group = self.n_heads // self.n_kv_heads
@@ -68,7 +78,7 @@ class Attention(nn.Module):
         out = (grouped @ v).view(batch, self.n_heads, n, self.d_head)
         return self.o_proj(out.transpose(1, 2).reshape(batch, n, -1))  # [b, n, d_model]
 
-    def _pattern(self, q: Tensor, k: Tensor, bias: Tensor, pos: Tensor, key_pos: Tensor) -> Tensor:
+    def _pattern(self, q: Tensor, k: Tensor, bias: Tensor, unseen: Tensor) -> Tensor:
         """Softmax of the scaled scores plus bias: `[batch, heads, tokens, keys]`.
 
         Computed and returned in float32, but kept in half precision while training under autocast.
@@ -78,11 +88,15 @@ class Attention(nn.Module):
         # q and k are RMS-normalised for each head, hence 1 / d_head and not its square root
         q = (q * (1.0 / self.d_head)).reshape(batch, self.n_kv_heads, group * n, self.d_head)
         scores = (q @ k.transpose(-1, -2)).view(batch, self.n_heads, n, -1) + bias
-        distance = pos[:, :, None] - key_pos[:, None, :]  # [b or 1, n, keys]
-        seen = (distance >= 0) & ((distance < self.window) | (key_pos[:, None, :] < self.sinks))
-        unseen = torch.zeros(seen.shape, dtype=scores.dtype, device=scores.device).masked_fill_(~seen, -torch.inf)
-        scores = scores + unseen[:, None]
+        scores = scores + unseen.to(scores.dtype)
         return F.softmax(scores, dim=-1, dtype=scores.dtype if self.training else torch.float32)
+
+    def _unseen(self, pos: Tensor, dtype: torch.dtype) -> Tensor:
+        """0 where a query may see a key at the same positions, else -inf: `[b or 1, 1, n, n]`."""
+        distance = pos[:, :, None] - pos[:, None, :]  # [b or 1, n, n]
+        seen = (distance >= 0) & ((distance < self.window) | (pos[:, None, :] < self.sinks))
+        unseen = torch.zeros(seen.shape, dtype=dtype, device=pos.device).masked_fill_(~seen, -torch.inf)
+        return unseen[:, None]
 
     def _bias_square(self, r: Tensor) -> Tensor:
         """The relative bias for queries and keys at the same n positions: `[batch, heads, n, n]`.
@@ -97,28 +111,29 @@ class Attention(nn.Module):
         # read with rows of n, row i starts n - 1 - i further left
         return by_distance.view(batch, heads, n * (n + 1))[..., n - 1 : n - 1 + n * n].view(batch, heads, n, n)
 
-    def _bias_gather(self, r: Tensor, pos: Tensor, key_pos: Tensor) -> Tensor:
-        """The relative bias for queries at `pos` and keys at `key_pos` in any order: `[batch, heads, n, keys]`."""
+    def _bias_gather(self, r: Tensor, view: RingView) -> Tensor:
+        """The relative bias for keys in the order of a ring: `[batch, heads, n, keys]`."""
         by_distance = r @ self.rel.to(r.dtype)  # [b, h, n, extent]
-        distance = (pos[:, :, None] - key_pos[:, None, :])[:, None]  # [b, 1, n, keys]
-        index = distance.clamp(0, self.extent - 1).expand(-1, self.n_heads, -1, -1)
-        return by_distance.gather(-1, index).masked_fill((distance < 0) | (distance >= self.extent), 0.0)
+        index = view.distance.expand(-1, self.n_heads, -1, -1)
+        return by_distance.gather(-1, index).masked_fill(view.beyond, 0.0)
 
-    def _append(self, k: Tensor, v: Tensor, state: State, pos: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Write new keys and values into the ring; return all that is held, with positions `[batch, keys]`."""
+    def _view(self, state: State, pos: Tensor, views: RingViews) -> RingView:
+        """The view of this layer's ring; layers with like rings share it through `views`."""
+        key = (state[f"{self.layer}.k"].shape[2], self.sinks, self.window, self.extent)
+        if key not in views:
+            views[key] = view_ring(pos, *key)
+        return views[key]
+
+    def _append(self, k: Tensor, v: Tensor, state: State, view: RingView) -> tuple[Tensor, Tensor]:
+        """Write new keys and values into the ring; return all that is held."""
         ring_k, ring_v = state[f"{self.layer}.k"], state[f"{self.layer}.v"]
-        slots = ring_k.shape[2]
-        slot = slot_of(pos, slots, self.sinks)  # [b, n]
-        row = torch.arange(len(slot), device=slot.device)[:, None]
-        ring_k[row, :, slot] = k.transpose(1, 2).to(ring_k.dtype)
-        ring_v[row, :, slot] = v.transpose(1, 2).to(ring_v.dtype)
-        next_pos = pos[:, -1] + 1
-        used = min(int(next_pos.max()), slots)
-        key_pos = positions_held(next_pos, slots, self.sinks)[:, :used]
+        if len(view.slot) == 1:
+            ring_k[0].index_copy_(1, view.slot[0], k[0].to(ring_k.dtype))
+            ring_v[0].index_copy_(1, view.slot[0], v[0].to(ring_v.dtype))
+            return ring_k[:, :, : view.used], ring_v[:, :, : view.used]
+        row = torch.arange(len(view.slot), device=view.slot.device)[:, None]
+        ring_k[row, :, view.slot] = k.transpose(1, 2).to(ring_k.dtype)
+        ring_v[row, :, view.slot] = v.transpose(1, 2).to(ring_v.dtype)
         # an unwritten slot is NaN on purpose; rows of a batch may be shorter than the longest one
-        k_all, v_all = ring_k[:, :, :used], ring_v[:, :, :used]
-        if len(slot) > 1:
-            hole = (key_pos < 0)[:, None, :, None]
-            k_all, v_all = k_all.masked_fill(hole, 0.0), v_all.masked_fill(hole, 0.0)
-        key_pos = torch.where(key_pos < 0, torch.iinfo(torch.long).max // 2, key_pos)  # the future: never seen
-        return k_all, v_all, key_pos
+        hole = view.hole[:, None, :, None]
+        return ring_k[:, :, : view.used].masked_fill(hole, 0.0), ring_v[:, :, : view.used].masked_fill(hole, 0.0)

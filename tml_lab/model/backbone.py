@@ -10,7 +10,7 @@ from tml_lab.model.attention import Attention
 from tml_lab.model.moe import DenseMLP, MoE
 from tml_lab.model.norm import RMSNorm
 from tml_lab.model.short_conv import ShortConv
-from tml_lab.model.state import State
+from tml_lab.model.state import RingViews, State
 
 Tap = dict[str, Tensor]  # what an observer asked to see: filled in, never read, by the model
 
@@ -28,14 +28,21 @@ class Block(nn.Module):
         self.mlp = DenseMLP(cfg) if layer < cfg.n_dense_layers else MoE(cfg)
         self.mlp_conv = ShortConv(cfg.d_model, cfg.conv_kernel)
 
-    def forward(self, x: Tensor, state: State | None, pos: Tensor, tap: Tap | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None,
+        pos: Tensor,
+        tap: Tap | None = None,
+        views: RingViews | None = None,
+    ) -> Tensor:
         """`x [batch, tokens, d_model]`, `pos [batch, tokens]` absolute positions -> the next `resid`.
 
         `tap`, when given, receives `resid_pre`, `attn_out`, `resid_mid`, `mlp_out` and `resid_post`, each
         `[batch, tokens, d_model]`, beside what attention and MoE leave in it.
         """
         i = self.layer
-        attn = self.attn(self.attn_norm(x), state, pos, tap)
+        attn = self.attn(self.attn_norm(x), state, pos, tap, views)
         attn, tail = self.attn_conv(attn, state[f"{i}.attn_conv"] if state else None)
         if state is not None:
             state[f"{i}.attn_conv"] = tail
@@ -68,8 +75,9 @@ class Backbone(nn.Module):
         n = x.shape[1]
         start = state["pos"] if state else torch.zeros(1, dtype=torch.long, device=x.device)
         pos = start[:, None] + torch.arange(n, device=x.device)  # [batch, tokens], or [1, tokens] offline
+        views: RingViews = {}
         for i, block in enumerate(self.blocks):
-            x = block(x, state, pos, taps.get(i) if taps else None)
+            x = block(x, state, pos, taps.get(i) if taps else None, views)
         if state is not None:
             state["pos"] = start + n
         return self.norm(x)

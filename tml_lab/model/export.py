@@ -16,7 +16,7 @@ from tml_lab.config import N_BINS, N_MELS, PATCH, VIDEO_FRAMES_PER_TURN, ModelCo
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.vision import FOLDS
 
-OWN_PARTS = ("embed_voice.", "embed_stream", "clock.", "flow.", "vocoder.")
+OWN_PARTS = ("embed_voice.", "embed_stream", "clock.", "flow.", "vocoder.", "listen.")
 INKLING_HMLP_WIDTHS = (128, 320, 4800)
 _TOWER_EPS = 1e-6  # Inkling's audio and vision towers do not take it from the config
 

@@ -84,6 +84,10 @@ class MoE(nn.Module):
         """Visit the experts that were chosen by any token, each once."""
         out = torch.zeros(x.shape, dtype=torch.float32, device=x.device)
         chosen = experts.tolist()
+        if len(chosen) == 1:  # one token, as while speaking: nothing to pick rows from
+            for e, slot in sorted((e, slot) for slot, e in enumerate(chosen[0])):
+                out = out + swiglu(x, self.gate_up[e], self.down[e]).float() * weights[:, slot, None]
+            return out
         for e in sorted({e for row in chosen for e in row}):
             rows = [i for i, row in enumerate(chosen) if e in row]
             slots = [chosen[i].index(e) for i in rows]

@@ -7,6 +7,8 @@ Slots not yet written hold NaN, so that a read too far is seen at once.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -63,6 +65,41 @@ def positions_held(next_pos: Tensor, slots: int, sinks: int) -> Tensor:
     newest = last - (last - slot) % ring
     held = torch.where(slot < sinks, torch.where(slot <= last, slot, -1), newest)
     return torch.where((held < sinks) & (slot >= sinks), -1, held)  # [batch, slots]
+
+
+@dataclass(frozen=True)
+class RingView:
+    """Where new tokens go in a ring and what their queries see of it: the same in all layers with such a ring.
+
+    `slot [batch, tokens]`, `key_pos [batch, used]` (far in the future where nothing is), `hole [batch, used]`,
+    `unseen [batch, 1, tokens, used]` (0 or -inf), `distance [batch, 1, tokens, used]` clamped to the bias's
+    extent, `beyond` bool, of the same shape: no bias there.
+    """
+
+    slot: Tensor
+    used: int
+    key_pos: Tensor
+    hole: Tensor
+    unseen: Tensor
+    distance: Tensor
+    beyond: Tensor
+
+
+RingViews = dict[tuple[int, int, int, int], RingView]
+
+
+def view_ring(pos: Tensor, slots: int, sinks: int, window: int, extent: int) -> RingView:
+    """The view of a ring of `slots` for tokens at `pos [batch, tokens]`, once they are written."""
+    next_pos = pos[:, -1] + 1
+    used = min(int(next_pos.max()), slots)
+    key_pos = positions_held(next_pos, slots, sinks)[:, :used]
+    hole = key_pos < 0
+    key_pos = torch.where(hole, torch.iinfo(torch.long).max // 2, key_pos)  # the future: never seen
+    distance = (pos[:, :, None] - key_pos[:, None, :])[:, None]  # [batch, 1, tokens, used]
+    seen = (distance >= 0) & ((distance < window) | (key_pos[:, None, None, :] < sinks))
+    unseen = torch.zeros(seen.shape, device=pos.device).masked_fill_(~seen, -torch.inf)
+    beyond = (distance < 0) | (distance >= extent)
+    return RingView(slot_of(pos, slots, sinks), used, key_pos, hole, unseen, distance.clamp(0, extent - 1), beyond)
 
 
 def clone_state(state: State) -> State:
