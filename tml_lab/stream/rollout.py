@@ -105,7 +105,7 @@ class _Rows:
             token = torch.zeros(len(members), len(streams), dtype=torch.long, device=self.device)
             for i, row in enumerate(members):
                 if kind == "text":
-                    token[i, 0] = self.left[row]
+                    token[i, 0] = self.left[row]  # pyright: ignore[reportArgumentType]
                 if n_text:
                     token[i, len(lead) : len(lead) + n_text] = torch.tensor(self.text[row][turn])
             voice = torch.stack([self.left[r] for r in members]) if kind == "voice" else None  # type: ignore[misc]

@@ -156,7 +156,7 @@ class VideoFile:
 
     def _decode(self) -> Iterator[tuple[Fraction, np.ndarray, Fraction]]:
         """`(start, picture [120, 160, 3], duration)` in seconds from the first picture on."""
-        import av
+        from av.error import FFmpegError
 
         stream = self._container.streams.video[0]
         rate = stream.average_rate or Fraction(25)
@@ -166,18 +166,19 @@ class VideoFile:
                 at = Fraction(n) / rate if frame.pts is None else frame.pts * (frame.time_base or 1 / rate)
                 first = at if first is None else first
                 yield Fraction(at - first), _fit(frame.to_ndarray(format="rgb24")), 1 / Fraction(rate)
-        except av.error.FFmpegError:
+        except FFmpegError:
             return  # a truncated file: what could be decoded is what was seen
 
 
 def _open_video(path: Path):
     try:
         import av
+        from av.error import FFmpegError
     except ModuleNotFoundError:
         raise SignalError("reading video needs the package av: pip install av") from None
     try:
         container = av.open(str(path))
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+    except (FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SignalError(f"{path} cannot be read as video ({reason}): convert it to MP4 or WebM") from None
     if not container.streams.video:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 import torch
 
@@ -18,6 +19,7 @@ def compile_parts(model: InteractionModel) -> bool:
     if not any(shutil.which(compiler) for compiler in ("g++", "clang++")):
         return False
     torch._dynamo.config.recompile_limit = 64
+    block: Any
     for block in model.backbone.blocks:
         parts = [block.attn, block.attn_conv, block.mlp_conv, block.attn_norm, block.mlp_norm]
         parts += [block.mlp.router] if hasattr(block.mlp, "router") else []

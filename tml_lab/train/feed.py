@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        moved = {name: None if t is None else t.to(device) for name, t in vars(self.tokens).items()}
+        moved: dict[str, Any] = {name: None if t is None else t.to(device) for name, t in vars(self.tokens).items()}
         rest = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
         return replace(self, tokens=Tokens(**moved), **rest)
 

@@ -104,7 +104,8 @@ class Trainer:
         self.muon.load_state_dict(state["muon"])
         self.adamw.load_state_dict(state["adamw"])
         self.generator.set_state(state["rng"])
-        self.feed.rng.bit_generator.advance(self.step)  # other batches than the ones seen before the stop
+        bits: Any = self.feed.rng.bit_generator
+        bits.advance(self.step)  # other batches than the ones seen before the stop
 
 
 def open_trainer(

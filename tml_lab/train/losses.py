@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.listen import listen_loss
@@ -19,7 +19,11 @@ from tml_lab.train.feed import Batch
 def residual_after(model: InteractionModel, layer: int) -> Iterator[list[Tensor]]:
     """A list that receives the residual stream after one block during the forward inside the `with`."""
     seen: list[Tensor] = []
-    handle = model.backbone.blocks[layer].register_forward_hook(lambda _module, _args, out: seen.append(out))
+
+    def keep(_module: nn.Module, _inputs: object, out: Tensor) -> None:
+        seen.append(out)
+
+    handle = model.backbone.blocks[layer].register_forward_hook(keep)
     try:
         yield seen
     finally:
