@@ -32,7 +32,7 @@ def test_all_streams_with_times_on_both_clocks(recording: Recording) -> None:
     assert levels == {1: -20.0, 6: -6.0, 9: -6.0}
     assert (package.turn, package.heard_until, package.played_until) == (10, 2.0, 2.2)
     assert package.decisions == recording.decisions
-    assert np.array_equal(np.float32(package.p_speak), recording.p_speak)
+    assert np.array_equal(np.array(package.p_speak, np.float32), recording.p_speak)
 
 
 @pytest.mark.parametrize("turn", range(11))
