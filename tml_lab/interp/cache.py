@@ -126,7 +126,9 @@ def check_layer(cfg: ModelConfig, layer: int) -> None:
 
 def _check_names(cfg: ModelConfig, names: Collection[str], positions: int) -> None:
     if unknown := sorted(set(names) - set(hook_names(cfg))):
-        raise InterpError(f"nothing is called {unknown[0]!r}; hook_names(model.cfg) lists every name there is.")
+        raise InterpError(
+            f"nothing is called {unknown[0]!r}; hook_names(model.cfg) lists every name there is."
+        )
     kept = [layer for layer in range(cfg.n_layers) if f"blocks.{layer}.{LAYER_HOOKS['pattern']}" in names]
     size = sum(cfg.heads(layer)[0] for layer in kept) * positions**2 * 4
     if size > MAX_BYTES:
