@@ -5,7 +5,7 @@ import { isDark, palette } from "./colours.js";
 import { heardStart, playedStart, STREAMS, TURN_SECONDS } from "./history.js";
 import { band, chips, heat, pictures, shade, stack, waveform } from "./tracks.js";
 
-const GUTTER = 104; // pixels left of the time axis, for the names
+const GUTTER = 112; // pixels left of the time axis, for the names
 const AXIS = 22;
 const GAP = 8;
 
@@ -49,6 +49,12 @@ export class Strip {
 
   x(seconds) {
     return GUTTER + ((seconds - (this.end - this.seconds)) / this.seconds) * (this.width - GUTTER - 10);
+  }
+
+  // Look back (seconds > 0) or forth.
+  scroll(seconds) {
+    const now = this.end + this.offset;
+    this.offset = Math.max(0, Math.min(now - this.seconds, this.offset + seconds));
   }
 
   // Scroll so that the cursor lies inside the window; without a cursor, back to now.

@@ -87,6 +87,7 @@ export class View {
       onkeydown: (event) => this.onKey(event),
       onpointermove: (event) => this.look(this.strip.turnAt(event.offsetX)),
       onpointerleave: () => this.look(null),
+      onwheel: (event) => this.onWheel(event),
     });
     this.description = h("p.tml-described");
     this.log = h("p.tml-hidden", { "aria-live": "polite" });
@@ -255,6 +256,15 @@ export class View {
     this.draw();
   }
 
+  // Sideways, or with Shift: the plain wheel scrolls the notebook.
+  onWheel(event) {
+    const sideways = event.shiftKey ? event.deltaY + event.deltaX : event.deltaX;
+    if (!sideways) return;
+    event.preventDefault();
+    this.strip.scroll((-sideways / this.canvas.clientWidth) * this.strip.seconds);
+    this.draw();
+  }
+
   onKey(event) {
     const { strip } = this;
     const last = this.engine.history.decided;
@@ -275,7 +285,7 @@ export class View {
     this.root.dataset.theme = isDark(this.root) ? "dark" : "light";
     this.strip.draw();
     const words = this.strip.describe();
-    this.description.textContent = words || "Press Start and talk, or play a recording. Arrow keys on the strip step through the turns.";
+    this.description.textContent = words || "Press Start and talk, or play a recording. On the strip, arrow keys step through the turns.";
     this.canvas.setAttribute("aria-label", `Time line. ${words}`);
   }
 }

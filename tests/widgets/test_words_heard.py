@@ -1,0 +1,45 @@
+"""Words read off the listening head turn by turn are those of one offline pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from tml_lab.model.checkpoint import load_checkpoint
+from tml_lab.model.listen import read_words
+from tml_lab.stream.layout import Stream
+from tml_lab.stream.replay import offline_tokens
+from tml_lab.stream.session import Session
+from tml_lab.train.losses import residual_after
+from tml_widgets.words_heard import WordsHeard
+
+
+def test_streaming_words_are_the_offline_ones(pico: str) -> None:
+    model, tokenizer = load_checkpoint(pico)
+    session = Session(model, tokenizer)
+    ear, rng, words = WordsHeard(session), np.random.default_rng(5), []
+    for turn in range(12):
+        text = "repeat every number you hear" if turn == 3 else None
+        frames = rng.integers(0, 256, (2, 120, 160, 3), dtype=np.uint8) if turn > 6 else None
+        with ear.turn():
+            session.step(rng.standard_normal(3200).astype(np.float32) / 8, frames, text)
+        words += ear.words
+
+    tokens = offline_tokens(session.recording())
+    with residual_after(model, model.cfg.listen_layer) as middle, torch.no_grad():
+        model(model.embed(tokens)[None])
+    heard = middle[0][0][tokens.stream == Stream.AUDIO_IN]
+    assert len(heard) == 12 * 4
+    ids, _ = read_words(model.listen(heard).argmax(-1).tolist())
+    # Random weights also name single letters, which `decode` joins with their neighbours.
+    assert "".join(words) == "".join(tokenizer.decode(ids).split())
+    assert words, "random weights should read something into noise"
+
+
+def test_nothing_is_left_behind_on_the_model(pico: str) -> None:
+    model, tokenizer = load_checkpoint(pico)
+    ear = WordsHeard(Session(model, tokenizer))
+    with ear.turn():
+        pass
+    assert ear.words == ()
+    assert not model.backbone.blocks[model.cfg.listen_layer]._forward_hooks
