@@ -127,8 +127,8 @@ class TrainConfig:
 
 PRESETS: dict[str, ModelConfig] = {
     "pico": ModelConfig(
-        name="pico", d_model=64, n_layers=3, listen_layer=1, global_every=3, n_heads=2, n_kv_heads=1, d_head=32, window=64,
-        rel_extent=256, n_experts=4, d_expert=64, hmlp_widths=(8, 16, 32), flow_width=96, flow_depth=2,
+        name="pico", d_model=64, n_layers=3, listen_layer=1, global_every=3, n_heads=2, n_kv_heads=1, d_head=32,
+        window=64, rel_extent=256, n_experts=4, d_expert=64, hmlp_widths=(8, 16, 32), flow_width=96, flow_depth=2,
         vocoder_width=64, vocoder_depth=2, global_budget=1024,
     ),
     "nano": ModelConfig(),

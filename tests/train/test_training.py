@@ -33,7 +33,8 @@ def scenes(n: int, seed: int = 0) -> list[Rendered]:
         at = int(rng.integers(1, turns - 5))
         mel[at * 4 : at * 4 + 4, 20:60] = 0.5
         k = len(reply_mel("yes")) // 16
-        found.append(Rendered("toy", mel.half(), [(0, "stop")], [(at + 1 + i, "yes", i) for i in range(k)], ["hot", "cold"]))
+        said = [(at + 1 + i, "yes", i) for i in range(k)]
+        found.append(Rendered("toy", mel.half(), [(0, "stop")], said, ["hot", "cold"]))
     return found
 
 

@@ -14,7 +14,13 @@ from tml_lab.worlds.families.restraint import play_background, play_noise, play_
 from tml_lab.worlds.families.talk import play_interrupt, play_recite, play_story
 from tml_lab.worlds.families.timing import play_how_long, play_remind, play_tick
 from tml_lab.worlds.lexicon import (
-    COLOUR_OF, FILLER_SENTENCES, OTHERS, PAUSE_FILLERS, REPLY_WORDS, SPANISH, STORY_OPENERS,
+    COLOUR_OF,
+    FILLER_SENTENCES,
+    OTHERS,
+    PAUSE_FILLERS,
+    REPLY_WORDS,
+    SPANISH,
+    STORY_OPENERS,
 )  # fmt: skip
 from tml_lab.worlds.stage import Episode, Stage, open_stage
 from tml_lab.worlds.voices import VoiceBank

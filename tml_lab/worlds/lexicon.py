@@ -14,7 +14,7 @@ OPPOSITES_PAIRS = (
     ("high", "low"), ("long", "short"), ("light", "dark"), ("good", "bad"), ("wet", "dry"), ("loud", "quiet"),
     ("full", "empty"), ("hard", "soft"), ("early", "late"), ("rich", "poor"), ("strong", "weak"), ("first", "last"),
 )
-OPPOSITES = {a: b for a, b in OPPOSITES_PAIRS} | {b: a for a, b in OPPOSITES_PAIRS}
+OPPOSITES = dict(OPPOSITES_PAIRS) | {b: a for a, b in OPPOSITES_PAIRS}
 
 COLOURS = ("red", "blue", "green", "yellow", "black", "white", "brown", "orange", "pink")
 COLOUR_OF = {

@@ -8,7 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from tml_lab.worlds.episode import closed_world
-from tml_lab.worlds.lexicon import COLOUR_OF, COLOURS, DAYS, NAMES, NUMBERS, OPPOSITES_PAIRS, OTHERS, REPLY_WORDS, SPANISH
+from tml_lab.worlds.lexicon import (
+    COLOUR_OF,
+    COLOURS,
+    DAYS,
+    NAMES,
+    NUMBERS,
+    OPPOSITES_PAIRS,
+    OTHERS,
+    REPLY_WORDS,
+    SPANISH,
+)
 from tml_lab.worlds.wordings import WORDINGS
 
 PATH = Path(__file__).resolve().parents[2] / "data" / "understands.md"

@@ -17,7 +17,8 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "after every number say the next one", "add one to every number you hear",
     ),
     "opposite": (
-        "say the opposite of every word you hear", "say the opposite of each word", "give me the opposite of every word",
+        "say the opposite of every word you hear", "say the opposite of each word",
+        "give me the opposite of every word",
     ),
     "to_english": (
         "translate every spanish word you hear into english", "say every spanish word in english",
