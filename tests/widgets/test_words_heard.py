@@ -31,8 +31,8 @@ def test_streaming_words_are_the_offline_ones(pico: str) -> None:
     heard = middle[0][0][tokens.stream == Stream.AUDIO_IN]
     assert len(heard) == 12 * 4
     ids, _ = read_words(model.listen(heard).argmax(-1).tolist())
-    # Random weights also name single letters, which `decode` joins with their neighbours.
-    assert "".join(words) == "".join(tokenizer.decode(ids).split())
+    # Random weights also name parts of words (##n), which `decode` joins with their neighbours.
+    assert "".join(words).replace("##", "") == "".join(tokenizer.decode(ids).split())
     assert words, "random weights should read something into noise"
 
 
