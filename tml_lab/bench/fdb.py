@@ -31,7 +31,7 @@ from tml_lab.worlds.stage import Episode
 TAKEOVER_SECONDS, TAKEOVER_WORDS = 1.0, 3
 SMOOTH_FAMILIES = ("arithmetic", "colour", "opposite_of", "day", "name", "recite")
 ROOM = 3.0  # seconds after a turn's end in which the answer may begin; the item ends with them
-RECITAL_ROOM = 8.0  # the same for a list: room to say it
+RECITAL_ROOM = 10.0  # the same for a list: room to say it
 STOP_WITHIN = 1.0  # seconds after an interruption's end by which the model must be silent
 
 
