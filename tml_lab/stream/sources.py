@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -170,7 +171,8 @@ class VideoFile:
             return  # a truncated file: what could be decoded is what was seen
 
 
-def _open_video(path: Path):
+def _open_video(path: Path) -> Any:
+    """An open `av` container that holds video."""
     try:
         import av
         from av.error import FFmpegError
