@@ -114,6 +114,7 @@ class TrainConfig:
     batch: int = 16
     lr_muon: float = 0.02
     lr_adamw: float = 2e-3
+    lr_fast: float = 1e-2  # norm gains, ShortConv taps, relative bias
     weight_decay: float = 0.05
     warmup: int = 60
     cooldown: float = 0.6  # share of the steps over which the learning rate falls to zero

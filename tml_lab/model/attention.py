@@ -35,7 +35,11 @@ class Attention(nn.Module):
         self.v_conv = ShortConv(d_kv, cfg.conv_kernel)
         self.q_norm = RMSNorm(self.d_head, cfg.rms_eps)
         self.k_norm = RMSNorm(self.d_head, cfg.rms_eps)
-        self.rel = nn.Parameter(torch.zeros(cfg.d_rel, self.extent))  # P: a bank of bias-versus-distance profiles
+        # at a scale of 1 / d_head unit norms bound every score by 1: too flat to learn from. This start bounds it by
+        # sqrt(d_head), as usual attention would; the norms are learned from there
+        nn.init.constant_(self.q_norm.weight, self.d_head**0.25)
+        nn.init.constant_(self.k_norm.weight, self.d_head**0.25)
+        self.rel = nn.Parameter(torch.randn(cfg.d_rel, self.extent) * 0.1)  # P: a bank of bias-versus-distance profiles
 
     def forward(
         self,

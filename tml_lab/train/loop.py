@@ -41,9 +41,13 @@ class Trainer:
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        matrices, rest = split_parameters(self.model)
+        matrices, rest, fast = split_parameters(self.model)
         self.muon = Muon(matrices, self.cfg.lr_muon, weight_decay=self.cfg.weight_decay)
-        self.adamw = torch.optim.AdamW(rest, self.cfg.lr_adamw, betas=(0.8, 0.95), weight_decay=0.0, fused=True)
+        groups = [
+            {"params": rest, "lr": self.cfg.lr_adamw, "base": self.cfg.lr_adamw},
+            {"params": fast, "lr": self.cfg.lr_fast, "base": self.cfg.lr_fast},
+        ]
+        self.adamw = torch.optim.AdamW(groups, betas=(0.8, 0.95), weight_decay=0.0, fused=True)
         self.generator = torch.Generator().manual_seed(self.cfg.seed)
         self.silent = self.tokenizer.id(SILENT)
 
@@ -65,9 +69,9 @@ class Trainer:
         rest = [p for group in self.adamw.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(rest, 1.0)
         rate = self.rate()
-        for optimizer, lr in ((self.muon, self.cfg.lr_muon), (self.adamw, self.cfg.lr_adamw)):
+        for optimizer in (self.muon, self.adamw):
             for group in optimizer.param_groups:
-                group["lr"] = lr * rate
+                group["lr"] = group.get("base", self.cfg.lr_muon) * rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.balance()

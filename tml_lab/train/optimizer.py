@@ -55,13 +55,22 @@ class Muon(torch.optim.Optimizer):
                     p.add_(update.reshape(p.shape), alpha=-scale)
 
 
-def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """`(matrices for Muon, the rest for AdamW)`: the backbone's projections and experts are the matrices."""
-    muon, adamw = [], []
+def split_parameters(
+    model: nn.Module,
+) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+    """`(matrices for Muon, tables and heads for AdamW, small ones for a faster AdamW)`.
+
+    The backbone's projections and experts are the matrices. Norm gains, ShortConv taps and the relative bias are few
+    and far from their start: at the tables' rate they would need the whole run to get there.
+    """
+    muon: list[nn.Parameter] = []
+    adamw: list[nn.Parameter] = []
+    fast: list[nn.Parameter] = []
     for name, p in model.named_parameters():
         if not p.requires_grad:
             continue
         projection = name.startswith("backbone.") and p.ndim >= 2
         small = any(part in name for part in ("_conv.", ".rel", "router.", "r_proj"))
-        (muon if projection and not small else adamw).append(p)
-    return muon, adamw
+        quick = name.startswith("backbone.") and (p.ndim == 1 or "_conv." in name or name.endswith(".rel"))
+        (muon if projection and not small else fast if quick else adamw).append(p)
+    return muon, adamw, fast
