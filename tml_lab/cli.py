@@ -105,9 +105,9 @@ def doctor(
             if check.essential
             else "[yellow]missing[/]"
         )
-        console.print(f"{mark}  {check.name:<12} {escape(check.found)}")
+        console.print(f"{mark}  {check.name:<14} {escape(check.found)}")
         if not check.ok:
-            console.print(f"                      -> {escape(check.remedy)}")
+            console.print(f"                        -> {escape(check.remedy)}")
             broken += [check.name] if check.essential else []
     if broken:
         typer.echo(f"tml doctor: {', '.join(broken)} must be repaired before the lab runs.", err=True)

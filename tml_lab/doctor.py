@@ -16,14 +16,20 @@ PYTHON_MIN, PYTHON_BELOW = (3, 11), (3, 13)
 JUPYTER_PORT = 8888
 DISK_NEEDED_GB = 4.0
 
-SYSTEM_PACKAGES = {  # command: {platform: how to install it}
-    "ffmpeg": {
-        "Linux": "sudo apt-get install ffmpeg",
-        "Darwin": "brew install ffmpeg",
-        "Windows": "winget install ffmpeg",
-    },
-    "flite": {"Linux": "sudo apt-get install flite"},
-    "festival": {"Linux": "sudo apt-get install festival festvox-kallpc16k festvox-kdlpc16k"},
+SYSTEM_PACKAGES = {  # command: (what it is needed for, {platform: how to install it})
+    "flite": ("voices of training and test episodes", {"Linux": "sudo apt-get install flite"}),
+    "festival": (
+        "voices of test episodes",
+        {"Linux": "sudo apt-get install festival festvox-kallpc16k festvox-kdlpc16k"},
+    ),
+    "ffmpeg": (
+        "rebuilding data/recordings",
+        {
+            "Linux": "sudo apt-get install ffmpeg",
+            "Darwin": "brew install ffmpeg",
+            "Windows": "winget install ffmpeg",
+        },
+    ),
 }
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 
@@ -56,6 +62,8 @@ def run_checks(checkpoint: str = "nano") -> Iterator[Check]:
     for command in SYSTEM_PACKAGES:
         yield check_command(command)
     yield check_chromium()
+    yield check_installed("faster-whisper", "judges", "Whisper judges the spoken benchmarks")
+    yield check_installed("av", "lab", "reads video files")
     yield check_triton()
     yield check_disk(Path.cwd())
 
@@ -138,10 +146,9 @@ def check_espeak() -> Check:
 
 def check_command(command: str) -> Check:
     path = shutil.which(command)
-    remedy = SYSTEM_PACKAGES[command].get(
-        platform.system(), "not packaged for this system; the lab runs without it"
-    )
-    return Check(command, path is not None, path or "not found", remedy)
+    purpose, recipes = SYSTEM_PACKAGES[command]
+    how = recipes.get(platform.system(), "not packaged for this system; the lab runs without it")
+    return Check(command, path is not None, path or "not found", f"{how} (only needed for {purpose})")
 
 
 def check_chromium() -> Check:
@@ -152,13 +159,18 @@ def check_chromium() -> Check:
 
 
 def check_triton() -> Check:
+    return check_installed(
+        "triton", "kernels", "Linux; only useful with a GPU, the torch references run without it"
+    )
+
+
+def check_installed(name: str, extra: str, purpose: str) -> Check:
+    """A package is installed; not imported, because that takes seconds for some."""
+    remedy = f'pip install -e ".[{extra}]" -c constraints.txt ({purpose})'
     try:
-        return Check("triton", True, importlib.metadata.version("triton"))
+        return Check(name, True, importlib.metadata.version(name), remedy)
     except importlib.metadata.PackageNotFoundError:
-        remedy = (
-            'pip install -e ".[kernels]" (Linux; only useful with a GPU, the torch references run without it)'
-        )
-        return Check("triton", False, "not installed", remedy)
+        return Check(name, False, "not installed", remedy)
 
 
 def check_disk(folder: Path) -> Check:
