@@ -56,6 +56,14 @@ def test_json_there_and_back(recording: Recording, turn: int) -> None:
         assert [e.played for e in package.transcript if e.text == "four"] == [(1.4, 1.6)]  # not known longer
 
 
+def test_words_heard_are_in_the_transcript(recording: Recording) -> None:
+    heard = [(), (), ("two",), (), ("plus", "two"), ("later",)]
+    package = build_context(recording, 5, heard=heard)
+    found = [(e.text, e.turn, e.heard) for e in package.transcript if e.stream == "audio_in" and e.text]
+    assert found == [("two", 2, (0.4, 0.6)), ("plus", 4, (0.8, 1.0)), ("two", 4, (0.8, 1.0))]
+    assert ContextPackage.from_json(package.to_json()) == package
+
+
 def test_turns_and_calls_that_do_not_fit(recording: Recording) -> None:
     with pytest.raises(ContextError, match="turn 11 is outside the recording, which has had 10 turns"):
         build_context(recording, 11)

@@ -4,15 +4,14 @@ The interaction model is small and must answer within a turn; what takes longer 
 that gets this package: everything said, typed and decided before a given turn, with times on both clocks,
 and the calls that are still open.
 
-Two things it cannot hold yet. The words that were *heard*: the model turns sound into decisions without
-writing down what it hears, so a package tells when there was sound and how loud, no more. And a reason to be
-sent: the first nano was not trained to delegate, so it never asks by itself; a program may build a package
-for any turn.
+Sound is described by when there was any and how loud; the words heard are those that the model's listening
+head read (`tml_lab.interp.hearing.words_heard`), when they are given. The first nano was not trained to
+delegate, so it never asks by itself; a program may build a package for any turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -44,8 +43,8 @@ class Entry(_Part):
         turn, end_turn: the turns `[turn, end_turn)`.
         heard: seconds on the heard clock in which these turns took in their input.
         played: seconds on the played clock in which the output of these turns sounds, one turn later.
-        text: what was typed or said; empty for sound and pictures.
-        level_db: loudness of a sound in dBFS (RMS), None for text and pictures.
+        text: what was typed, said or heard; empty for sound and pictures.
+        level_db: loudness of a sound in dBFS (RMS), None for words and pictures.
     """
 
     stream: StreamName
@@ -123,13 +122,17 @@ class ContextPackage(_Part):
 
 
 def build_context(
-    recording: Recording, turn: int | None = None, open_calls: Iterable[OpenCall] = ()
+    recording: Recording,
+    turn: int | None = None,
+    open_calls: Iterable[OpenCall] = (),
+    heard: Sequence[Sequence[str]] = (),
 ) -> ContextPackage:
     """The package for a background model that is called at the start of `turn`.
 
     Args:
         turn: nothing of this turn or later is in the package; None: all turns so far.
         open_calls: what the agent has not answered yet (`BackgroundAgent.open_calls()`).
+        heard: per turn, the words heard (`words_heard`); those of `turn` and later are left out.
 
     Raises ContextError when the recording has not come that far, or a call lies in the future.
     """
@@ -141,6 +144,7 @@ def build_context(
         raise ContextError(f"call {late[0]} was made in turn {turn} or later, which this package leaves out.")
     past = recording.fork(heard_start(turn))  # outputs end here, so that nothing later can leak in
     entries = [*_typed(past, turn), *_seen(past, turn), *_sounds(past, turn), *_said(past)]
+    entries += [_entry("audio_in", n, n + 1, word) for n, words in enumerate(heard[:turn]) for word in words]
     return ContextPackage(
         turn=turn,
         heard_until=heard_start(turn),
