@@ -27,11 +27,6 @@ PRESET ?= nano
 NAMES ?=
 RESULTS ?= benchmarks/results/bench.json
 
-# The tests measure time and compare numbers: one thread per process, and no network.
-export OMP_NUM_THREADS ?= 1
-export MKL_NUM_THREADS ?= 1
-export HF_HUB_OFFLINE = 1
-
 .PHONY: help lab lab-check test lint unit e2e notebooks train bench install install-test constraints clean
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -85,6 +80,11 @@ bench: $(VENV)/.test
 # --- checks ---
 
 test: lint unit e2e notebooks
+
+# Several processes run side by side: one thread each. Nothing is fetched while tests run.
+unit e2e notebooks: export OMP_NUM_THREADS ?= 1
+unit e2e notebooks: export MKL_NUM_THREADS ?= 1
+unit e2e notebooks: export HF_HUB_OFFLINE = 1
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check
