@@ -104,3 +104,10 @@ def test_everything_the_library_imports_is_a_stated_requirement() -> None:
             if not sources & stated:
                 unstated[name] = str(path.relative_to(ROOT))
     assert not unstated, f"state these in pyproject.toml: {unstated}"
+
+
+def test_commit_hooks_use_the_pinned_tools() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
+    used = dict(need.split("==") for hook in hooks for need in hook["additional_dependencies"])
+    assert used == {name: pins()[name] for name in ("ruff", "nbstripout")}
