@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,7 @@ def main() -> None:
         "date": now(),
         "machine": machine(),
         "threads": options.threads,
+        "load_average": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,  # before the run
         "camera": not options.no_camera,
         "checkpoint": label,
         "seed": options.seed,
