@@ -75,13 +75,15 @@ def read_shard(path: Path) -> Iterator[Rendered]:
 SHARD = 200  # episodes in one file
 
 
-def make_shard(folder: Path, index: int, size: int = SHARD, bank: VoiceBank | None = None) -> Path:
+def make_shard(
+    folder: Path, index: int, size: int = SHARD, bank: VoiceBank | None = None, lesson: str = "all"
+) -> Path:
     """Render episodes `index * size ...` into `folder`, unless the file is there already."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"episodes-{index:05d}.safetensors"
     if not path.exists():
         bank = bank or VoiceBank.open("train", quiet=True)
-        write_shard(path, [render(training_episode(index * size + i, bank)) for i in range(size)])
+        write_shard(path, [render(training_episode(index * size + i, bank, lesson)) for i in range(size)])
     return path
 
 
