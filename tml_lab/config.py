@@ -122,6 +122,7 @@ class TrainConfig:
     flow_weight: float = 0.3
     listen_weight: float = 0.5
     n_episodes: int = 20_000
+    vocoder_steps: int = 3000
     seed: int = 0
     families: tuple[str, ...] = field(default_factory=tuple)  # empty: all
 
@@ -146,7 +147,7 @@ PRESETS: dict[str, ModelConfig] = {
 }
 
 TRAIN_PRESETS: dict[str, TrainConfig] = {
-    "pico": TrainConfig(steps=300, batch=8, n_episodes=600),
+    "pico": TrainConfig(steps=300, batch=8, n_episodes=600, vocoder_steps=0),
     "nano": TrainConfig(),
     "mini": TrainConfig(steps=20_000, batch=64, n_episodes=200_000),
 }

@@ -11,17 +11,19 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tml_lab.config import TRAIN_PRESETS, TrainConfig
+from tml_lab.config import PRESETS, TRAIN_PRESETS, TrainConfig
 from tml_lab.model.checkpoint import load_checkpoint, new_model, save_checkpoint
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.moe import MoE
 from tml_lab.model.text import SILENT, TextTokenizer
+from tml_lab.model.vocoder import Vocoder
 from tml_lab.train.compiled import compile_parts
 from tml_lab.train.feed import Feed
 from tml_lab.train.losses import losses
 from tml_lab.train.optimizer import Muon, split_parameters
 from tml_lab.train.parallel import average_gradients, join, sum_over_processes
 from tml_lab.train.shards import ensure_episodes
+from tml_lab.train.vocoder import load_vocoder, train_vocoder
 from tml_lab.worlds.episode import closed_world
 
 BALANCE_RATE = 1e-3  # step of the router's balancing bias: load is evened out without an auxiliary loss
@@ -158,7 +160,10 @@ def train(
         episodes = Path("data/cache/episodes")
         if join()[0] == 0:
             ensure_episodes(episodes, cfg.n_episodes)
+    vocoder = _trained_vocoder(preset, folder_for(folder) / "vocoder", cfg, device)
     trainer = open_trainer(preset, folder, Path(episodes), cfg, resume, device, init)
+    if vocoder is not None:
+        trainer.model.vocoder.load_state_dict(vocoder.state_dict())
     if compiled:
         compile_parts(trainer.model)
     started, saved = time.monotonic(), time.monotonic()
@@ -186,6 +191,18 @@ def train(
             progress.console.print("interrupted: saving; the same command goes on from here")
         trainer.save()
     return folder
+
+
+def _trained_vocoder(name: str, folder: Path, cfg: TrainConfig, device: str) -> Vocoder | None:
+    """The reply voice's vocoder, trained first (resumable) unless this run has one or the preset asks for none."""
+    width, depth = PRESETS[name].vocoder_width, PRESETS[name].vocoder_depth
+    weights = folder / "vocoder.safetensors"
+    if not weights.is_file() and cfg.vocoder_steps and join()[0] == 0:
+        folder_for(folder)
+        train_vocoder(
+            cfg.vocoder_steps, out=weights, run=folder, seed=cfg.seed, width=width, depth=depth, device=device
+        )
+    return load_vocoder(weights, width, depth) if weights.is_file() else None
 
 
 def _describe(row: dict[str, float]) -> str:
