@@ -8,7 +8,7 @@
 #   make bench        all benchmarks; NAMES="timespeak cuespeak" for some
 #   make clean        remove the virtual environment and caches
 #
-# PYTHON=python3.12 chooses the interpreter, VENV=/some/folder the environment, TORCH=cuda the GPU build of torch.
+# PYTHON=python3.12 chooses the interpreter, VENV=/some/folder the environment, TORCH_INDEX=... an index of torch wheels.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -21,7 +21,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' >/dev/null 2>&1 && echo $$p && break; done)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-TORCH ?= $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1 && echo cpu || echo default)
+TORCH_INDEX ?=
 JOBS ?= 2
 PRESET ?= nano
 NAMES ?=
@@ -37,13 +37,10 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or 3.12 found; install one, or name it: make lab PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# On Linux without a GPU the CPU build of torch saves several gigabytes. Where its index cannot be reached, pip takes
-# torch from wherever it finds the other packages.
+# TORCH_INDEX=... names an index of CPU wheels: it saves several gigabytes on Linux without a GPU.
 $(VENV)/.torch: constraints.txt | $(BIN)/python
-	@if [ "$(TORCH)" = cpu ]; then \
-	  $(PIP) install --quiet --retries 0 --timeout 15 --no-deps -c constraints.txt \
-	    --index-url https://download.pytorch.org/whl/cpu torch \
-	  || echo "make: the CPU index of torch cannot be reached; taking torch from the usual index"; \
+	@if [ -n "$(TORCH_INDEX)" ]; then \
+	  $(PIP) install --quiet --no-deps -c constraints.txt --index-url "$(TORCH_INDEX)" torch; \
 	fi
 	@touch $@
 
