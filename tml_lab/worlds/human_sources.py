@@ -1,30 +1,32 @@
-"""Which packages hold recordings of real people, and how to read who says what out of each."""
+"""Reading recordings of people out of packages: takes, the files that hold them, a word cut out of a phrase."""
 
 from __future__ import annotations
 
-import gzip
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import soundfile
+import soxr
 
 from tml_lab.config import SAMPLE_RATE
 from tml_lab.worlds.clips import Audio
 from tml_lab.worlds.lexicon import NUMBERS
 
 TENS = {30: "thirty", 40: "forty", 50: "fifty", 60: "sixty", 70: "seventy", 80: "eighty", 90: "ninety"}
-WORD_OF = {str(value): word for value, word in enumerate(NUMBERS)} | {
-    str(n): word for n, word in TENS.items()
-}
+WORD_OF = {str(n): w for n, w in enumerate(NUMBERS)} | {str(n): w for n, w in TENS.items()}
+NUMBER_WORDS = frozenset(WORD_OF.values())
+_PAD = SAMPLE_RATE // 50  # 20 ms: the aligner's frames are 10 ms and its word edges a frame or two off
 
 
 @dataclass(frozen=True)
 class Take:
-    """One recording: who says `text` in `audio` (f32 [n] at 16 kHz). `trim` False: already cut to the word."""
+    """One recording: `speaker` says `text` in `audio` (f32 [n] at 16 kHz). `trim` False: kept to its ends."""
 
     speaker: str
     text: str
@@ -32,9 +34,18 @@ class Take:
     trim: bool = True
 
 
+Recipe = Callable[[Path], Iterator[Take]]
+
+
+def person(sex: str | None, channel: str, author: str = "") -> dict[str, str | None]:
+    """What the index says of a speaker; `channel` is "studio", "room" or "telephone" (8 kHz)."""
+    about: dict[str, str | None] = {"sex": sex, "channel": channel}
+    return about | ({"author": author} if author else {})
+
+
 @dataclass(frozen=True)
 class Source:
-    """A package. `speakers` maps a name to {"sex": "f" | "m" | None, "channel": "studio" | "room" | "telephone"}."""
+    """A package, who speaks in it, and the recipe that reads their takes from the unpacked package."""
 
     package: str
     via: Literal["debian", "pypi", "npm"]
@@ -44,8 +55,9 @@ class Source:
     split: Literal["train", "human"]
     folder: str  # below data/recordings
     speakers: dict[str, dict[str, str | None]]
-    takes: Callable[[Path], Iterator[Take]] = field(repr=False)
-    also: tuple[str, ...] = ()  # further packages that are read with it (the texts, for instance)
+    takes: Recipe = field(repr=False)
+    also: tuple[str, ...] = ()  # further packages read with it (the texts, for instance)
+    url: str = ""  # where a Debian release other than the stable one keeps it
     squeeze: float = 0.5  # Vorbis: 0 best quality .. 1 smallest
 
     @property
@@ -55,29 +67,20 @@ class Source:
 
 
 def read(path: Path, *options: str) -> Audio:
-    """Any file ffmpeg knows -> f32 [n] mono at 16 kHz. `options` name a headerless format. Raises CalledProcessError."""
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        *options,
-        "-i",
-        path,
-        "-f",
-        "f32le",
-        "-ac",
-        "1",
-        "-ar",
-        str(SAMPLE_RATE),
-        "-",
-    ]
+    """Any file libsndfile or ffmpeg knows -> f32 [n] mono at 16 kHz; `options` name a headerless format.
+
+    Raises: CalledProcessError when neither can read it.
+    """
+    if path.suffix in (".wav", ".ogg", ".flac") and not options:
+        sound, rate = soundfile.read(path, dtype="float32", always_2d=True)  # [n, channels]
+        return soxr.resample(sound.mean(axis=1), rate, SAMPLE_RATE)  # [n, channels] -> [n] -> [m]
+    target = ["-f", "f32le", "-ac", "1", "-ar", str(SAMPLE_RATE), "-"]
+    command = ["ffmpeg", "-v", "error", *options, "-i", str(path), *target]
     return np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.float32)
 
 
-def one_speaker(
-    name: str, pattern: str, text_of: Callable[[str], str | None], *options: str
-) -> Callable[[Path], Iterator[Take]]:
-    """A recipe: every file that matches `pattern` below the package, its text from its name without suffix."""
+def one_speaker(name: str, pattern: str, text_of: Callable[[str], str | None], *options: str) -> Recipe:
+    """A recipe: each file matching `pattern` below the package, its text found by the name without suffix."""
 
     def takes(root: Path) -> Iterator[Take]:
         for path in sorted(root.glob(pattern)):
@@ -88,68 +91,44 @@ def one_speaker(
     return takes
 
 
-def _plain(text: str) -> str:
-    """A transcript as lower-case words: without directions in [brackets] or (parentheses), without punctuation."""
-    text = re.sub(r"\[.*?\]|\(.*?\)|<.*?>", " ", text.lower()).replace("-", " ").replace("&", " and ")
+def plain(text: str) -> str:
+    """A transcript as lower-case words: digits spelled, without [directions], (remarks) and punctuation."""
+    text = re.sub(r"\[.*?\]|\(.*?\)|<.*?>", " ", text.lower())
+    text = text.replace("#", " pound ").replace("*", " star ").replace("&", " and ").replace("-", " ")
+    text = re.sub(r"\d+", lambda found: f" {WORD_OF.get(found.group(), '')} ", text)
     return " ".join(re.sub(r"[^a-z' ]+", " ", text).split())
 
 
-def _asterisk(root: Path) -> Iterator[Take]:
-    """Allison Smith's telephone prompts: digits and letters by name, phrases by the transcript in the docs."""
-    listing = next(root.glob("usr/share/doc/*/core-sounds-en.txt.gz"))
-    texts = {}
-    for line in gzip.decompress(listing.read_bytes()).decode("utf-8", "replace").splitlines():
-        name, colon, text = line.partition(":")
-        if colon and not line.startswith(";"):
-            texts[name.strip()] = text
-    sounds = next(root.glob("usr/share/asterisk/sounds/en_US_f_Allison"))
-    for path in sorted(sounds.rglob("*.g722")):
-        name = str(path.relative_to(sounds).with_suffix(""))
-        digit = WORD_OF.get(path.stem) if name.startswith("digits/") else None
-        text = digit or _plain(texts.get(name, ""))
-        if (
-            text
-            and not re.search(r"\b(beep|tone|silence|sound|pause)\b", text)
-            and not name.startswith("silence/")
-        ):
-            yield Take("allison", text, read(path, "-f", "g722"))
+@cache
+def _decoder() -> Any:
+    """pocketsphinx with its US English model (PyPI `pocketsphinx`, BSD): a second to load, kept."""
+    from pocketsphinx import Decoder
+
+    return Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
 
 
-_SAYTIME = {"the_time_is": "the time is", "oclock": "o'clock", "am": "a m", "pm": "p m"}
-_SCID = {"x": "takes", "Back": "back", "Check": "check", "King": "king", "Queen": "queen", "Knight": "knight", "Rook": "rook",
-         "Bishop": "bishop", "Mate": "checkmate", "CastleK": "castle king side", "CastleQ": "castle queen side"}  # fmt: skip
+def align(audio: Audio, text: str) -> list[tuple[str, float, float]]:
+    """When each word of `text` is said in `audio` f32 [n]: (word, start s, end s); empty when it does not fit.
 
-SOURCES: tuple[Source, ...] = (
-    Source(
-        "asterisk-core-sounds-en-g722", "debian", "1.6.1-1", "CC-BY-SA-3.0", "Allison Smith (theivrvoice.com), Digium", "train",
-        "humans_train", {"allison": {"sex": "f", "channel": "studio"}}, _asterisk, ("asterisk-core-sounds-en",),
-    ),
-    Source(
-        "csmash-data", "debian", "0.6.6-6.9", "GPL-2+", "Kanna Yoshihiro", "train", "humans_train",
-        {"csmash": {"sex": "m", "channel": "room"}},
-        one_speaker("csmash", "usr/share/games/csmash/wav/*.wav", lambda stem: stem if stem in WORD_OF.values() else None),
-    ),
-    Source(
-        "captcha", "pypi", "0.7.1", "BSD-3-Clause", "Hsiaoming Yang", "train", "humans_train",
-        {"captcha": {"sex": "m", "channel": "telephone"}},
-        lambda root: (Take("captcha", WORD_OF[p.parent.name], read(p)) for p in sorted(root.glob("captcha/data/[0-9]/default.wav"))),
-    ),
-    Source(
-        "spokennumbers", "pypi", "1.0.0", "MIT", "Daniel Andersson", "train", "humans_train",
-        {"spokennumbers": {"sex": "f", "channel": "room"}},
-        one_speaker("spokennumbers", "spokennumbers/default/[0-9].wav", WORD_OF.get),
-    ),
-    Source(
-        "scid-data", "debian", "1:4.7.4+dfsg1-2", "GPL-2", "Shane Hudson and the Scid authors", "train", "humans_train",
-        {"scid": {"sex": "m", "channel": "room"}},
-        one_speaker("scid", "usr/share/scid/sounds/*.wav", lambda stem: WORD_OF.get(stem) or _SCID.get(stem)),
-    ),
-    Source(
-        "saytime", "debian", "1.0-35+b1", "GPL", "David C Dawson", "human", "humans_heldout",
-        {"dawson": {"sex": "m", "channel": "telephone"}},
-        one_speaker(
-            "dawson", "usr/share/saytime/*.au", lambda stem: WORD_OF.get(stem) or _SAYTIME.get(stem, stem),
-            "-f", "mulaw", "-ar", "8000", "-ac", "1",
-        ),
-    ),
-)  # fmt: skip
+    Forced alignment by pocketsphinx's US English model (PyPI `pocketsphinx`, BSD).
+    """
+    decoder = _decoder()
+    try:
+        decoder.set_align_text(text)
+    except RuntimeError:  # a word that its dictionary does not have
+        return []
+    pcm = (audio * (0.7 * 32767 / max(float(np.abs(audio).max()), 1e-6))).astype("<i2").tobytes()
+    decoder.start_utt()
+    decoder.process_raw(pcm, full_utt=True)
+    decoder.end_utt()
+    found = [(s.word, s.start_frame / 100, (s.end_frame + 1) / 100) for s in decoder.seg() or ()]
+    words = [(re.sub(r"\(\d\)", "", word), start, end) for word, start, end in found if word[0] != "<"]
+    return words if [word for word, _, _ in words] == text.split() else []
+
+
+def cut_words(audio: Audio, text: str, wanted: Iterable[str]) -> Iterator[tuple[str, Audio]]:
+    """Each of the `wanted` words out of a recording f32 [n] of `text`, with 20 ms on either side."""
+    wanted = set(wanted)
+    for word, start, end in align(audio, text):
+        if word in wanted and 0.1 < end - start < 1.2:
+            yield word, audio[max(0, round(start * SAMPLE_RATE) - _PAD) : round(end * SAMPLE_RATE) + _PAD]

@@ -1,8 +1,8 @@
 """Recordings of real people: who said what, and the clip itself.
 
 Each package of recordings is one Ogg Vorbis file (16 kHz mono) and one JSON index beside it, in
-`data/recordings/humans_train` or `data/recordings/humans_heldout`; a package is wholly on one side, so that nobody of
-the held-out side was ever heard in training. `data/SOURCES_humans.md` names packages, authors and licences;
+`data/recordings/humans_train` or `data/recordings/humans_heldout`; a package is wholly on one side, so that
+nobody of the held-out side was ever heard in training. `data/SOURCES_humans.md` names packages, authors and licences;
 `build_humans.py` makes the files from the packages.
 """
 
@@ -150,7 +150,7 @@ def foreign_speech(split: Split) -> list[Audio]:
 
 @cache
 def human_noise() -> list[Audio]:
-    """Laughs, coughs, steps, keystrokes and other sounds of a home without words. List of f32 [n] at 16 kHz."""
+    """Laughs, coughs, steps, keystrokes and other sounds without words. List of f32 [n] at 16 kHz."""
     return [
         package.clip(number)
         for package in _packages("noise")
