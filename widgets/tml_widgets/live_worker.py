@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 from tml_widgets.protocol import pack_attention, turn_message
@@ -196,6 +197,9 @@ class LiveWorker:
         self.emit({"kind": "saved", "path": str(folder)})
 
     def _run(self) -> None:
+        # Of this thread only. A turn is too small to share out: with two threads and a busy browser on two cores,
+        # each waits for the other, and a turn of 14 ms took 4 s.
+        torch.set_num_threads(1)
         while True:
             live = self.phase in ("live", "playing")
             item = self.queue.get(patience=PATIENCE if live else None)

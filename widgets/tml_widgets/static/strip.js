@@ -136,9 +136,17 @@ export class Strip {
     brush.stroke();
     brush.setLineDash([]);
     const points = [...this.visible()].filter((turn) => turn.pSpeak !== undefined);
+    let labelled = -Infinity;
     for (const turn of points) {
       if (turn.speaking) shade(brush, this.x(playedStart(turn.turn)), this.x(playedStart(turn.turn + 1)), y, track.height, colours.speak, 0.16);
-      if (turn.missed) this.drawGap(turn, y, track.height);
+      if (!turn.missed) continue;
+      const x = this.x(heardStart(turn.turn));
+      shade(brush, x - 0.5, x + 0.5, y, track.height, colours.ink, 0.5);
+      if (x - labelled < 44) continue; // no room for words
+      labelled = x;
+      brush.fillStyle = colours.ink;
+      this.font(10);
+      brush.fillText(`gap ${turn.missed}`, x + 3, y + 2);
     }
     if (!points.length) return;
     const line = points.map((turn) => [this.x(playedStart(turn.turn)), at(turn.pSpeak)]);
@@ -160,15 +168,6 @@ export class Strip {
       brush.arc(...line[i], 3, 0, 2 * Math.PI);
       brush.fill();
     });
-  }
-
-  drawGap(turn, y, height) {
-    this.brush.fillStyle = this.colours.ink;
-    this.font(10);
-    this.brush.textAlign = "center";
-    this.brush.fillText(`gap ${turn.missed}`, this.x(heardStart(turn.turn)), y + 2);
-    shade(this.brush, this.x(heardStart(turn.turn)) - 1, this.x(heardStart(turn.turn)) + 1, y, height, this.colours.ink, 0.6);
-    this.brush.textAlign = "left";
   }
 
   heatRow(stream, y) {
