@@ -15,7 +15,7 @@ def weights_hash(model: nn.Module) -> str:
     """First 16 hex digits of the SHA-256 over all weights, by name, as they are in memory."""
     weights = sorted(model.state_dict().items())
     # `_version` counts writes in place, so an unchanged pair means unchanged numbers.
-    stamp = tuple((tensor.data_ptr(), tensor._version) for _, tensor in weights)
+    stamp = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for _, t in weights)
     if (known := _HASHES.get(model)) and known[0] == stamp:
         return known[1]
     digest = hashlib.sha256()

@@ -260,7 +260,7 @@ class Session:
             twin = Session(self.model, self.tokenizer, self.seed, self._watched)
             twin.state, twin.tape = clone_state(self.state), self.tape.copy()
             return twin
-        turn = at if isinstance(at, int) else turn_hearing(at)
+        turn = int(at) if isinstance(at, int | np.integer) else turn_hearing(at)
         if not 0 <= turn <= self.tape.turns:
             raise SessionError(
                 f"cannot fork at turn {turn}: the session has had turns 0..{self.tape.turns - 1}."
