@@ -23,6 +23,7 @@ from tml_lab.bench.spoken import (
     word_edits,
 )
 from tml_lab.signal.out_mel import out_mel
+from tml_lab.worlds.lexicon import SPANISH
 from tml_lab.worlds.reply_voice import reply_audio, reply_mel, reply_words
 
 
@@ -70,6 +71,22 @@ def test_edits_are_levenshtein() -> None:
     assert word_edits("abc", "") == 3
 
 
+def test_a_transcript_written_twice_counts_once_only_if_the_sound_is_short() -> None:
+    assert accuracy("eleven", "eleven, eleven,") == 0.0
+    assert accuracy("eleven", "eleven, eleven,", too_short_to_repeat=True) == 1.0
+    assert accuracy("two two", "two, two.", too_short_to_repeat=True) == 1.0
+    assert accuracy("hot", "hot cold hot cold", too_short_to_repeat=True) == 0.0
+
+    class Twice:
+        def hear(self, audio: np.ndarray) -> str:
+            return "eleven, eleven,"
+
+    once = reply_audio("eleven")
+    sounds = [once, np.concatenate([once, once])]
+    score = judge_spoken(sounds, ["eleven", "eleven"], Twice())  # type: ignore[arg-type]
+    assert [row.accuracy for row in score.utterances] == [1.0, 0.0]
+
+
 def test_a_number_has_two_readings() -> None:
     assert readings("47") == [("40", "7"), ("4", "7")]
 
@@ -80,10 +97,12 @@ def test_a_text_without_words_is_refused() -> None:
 
 
 def test_texts_use_every_word_before_any_twice() -> None:
-    texts = reply_texts(len(reply_words()), seed=3)
+    n = len(reply_words())
+    texts = reply_texts(n, seed=3, spanish=True)
     words = [word for text in texts for word in text.split()]
-    assert len(set(words[: len(reply_words())])) == len(reply_words())
-    assert texts == reply_texts(len(reply_words()), seed=3) != reply_texts(len(reply_words()), seed=4)
+    assert set(words[:n]) == set(reply_words())
+    assert texts == reply_texts(n, seed=3, spanish=True) != reply_texts(n, seed=4, spanish=True)
+    assert not any(word in SPANISH for text in reply_texts(n, seed=3) for word in text.split())
 
 
 def test_the_report_stands_beside_the_reference_clips() -> None:
