@@ -1,6 +1,6 @@
 """Make `data/recordings/demo`: the short clips that play where there is no microphone.
 
-    python -m tml_lab.worlds.build_demo
+    python -m tml_lab.worlds.build_demo [CLIP...]
 
 Each clip is a FLAC file and a JSON file beside it: "title", "about", "segments" ({"start", "end", "text"}, seconds)
 and "typed" ([seconds, words]). People come from `data/recordings/humans_*`, so only the clips of synthetic voices
@@ -10,6 +10,7 @@ need an engine (SVOX Pico, unseen in training).
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Script:
     about: str = field(default="")
 
 
+_KNOWN = "A person whose voice was used in training; this order of words was not."
 SCRIPTS = (
     Script(
         "repeat_numbers", "a woman says numbers: repeat them", "allison",
@@ -60,6 +62,30 @@ SCRIPTS = (
         "tick_until_stop", "say tick every three seconds until i say stop", "pico/en-US",
         ((0.6, "say tick every three seconds until i say stop"), (13.0, "stop")),
         about="A speech engine that was kept wholly out of training.",
+    ),
+    Script(
+        "woman_three_seven_two", "a woman says numbers", "kajongg-female1",
+        ((1.0, "three"), (2.6, "seven"), (4.4, "two"), (6.1, "nine")), (), "train", _KNOWN,
+    ),
+    Script(
+        "woman_with_pauses", "another woman, with long pauses", "kajongg-female2",
+        ((0.8, "one"), (1.9, "five"), (5.6, "eight"), (8.7, "four")), (), "train", _KNOWN,
+    ),
+    Script(
+        "man_counts", "a man counts", "k6gte",
+        ((0.8, "one"), (1.9, "two"), (3.0, "three"), (4.1, "four"), (5.2, "five"), (6.3, "six")), (), "train", _KNOWN,
+    ),
+    Script(
+        "man_large_numbers", "a man says larger numbers", "csmash",
+        ((1.0, "eleven"), (3.2, "twenty"), (5.6, "fourteen"), (7.8, "twelve")), (), "train", _KNOWN,
+    ),
+    Script(
+        "man_on_the_radio", "a radio amateur over a narrow channel", "codec2-vk5qi",
+        ((1.0, "five"), (2.6, "three"), (4.2, "one"), (6.0, "four")), (), "train", _KNOWN,
+    ),
+    Script(
+        "not_for_you", "a number, an announcement that is not for you, a number", "allison",
+        ((0.8, "six"), (2.4, "your call cannot be completed as dialed"), (7.4, "nine")), (), "train", _KNOWN,
     ),
 )  # fmt: skip
 
@@ -86,10 +112,12 @@ def _say(script: Script, text: str, rng: np.random.Generator) -> Audio:
     return bank.say(text, bank.voice(script.speaker), rng)
 
 
-def build(folder: Path) -> None:
-    """Write every clip into `folder`."""
+def build(folder: Path, names: set[str]) -> None:
+    """Write the clips called `names` into `folder`, every clip when that is empty."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed, script in enumerate(SCRIPTS):
+        if names and script.name not in names:
+            continue
         audio, segments = render(script, np.random.default_rng(seed))
         soundfile.write(folder / f"{script.name}.flac", audio, SAMPLE_RATE, subtype="PCM_16")
         about = {"title": script.title, "about": script.about, "speaker": script.speaker}
@@ -98,4 +126,4 @@ def build(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    build(recordings_dir() / "demo")
+    build(recordings_dir() / "demo", set(sys.argv[1:]))

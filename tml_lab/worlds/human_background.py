@@ -75,7 +75,7 @@ SPANISH_WORDS: tuple[Source, ...] = (
     ),
     Source(
         "asterisk-prompt-es-co", "debian", "0.20070403-2.1", "GPL-2", "Avatar Ltda., July E. Jiménez", "human",
-        "humans_heldout", {"es-co": person(None, "telephone")},
+        "humans_heldout", {"es-co": person("f", "telephone")},
         _spanish(f"{_SOUNDS}/es/digits", "es-co", suffix="gsm"),
     ),
 )  # fmt: skip

@@ -21,6 +21,7 @@ from tml_lab.worlds.lexicon import NUMBERS
 TENS = {30: "thirty", 40: "forty", 50: "fifty", 60: "sixty", 70: "seventy", 80: "eighty", 90: "ninety"}
 WORD_OF = {str(n): w for n, w in enumerate(NUMBERS)} | {str(n): w for n, w in TENS.items()}
 NUMBER_WORDS = frozenset(WORD_OF.values())
+_LEAD = SAMPLE_RATE // 5  # faint noise around what is aligned: the model expects a pause before and after
 _PAD = SAMPLE_RATE // 50  # 20 ms: the aligner's frames are 10 ms and its word edges a frame or two off
 
 
@@ -117,11 +118,17 @@ def align(audio: Audio, text: str) -> list[tuple[str, float, float]]:
         decoder.set_align_text(text)
     except RuntimeError:  # a word that its dictionary does not have
         return []
-    pcm = (audio * (0.7 * 32767 / max(float(np.abs(audio).max()), 1e-6))).astype("<i2").tobytes()
+    faint = np.random.default_rng(0).standard_normal(len(audio) + 2 * _LEAD) * 1e-3
+    faint[_LEAD:-_LEAD] += audio * (0.6 / max(float(np.abs(audio).max()), 1e-6))
+    pcm = (faint * 32767).astype("<i2").tobytes()
     decoder.start_utt()
     decoder.process_raw(pcm, full_utt=True)
     decoder.end_utt()
-    found = [(s.word, s.start_frame / 100, (s.end_frame + 1) / 100) for s in decoder.seg() or ()]
+    before = _LEAD / SAMPLE_RATE
+    found = [
+        (s.word, max(0.0, s.start_frame / 100 - before), (s.end_frame + 1) / 100 - before)
+        for s in decoder.seg() or ()
+    ]
     words = [(re.sub(r"\(\d\)", "", word), start, end) for word, start, end in found if word[0] != "<"]
     return words if [word for word, _, _ in words] == text.split() else []
 
