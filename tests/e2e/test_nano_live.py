@@ -59,6 +59,6 @@ def test_nano_answers_a_human_voice_and_its_recording_replays(playwright: Playwr
         stats = kernel.get("live.browser")
     browser.close()
     numbers = [words for _, _, words in clip.heard]
-    assert sum(number in said for number in numbers) >= 4, f"{said} for {numbers}"
+    assert sum(number in said for number in numbers) >= 3, f"{said} for {numbers}"
     assert same
     assert stats["played"] > stats["rate"], "less than a second of speech came back"

@@ -7,36 +7,30 @@ export class WidgetStreamSource {
   constructor(model) {
     this.model = model;
     this.used = false;
-    this.note = "";
+    this.note = ""; // what else the person should know
   }
 
+  // Rejects with the browser's DOMException when there is no sound to be had; pictures are not worth failing for.
   async open(camera) {
     this.note = "";
-    const reference = this.model.get("stream");
-    if (!reference) return this.ask({ audio: true, video: camera });
-    const widget = await this.model.widget_manager.get_model(reference.replace("IPY_MODEL_", ""));
-    const constraints = widget.get("constraints");
-    const asWidgetAsks = !constraints || Boolean(constraints.video) === camera;
-    if (!this.used && asWidgetAsks) {
-      this.used = true;
-      try {
-        return (this.stream = await widget.stream);
-      } catch (error) {
-        if (!constraints || error.name !== "NotFoundError") throw error;
-      }
-    }
-    return this.ask({ ...constraints, video: camera && (constraints?.video || true) });
-  }
-
-  async ask(constraints) {
+    const widget = await this.widget();
+    const constraints = widget?.get("constraints") ?? { audio: true, video: true };
+    const video = camera && (constraints.video || true);
+    const fresh = widget && !this.used && Boolean(constraints.video) === camera;
+    this.used = true;
     try {
-      this.stream = await navigator.mediaDevices.getUserMedia(constraints);
+      this.stream = await (fresh ? widget.stream : navigator.mediaDevices.getUserMedia({ ...constraints, video }));
     } catch (error) {
-      if (!constraints.video || error.name === "NotAllowedError") throw error;
+      if (!camera) throw error;
       this.stream = await navigator.mediaDevices.getUserMedia({ ...constraints, video: false });
-      this.note = "There is no camera, so the model listens without seeing.";
+      this.note = "The camera is missing or was refused, so the model listens without seeing.";
     }
     return this.stream;
+  }
+
+  async widget() {
+    const reference = this.model.get("stream");
+    return reference ? this.model.widget_manager.get_model(reference.replace("IPY_MODEL_", "")) : null;
   }
 
   close() {

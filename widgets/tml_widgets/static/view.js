@@ -38,7 +38,10 @@ export class View {
   }
 
   build() {
-    this.root = h("section.tml-live", { "aria-label": "Live session with the interaction model" });
+    this.root = h("section.tml-live", {
+      "aria-label": "Live session with the interaction model",
+      "data-lm-suppress-shortcuts": "true", // Enter and Space belong to our buttons, not to the notebook
+    });
     this.root.append(this.buildBar(), this.buildNotice(), this.buildStrip(), this.buildBelow(), this.buildPanel());
     this.el.append(this.root);
   }
@@ -81,9 +84,9 @@ export class View {
   buildStrip() {
     this.canvas = h("canvas.tml-strip", {
       tabIndex: 0,
-      role: "img",
-      "aria-label": "Time line",
-      "aria-describedby": "",
+      role: "slider",
+      "aria-label": "Turn shown on the time line",
+      "aria-valuemin": "0",
       onkeydown: (event) => this.onKey(event),
       onpointermove: (event) => this.look(this.strip.turnAt(event.offsetX)),
       onpointerleave: () => this.look(null),
@@ -277,7 +280,6 @@ export class View {
     event.stopPropagation();
     strip.reveal();
     this.draw();
-    this.log.textContent = strip.describe();
   }
 
   draw() {
@@ -286,6 +288,8 @@ export class View {
     this.strip.draw();
     const words = this.strip.describe();
     this.description.textContent = words || "Press Start and talk, or play a recording. On the strip, arrow keys step through the turns.";
-    this.canvas.setAttribute("aria-label", `Time line. ${words}`);
+    this.canvas.setAttribute("aria-valuemax", Math.max(0, this.engine.history.decided));
+    this.canvas.setAttribute("aria-valuenow", Math.max(0, this.strip.shown));
+    this.canvas.setAttribute("aria-valuetext", words || "nothing yet");
   }
 }
