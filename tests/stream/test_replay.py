@@ -1,0 +1,72 @@
+"""Replay and saved sessions say so when they meet other weights or unfinished recordings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tml_lab.config import TURN_SAMPLES
+from tml_lab.model.checkpoint import new_model
+from tml_lab.model.text import TextTokenizer
+from tml_lab.stream.checkpoint_hash import weights_hash
+from tml_lab.stream.recording import RecordingError
+from tml_lab.stream.replay import differences, offline_tokens, replay
+from tml_lab.stream.session import Session, SessionError
+
+
+@pytest.fixture(scope="module")
+def saved(model, tokenizer, run, tmp_path_factory):
+    session = run(Session(model, tokenizer, seed=3), 4)
+    return session.save(tmp_path_factory.mktemp("session") / "four")
+
+
+@pytest.fixture(scope="module")
+def stranger(tokenizer):
+    return new_model("pico", tokenizer, seed=9).eval().requires_grad_(False)
+
+
+def test_other_weights_are_noticed(saved, model, stranger, tokenizer):
+    recording = Session.load(saved, model, tokenizer).recording()
+    with pytest.warns(UserWarning, match="was made with weights"):
+        other = replay(recording, stranger, tokenizer)
+    assert other.checkpoint["sha256"] == weights_hash(stranger) != recording.checkpoint["sha256"]
+    assert differences(recording, other)
+    with pytest.raises(SessionError, match="other weights"):
+        Session.load(saved, stranger, tokenizer)
+
+
+def test_hash_follows_the_weights(stranger):
+    before = weights_hash(stranger)
+    assert weights_hash(stranger) == before
+    with torch.no_grad():
+        stranger.unembed.weight[0, 0] += 1
+        assert weights_hash(stranger) != before
+        stranger.unembed.weight[0, 0] -= 1
+
+
+def test_damaged_state_is_one_sentence(saved, model, tokenizer, tmp_path):
+    for file in saved.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "state.safetensors").write_bytes(b"")
+    with pytest.raises(RecordingError, match=r"state in .* is damaged or missing"):
+        Session.load(tmp_path, model, tokenizer)
+
+
+def test_another_vocabulary(model):
+    with pytest.raises(SessionError, match="load both from one checkpoint"):
+        Session(model, TextTokenizer.build(["one"]))
+
+
+def test_a_fork_must_be_replayed_before_it_is_analysed(saved, model, tokenizer):
+    recording = Session.load(saved, model, tokenizer).recording()
+    with pytest.raises(RecordingError, match="replay the recording first"):
+        offline_tokens(recording.fork(t=0.4, inputs={"audio": np.zeros(2 * TURN_SAMPLES, np.float32)}))
+    with pytest.raises(SessionError, match=r"turns 0\.\.3"):
+        Session.load(saved, model, tokenizer).fork(at=9)
+
+
+def test_differences_are_named(saved, model, tokenizer):
+    recording = Session.load(saved, model, tokenizer).recording()
+    longer = recording.fork(t=0.4)
+    assert differences(recording, longer) == ["one has 4 turns, the other 2."]
