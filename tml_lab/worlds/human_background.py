@@ -8,6 +8,7 @@ from pathlib import Path
 from tml_lab.config import SAMPLE_RATE
 from tml_lab.worlds.clips import Audio
 from tml_lab.worlds.human_sources import Recipe, Source, Take, person, read
+from tml_lab.worlds.humans import Split
 
 _SPANISH_DIGITS = (
     "cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve", "diez", "once", "doce", "trece",
@@ -33,12 +34,12 @@ def _phrases(speaker: str, pattern: str, seconds: float, *options: str) -> Recip
 
 
 def _foreign(
-    package: str, version: str, licence: str, author: str, split: str, language: str, recipe: Recipe
+    package: str, version: str, licence: str, author: str, split: Split, language: str, recipe: Recipe
 ) -> Source:
     speakers = {language: person(None, "studio")}
     return Source(
         package, "debian", version, licence, author, split, "foreign", speakers, recipe, squeeze=0.8
-    )  # type: ignore[arg-type]
+    )
 
 
 def _spanish(folder: str, speaker: str, *options: str, suffix: str) -> Recipe:

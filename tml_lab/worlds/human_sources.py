@@ -74,7 +74,9 @@ def read(path: Path, *options: str) -> Audio:
     """
     if path.suffix in (".wav", ".ogg", ".flac") and not options:
         sound, rate = soundfile.read(path, dtype="float32", always_2d=True)  # [n, channels]
-        return soxr.resample(sound.mean(axis=1), rate, SAMPLE_RATE)  # [n, channels] -> [n] -> [m]
+        return np.asarray(
+            soxr.resample(sound.mean(axis=1), rate, SAMPLE_RATE), np.float32
+        )  # [n, c] -> [n] -> [m]
     target = ["-f", "f32le", "-ac", "1", "-ar", str(SAMPLE_RATE), "-"]
     command = ["ffmpeg", "-v", "error", *options, "-i", str(path), *target]
     return np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.float32)

@@ -47,7 +47,9 @@ class _Package:
         if found is None:
             row = self.index["clips"][number]
             start, end = (round(seconds * SAMPLE_RATE) for seconds in row[:2])
-            found = soundfile.read(self.path, start=start, stop=end, dtype="float32")[0]
+            found = np.asarray(
+                soundfile.read(self.path, start=start, stop=end, dtype="float32")[0], np.float32
+            )
             if len(self._clips) >= _KEPT_CLIPS:
                 self._clips.popitem(last=False)
             self._clips[number] = found
