@@ -31,8 +31,10 @@ DELAY = 400  # samples by which the vocoder's sound comes after its mel: they mu
 LEVEL = 10 ** (-21 / 20)  # root mean square of the loud frames
 QUIET_DB = -42.0  # frames below this, relative to the loudest, count as silence at the ends
 
-# The engine knows English only. Spanish words are given their phones: (syllable, stress) pairs.
-SPANISH_PHONES = {
+# Words whose phones are given, as (syllable, stress) pairs: the engine knows English only, and its own
+# "four" is heard as "floor".
+PHONES = {
+    "four": "((f ow r) 1)",
     "uno": "((uw) 1) ((n ow) 0)",
     "dos": "((d ow s) 1)",
     "tres": "((t r ey s) 1)",
@@ -62,7 +64,7 @@ def synthesise(words: Iterable[str], rate: float = RATE) -> dict[str, np.ndarray
     words = list(words)
     with tempfile.TemporaryDirectory() as folder:
         lines = [f"(voice_{VOICE})", f'(set! hts_engine_params (append hts_engine_params \'(("-r" {rate}))))']
-        lines += [f'(lex.add.entry \'("{word}" nil ({phones})))' for word, phones in SPANISH_PHONES.items()]
+        lines += [f'(lex.add.entry \'("{word}" nil ({phones})))' for word, phones in PHONES.items()]
         for i, word in enumerate(words):
             lines.append(f'(utt.save.wave (utt.synth (Utterance Text "{word}")) "{folder}/{i}.wav" \'riff)')
         script = Path(folder) / "say.scm"
