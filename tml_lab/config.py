@@ -114,11 +114,13 @@ class TrainConfig:
     batch: int = 16
     lr_muon: float = 0.02
     lr_adamw: float = 2e-3
+    lr_tables: float = 5e-4  # embeddings of sound
     lr_fast: float = 1e-2  # norm gains, ShortConv taps, relative bias
     weight_decay: float = 0.05
     warmup: int = 60
     cooldown: float = 0.6  # share of the steps over which the learning rate falls to zero
     silent_weight: float = 0.3
+    word_weight: float = 4.0  # what is said is decided once in many turns
     flow_weight: float = 0.3
     listen_weight: float = 0.5
     n_episodes: int = 20_000

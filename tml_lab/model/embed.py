@@ -32,7 +32,7 @@ class BinEmbedding(nn.Module):
     def __init__(self, n_channels: int, d_model: int, eps: float) -> None:
         super().__init__()
         self.n_channels = n_channels
-        self.table = nn.Parameter(torch.randn(n_channels * N_BINS, d_model) * n_channels**-0.5)
+        self.table = nn.Parameter(smooth_rows(n_channels, d_model) * n_channels**-0.5)
         self.norm = RMSNorm(d_model, eps)
         self.offsets: Tensor
         self.register_buffer("offsets", torch.arange(n_channels) * N_BINS, persistent=False)
@@ -51,6 +51,22 @@ class BinEmbedding(nn.Module):
 def clock_digits(turns: Tensor, powers: Tensor) -> Tensor:
     """Decimal digits, lowest first: `turns [n]`, `powers [digits]` (1, 10, 100 ...) -> `[n, digits]`."""
     return (turns[:, None] // powers) % 10
+
+
+def smooth_rows(n_channels: int, d_model: int, n_waves: int = 20, n_steps: int = 4) -> Tensor:
+    """Random rows `[n_channels * 16, d_model]` that change little from one bin, or one channel, to the next.
+
+    A random mixture of slow cosines over channel and bin: loudness has an order and neighbouring bands sound alike,
+    which independent rows would have to learn from many recordings.
+    """
+    channel = (torch.arange(n_channels) + 0.5) / n_channels  # [n_channels] 0..1
+    level = (torch.arange(N_BINS) + 0.5) / N_BINS  # [16] 0..1
+    over_channels = torch.cos(torch.pi * channel[:, None] * torch.arange(n_waves))  # [n_channels, n_waves]
+    over_bins = torch.cos(torch.pi * level[:, None] * torch.arange(1, n_steps + 1))  # [16, n_steps]
+    basis = torch.einsum("cw,bs->cbws", over_channels, over_bins / torch.arange(1, n_steps + 1))
+    mixture = torch.randn(n_waves * n_steps, d_model)
+    rows = basis.reshape(n_channels * N_BINS, -1) @ mixture  # [n_channels * 16, d_model]
+    return rows / rows.std()
 
 
 class ClockEmbedding(nn.Module):

@@ -43,11 +43,12 @@ class Trainer:
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        matrices, rest, fast = split_parameters(self.model)
+        matrices, rest, fast, tables = split_parameters(self.model)
         self.muon = Muon(matrices, self.cfg.lr_muon, weight_decay=self.cfg.weight_decay)
         groups = [
             {"params": rest, "lr": self.cfg.lr_adamw, "base": self.cfg.lr_adamw},
             {"params": fast, "lr": self.cfg.lr_fast, "base": self.cfg.lr_fast},
+            {"params": tables, "lr": self.cfg.lr_tables, "base": self.cfg.lr_tables},
         ]
         self.adamw = torch.optim.AdamW(groups, betas=(0.8, 0.95), weight_decay=0.0, fused=True)
         self.generator = torch.Generator().manual_seed(self.cfg.seed)
@@ -64,7 +65,7 @@ class Trainer:
         device = next(self.model.parameters()).device
         batch = batch.to(device) if device.type != "cpu" else batch
         with torch.autocast(device.type, torch.bfloat16):
-            parts = losses(self.model, batch, self.silent, self.cfg.silent_weight, self.generator)
+            parts = losses(self.model, batch, self.silent, self.cfg, self.generator)
         weights = {"text": 1.0, "flow": self.cfg.flow_weight, "listen": self.cfg.listen_weight}
         torch.stack([weight * parts[name] for name, weight in weights.items()]).sum().backward()
         average_gradients(self.model.parameters())

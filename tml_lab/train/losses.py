@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tml_lab.config import TrainConfig
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.listen import listen_loss
+from tml_lab.model.text import SPECIALS
 from tml_lab.stream.layout import NO_TARGET
 from tml_lab.train.feed import Batch
 
@@ -31,12 +33,13 @@ def residual_after(model: InteractionModel, layer: int) -> Iterator[list[Tensor]
 
 
 def losses(
-    model: InteractionModel, batch: Batch, silent_id: int, silent_weight: float, generator: torch.Generator
+    model: InteractionModel, batch: Batch, silent_id: int, cfg: TrainConfig, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """`text`: weighted cross-entropy of decisions and words; `flow`: mean squared error of the velocity;
     `listen`: CTC of the words heard.
 
-    Most decisions are to stay silent: they weigh `silent_weight`, or the model would learn to say nothing.
+    Most decisions are to stay silent: they weigh `silent_weight`, or the model would learn to say nothing. Words are
+    rare and carry the content: they weigh `word_weight`.
     """
     rows, n = batch.shape
     x = model.embed(batch.tokens).view(rows, n, -1)  # [batch, tokens, d_model]
@@ -47,7 +50,8 @@ def losses(
     asked = (batch.target != NO_TARGET).nonzero(as_tuple=True)[0]
     target = batch.target[asked]
     logits = model.text_logits(hidden[asked]).float()  # [asked, vocab]
-    weight = torch.where(target == silent_id, silent_weight, 1.0)
+    is_word = target >= len(SPECIALS)
+    weight = torch.where(target == silent_id, cfg.silent_weight, torch.where(is_word, cfg.word_weight, 1.0))
     each = F.cross_entropy(logits, target, reduction="none")
     text = (each * weight).sum() / weight.sum()
     speech = hidden[batch.voice_from].float()
@@ -61,4 +65,5 @@ def losses(
         "listen": listen,
         "right_silent": right[silent].float().mean(),
         "right_speak": right[~silent].float().mean(),
+        "right_word": right[is_word].float().mean(),
     }

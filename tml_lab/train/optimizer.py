@@ -57,20 +57,23 @@ class Muon(torch.optim.Optimizer):
 
 def split_parameters(
     model: nn.Module,
-) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
-    """`(matrices for Muon, tables and heads for AdamW, small ones for a faster AdamW)`.
+) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+    """`(matrices for Muon, heads for AdamW, small ones for a faster AdamW, sound tables for a slower one)`.
 
     The backbone's projections and experts are the matrices. Norm gains, ShortConv taps and the relative bias are few
-    and far from their start: at the tables' rate they would need the whole run to get there.
+    and far from their start: at the usual rate they would need the whole run to get there. The tables of sound start
+    smooth over bins and channels, and a high rate, which moves each row alone, would roughen them.
     """
     muon: list[nn.Parameter] = []
     adamw: list[nn.Parameter] = []
     fast: list[nn.Parameter] = []
+    tables: list[nn.Parameter] = []
     for name, p in model.named_parameters():
         if not p.requires_grad:
             continue
         projection = name.startswith("backbone.") and p.ndim >= 2
         small = any(part in name for part in ("_conv.", ".rel", "router.", "r_proj"))
         quick = name.startswith("backbone.") and (p.ndim == 1 or "_conv." in name or name.endswith(".rel"))
-        (muon if projection and not small else fast if quick else adamw).append(p)
-    return muon, adamw, fast
+        slow = name.endswith(("embed_audio.table", "embed_voice.table"))
+        (muon if projection and not small else fast if quick else tables if slow else adamw).append(p)
+    return muon, adamw, fast, tables
