@@ -50,7 +50,8 @@ export class AudioGraph {
       processorOptions: { rate: RATE, turnSamples: TURN_SAMPLES },
     });
     this.tap.port.onmessage = ({ data }) => onHalfTurn(data);
-    this.input.connect(this.tap).connect(this.context.destination); // its output is silent; a node must lead somewhere to run
+    this.input.connect(this.tap);
+    this.tap.connect(this.context.destination); // silent; but a node must lead somewhere to run
   }
 
   release() {

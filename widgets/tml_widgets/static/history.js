@@ -11,7 +11,10 @@ export class History {
   }
 
   clear() {
-    this.turns = []; // by turn number: {pSpeak, speaking, words, typed, heard, voice, words heard, attention, ...}
+    // By the number of the 0.2 s chunk. Where the model could not keep up chunks are left out, and from there on its
+    // own turn numbers run behind: the strip shows the time of the room.
+    this.turns = []; // {turn, pSpeak, speaking, words, typed, heard, voice, attention, modelTurn, ...}
+    this.chunkOf = []; // by the model's turn number
     this.latencies = []; // milliseconds, the last 100 round trips
   }
 
@@ -35,7 +38,9 @@ export class History {
   }
 
   addDecision(message, samples, attention) {
-    Object.assign(this.at(message.turn), {
+    this.chunkOf[message.turn] = message.seq;
+    Object.assign(this.at(message.seq), {
+      modelTurn: message.turn,
       pSpeak: message.p_speak,
       speaking: message.decision !== "<silent>",
       decision: message.decision,

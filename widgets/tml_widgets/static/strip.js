@@ -8,6 +8,8 @@ import { band, chips, heat, pictures, shade, stack, waveform } from "./tracks.js
 const GUTTER = 112; // pixels left of the time axis, for the names
 const AXIS = 22;
 const GAP = 8;
+const HEARD_NOTE = ["you; boxed: what", "the model read"];
+const SHARES_NOTE = ["of each decision,", "by stream"];
 
 export class Strip {
   constructor(canvas, history) {
@@ -21,13 +23,15 @@ export class Strip {
   // Which tracks there are now, top to bottom.
   layout() {
     const any = (test) => this.history.turns.some(test);
+    const [noPictures, noHead] = [!any((turn) => turn.picture), !any((turn) => turn.attention)];
+    const heardHeight = any((turn) => turn.said) ? 90 : 68; // a recording's transcript needs a row of its own
     const tracks = [
       { name: "p(speak)", note: ["decided every", "0.2 s"], height: 78, draw: (t, y) => this.drawSpeak(t, y) },
-      { name: "heard", note: ["you; boxed: what", "the model read"], height: any((turn) => turn.said) ? 90 : 68, draw: (t, y) => this.drawHeard(t, y) },
-      { name: "seen", note: ["camera"], height: 46, hidden: !any((turn) => turn.picture), draw: (t, y) => this.drawSeen(t, y) },
+      { name: "heard", note: HEARD_NOTE, height: heardHeight, draw: (t, y) => this.drawHeard(t, y) },
+      { name: "seen", note: ["camera"], height: 46, hidden: noPictures, draw: (t, y) => this.drawSeen(t, y) },
       { name: "typed", note: ["you"], height: 34, draw: (t, y) => this.drawTyped(t, y) },
       { name: "own voice", note: ["what the model", "says"], height: 102, draw: (t, y) => this.drawVoice(t, y) },
-      { name: "attention", note: ["of each decision,", "by stream"], height: 64, hidden: !any((turn) => turn.attention), draw: (t, y) => this.drawShares(t, y) },
+      { name: "attention", note: SHARES_NOTE, height: 64, hidden: noHead, draw: (t, y) => this.drawShares(t, y) },
     ].filter((track) => !track.hidden);
     let y = 2;
     for (const track of tracks) {
@@ -138,7 +142,8 @@ export class Strip {
     const points = [...this.visible()].filter((turn) => turn.pSpeak !== undefined);
     let labelled = -Infinity;
     for (const turn of points) {
-      if (turn.speaking) shade(brush, this.x(playedStart(turn.turn)), this.x(playedStart(turn.turn + 1)), y, track.height, colours.speak, 0.16);
+      const [left, right] = [this.x(playedStart(turn.turn)), this.x(playedStart(turn.turn + 1))];
+      if (turn.speaking) shade(brush, left, right, y, track.height, colours.speak, 0.16);
       if (!turn.missed) continue;
       const x = this.x(heardStart(turn.turn));
       shade(brush, x - 0.5, x + 0.5, y, track.height, colours.ink, 0.5);
@@ -174,13 +179,16 @@ export class Strip {
     const shown = this.history.turns[this.shown];
     if (!shown?.attention) return;
     const start = stream === "own voice" ? playedStart : heardStart;
-    heat(this.brush, shown, STREAMS.indexOf(stream), (turn) => this.x(start(turn)), y, this.colours[stream]);
+    const x = (modelTurn) => this.x(start(this.history.chunkOf[modelTurn] ?? modelTurn));
+    const width = this.x(start(1)) - this.x(start(0));
+    heat(this.brush, shown, STREAMS.indexOf(stream), x, width, y, this.colours[stream]);
   }
 
   drawHeard(track, y) {
     const turns = [...this.visible()];
     waveform(this.brush, turns, "heard", (turn) => this.x(heardStart(turn)), y + 20, 22, this.colours.heard);
-    const ends = (key) => turns.filter((turn) => turn[key]).map((turn) => [this.x(heardStart(turn.turn + 1)), turn[key]]);
+    const end = (turn) => this.x(heardStart(turn.turn + 1));
+    const ends = (key) => turns.filter((turn) => turn[key]).map((turn) => [end(turn), turn[key]]);
     chips(this.brush, ends("understood"), y + 38, this.colours, "heard", { side: "right", size: 13 });
     chips(this.brush, ends("said"), y + 60, this.colours, "heard", { side: "right", size: 12, boxed: false });
     this.heatRow("heard", y + track.height - 6);
@@ -199,8 +207,10 @@ export class Strip {
 
   drawVoice(track, y) {
     const turns = [...this.visible()];
-    const words = turns.filter((turn) => turn.words?.length);
-    chips(this.brush, words.map((turn) => [this.x(playedStart(turn.turn)), turn.words.join(" ")]), y + 4, this.colours, "own voice", { rows: 2, size: 16 });
+    const words = turns
+      .filter((turn) => turn.words?.length)
+      .map((turn) => [this.x(playedStart(turn.turn)), turn.words.join(" ")]);
+    chips(this.brush, words, y + 4, this.colours, "own voice", { rows: 2, size: 16 });
     waveform(this.brush, turns, "voice", (turn) => this.x(playedStart(turn)), y + 74, 22, this.colours["own voice"]);
     this.heatRow("own voice", y + track.height - 6);
   }
@@ -246,7 +256,8 @@ export class Strip {
       turn.words.length ? `says “${turn.words.join(" ")}”` : turn.speaking ? "goes on speaking" : "stays silent",
     ];
     const shares = this.history.shares(turn.turn);
-    if (shares) parts.push(`looks at ${STREAMS.map((name, i) => `${name} ${Math.round(100 * shares[i])} %`).join(", ")}`);
+    const percent = STREAMS.map((name, i) => `${name} ${Math.round(100 * (shares?.[i] ?? 0))} %`);
+    if (shares) parts.push(`looks at ${percent.join(", ")}`);
     return parts.join(" · ");
   }
 }

@@ -62,14 +62,14 @@ export function pictures(brush, turns, x, y, height) {
 }
 
 // Where one decision looked: a row of cells, one per turn, the darker the more attention.
-export function heat(brush, shown, row, x, y, colour) {
+export function heat(brush, shown, row, x, width, y, colour) {
   const weights = shown.attention.rows[row];
   brush.fillStyle = colour;
   weights.forEach((weight, back) => {
-    const turn = shown.turn - back;
+    const turn = shown.modelTurn - back;
     if (turn < 0 || weight <= 0) return;
     brush.globalAlpha = Math.max(0.05, Math.sqrt(weight / shown.attention.peak));
-    brush.fillRect(x(turn), y, Math.max(1, x(turn + 1) - x(turn) - 0.5), 5);
+    brush.fillRect(x(turn), y, Math.max(1, width - 0.5), 5);
   });
   brush.globalAlpha = 1;
 }

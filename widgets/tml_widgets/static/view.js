@@ -4,7 +4,15 @@ import { h, icon, ICONS } from "./dom.js";
 import { isDark } from "./colours.js";
 import { Strip } from "./strip.js";
 
-const PHASES = { stopped: "Stopped", loading: "Starting", live: "Listening", playing: "Playing a recording", error: "Not running" };
+const PHASES = {
+  stopped: "Stopped",
+  loading: "Starting",
+  live: "Listening",
+  playing: "Playing a recording",
+  error: "Not running",
+};
+const LATENCY_TITLE =
+  "From the end of a 0.2 s turn in the browser to the model's answer back in the browser: median and 95th percentile of the last 100 turns";
 
 export class View {
   constructor(model, engine, el) {
@@ -118,8 +126,9 @@ export class View {
       h("button", { type: "submit" }, "Send"),
     );
     this.levelBar = h("span.tml-fill");
-    this.levelMeter = h("span.tml-meter", { role: "meter", "aria-label": "Sound level", "aria-valuemin": "-60", "aria-valuemax": "0" }, this.levelBar);
-    this.latency = h("span.tml-latency", { title: "From the end of a 0.2 s turn in the browser to the model's answer back in the browser: median and 95th percentile of the last 100 turns" });
+    const range = { role: "meter", "aria-label": "Sound level", "aria-valuemin": "-60", "aria-valuemax": "0" };
+    this.levelMeter = h("span.tml-meter", range, this.levelBar);
+    this.latency = h("span.tml-latency", { title: LATENCY_TITLE });
     this.layers = h("select", { "aria-label": "Layer whose attention is shown", onchange: () => this.fillHeadList() });
     this.headList = h("select", { "aria-label": "Head whose attention is shown", onchange: () => this.pick() });
     this.picker = h("span.tml-group", { hidden: true }, h("span.tml-small", {}, "attention of"), this.layers, this.headList);
