@@ -16,7 +16,7 @@ from tml_lab.signal.out_mel import out_mel
 from tml_lab.train.vocoder import load_vocoder, train_vocoder
 from tml_lab.worlds.reply_voice import reply_audio, reply_mel
 
-SHIPPED = Path(__file__).parents[2] / "data" / "checkpoints" / "nano" / "vocoder.safetensors"
+SHIPPED = Path(__file__).parents[2] / "data" / "checkpoints" / "nano" / "model.safetensors"
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from tml_lab.model.vocoder import VOCODER_DELAY, Vocoder
 from tml_lab.train.vocoder import load_vocoder, sound_loss
 from tml_lab.worlds.reply_voice import reply_mel
 
-NANO = Path(__file__).resolve().parents[2] / "data" / "checkpoints" / "nano" / "vocoder.safetensors"
+NANO = Path(__file__).resolve().parents[2] / "data" / "checkpoints" / "nano" / "model.safetensors"
 
 
 def vocode(vocoder: Vocoder, mel: Tensor) -> Tensor:

@@ -195,13 +195,18 @@ def save(
 
 
 def load_vocoder(path: Path, width: int = 192, depth: int = 6) -> Vocoder:
-    """Read weights written by `train_vocoder`. Raises FileNotFoundError with what to run."""
+    """Read weights written by `train_vocoder`, or the vocoder's part of a whole model's checkpoint.
+
+    Raises FileNotFoundError with what to run.
+    """
     if not path.exists():
         raise FileNotFoundError(
             f"no vocoder weights at {path}; run python -m tml_lab.train.vocoder --out {path}"
         )
     model = Vocoder(width, depth)
-    model.load_state_dict(load_file(path))
+    tensors = load_file(path)
+    part = {k.removeprefix("vocoder."): t for k, t in tensors.items() if k.startswith("vocoder.")}
+    model.load_state_dict({name: t.float() for name, t in (part or tensors).items()})
     return model.eval()
 
 
@@ -211,7 +216,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--out", type=Path, default=Path("data/checkpoints/nano/vocoder.safetensors"))
+    parser.add_argument("--out", type=Path, default=Path("runs/vocoder/vocoder.safetensors"))
     parser.add_argument("--run", type=Path, default=Path("runs/vocoder"))
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
