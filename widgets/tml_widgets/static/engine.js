@@ -182,8 +182,10 @@ export class Engine extends EventTarget {
     return {
       rate: this.audio.context?.sampleRate,
       ...this.audio.voice?.stats,
+      fastest: this.history.latency(0),
       p50: this.history.latency(0.5),
       p95: this.history.latency(0.95),
+      slowest: this.history.latency(1),
       turns: this.history.decided + 1,
     };
   }
