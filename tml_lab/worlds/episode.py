@@ -22,7 +22,7 @@ from tml_lab.worlds.lexicon import (
     SPANISH,
     STORY_OPENERS,
 )  # fmt: skip
-from tml_lab.worlds.stage import Episode, Stage, open_stage
+from tml_lab.worlds.stage import Episode, Stage, open_easy_stage, open_stage
 from tml_lab.worlds.voices import VoiceBank
 from tml_lab.worlds.wordings import words_of_wordings
 
@@ -58,6 +58,10 @@ WEIGHTS: dict[str, float] = {
 
 # The order of learning: numbers and time first, where hearing a word right is most of the task; then everything.
 LESSONS: dict[str, dict[str, float]] = {
+    "easy": {
+        "repeat_numbers": 5.0, "next_number": 2.5, "remind": 1.5, "tick": 1.2, "arithmetic": 1.0, "opposite": 0.8,
+        "unasked": 0.5, "others": 0.4, "background": 0.4, "noise": 0.2,
+    },
     "first": {
         "repeat_numbers": 5.0, "next_number": 3.0, "opposite": 1.5, "arithmetic": 1.5, "pause": 0.5, "remind": 2.0,
         "tick": 1.5, "how_long": 0.8, "interrupt": 0.6, "recite": 0.3, "unasked": 0.8, "others": 0.8, "background": 0.8,
@@ -83,13 +87,14 @@ def episode(family: str, seed: int, split: str, bank: VoiceBank) -> Episode:
 def training_episode(seed: int, bank: VoiceBank, lesson: str = "all") -> Episode:
     """An episode of a family drawn by the lesson's weights; one in five goes on into a second family after "stop".
 
-    In the first lesson half of the episodes come through a clean line: hearing is learned there, then hardened.
+    The easy lesson has few voices, one accent and a clean line; in the first, half of the lines are clean: hearing is
+    learned there, then hardened.
     """
     rng = np.random.default_rng([zlib.crc32(b"mixture" if lesson == "all" else lesson.encode()), seed])
     names, weights = list(LESSONS[lesson]), np.array(list(LESSONS[lesson].values()))
-    clean = lesson == "first" and rng.uniform() < 0.5
+    clean = lesson == "easy" or (lesson == "first" and rng.uniform() < 0.5)
     first, second = (str(name) for name in rng.choice(names, 2, p=weights / weights.sum()))
-    stage = open_stage(bank, rng, "train")
+    stage = open_easy_stage(bank, rng) if lesson == "easy" else open_stage(bank, rng, "train")
     FAMILIES[first](stage)
     if stage.chance(0.2) and stage.now < 10.0:
         stage.after_reply(0.4, 1.0)

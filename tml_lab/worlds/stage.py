@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -202,3 +202,14 @@ def open_stage(bank: VoiceBank, rng: np.random.Generator, split: str, human_shar
     synthetic = [v for v in bank.voices if v.kind == "synthetic"]
     user = bank.choose(rng, human_share=0.0, kind="synthetic") if synthetic else bank.choose(rng)
     return Stage(bank, rng, split, user, draw_synthetic(rng), now=float(rng.uniform(0.2, 1.0)))
+
+
+def open_easy_stage(bank: VoiceBank, rng: np.random.Generator) -> Stage:
+    """A stage for beginners: every eighth synthetic voice and all people, one accent, an even manner."""
+    synthetic = [v for v in bank.voices if v.kind == "synthetic"]
+    people = [v for v in bank.voices if v.kind == "human"]
+    few = VoiceBank(bank.split, [*synthetic[::8], *synthetic[-3:], *people])
+    stage = open_stage(few, rng, "train")
+    stage.user = replace(stage.user, accent="en-us")
+    stage.style = Style(rate=float(rng.uniform(0.9, 1.1)))
+    return stage
