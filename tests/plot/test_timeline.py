@@ -80,7 +80,8 @@ def test_figure_stands_on_the_right_clocks(recording):
     )  # played, one turn after heard
     assert np.allclose(bars.y, recording.p_speak)
     assert bars.marker.color[6] != bars.marker.color[5]
-    labels = {note.text: note.x for note in figure.layout.annotations}
+    texts = [trace for trace in figure.data if trace.type == "scatter" and trace.mode == "text"]
+    labels = {text: at for trace in texts for text, at in zip(trace.text, trace.x, strict=True)}
     assert labels["five"] == 1.4 and labels["three"] == 2.7
     assert "say &lt;b&gt;" in next(iter(labels))
     areas = [trace for trace in figure.data if trace.type == "scatter" and trace.stackgroup]

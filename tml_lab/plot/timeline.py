@@ -105,10 +105,11 @@ def timeline(recording: Recording, height: int = 600) -> go.Figure:
     heights = [0.24, 0.26, 0.13, 0.15, 0.22][: len(names)]
     figure = make_subplots(len(names), 1, shared_xaxes=True, vertical_spacing=0.035, row_heights=heights)
     _add_wave(figure, recording.inputs.audio, 0.0, "audio_in", 1)
-    _add_words(figure, [(text, s, s + TURN_SECONDS) for s, text in typed_words(recording)], "text_in", 1)
+    length = seconds_of(recording)
+    _add_words(figure, [(text, start) for start, text in typed_words(recording)], "text_in", 1, length)
     _add_decisions(figure, recording, 2)
-    _add_words(figure, recording.said(), "text_out", 3)
     figure.update_yaxes(range=[0, 1], showticklabels=False, showgrid=False, row=3, col=1)
+    _add_words(figure, [(word, start) for word, start, _ in recording.said()], "text_out", 3, length)
     _add_wave(figure, recording.audio_out, TURN_SECONDS, "audio_out", 4)
     if watched:
         times = [played_start(n) for n in range(recording.turns)]
@@ -122,9 +123,7 @@ def timeline(recording: Recording, height: int = 600) -> go.Figure:
     for row, name in enumerate(names, 1):
         figure.update_yaxes(title={"text": name, "font": {"size": 12}}, fixedrange=True, row=row, col=1)
     figure.update_xaxes(title={"text": "seconds", "standoff": 6}, row=len(names), col=1)
-    figure.update_xaxes(
-        range=[0, seconds_of(recording)], showspikes=True, spikemode="across", spikethickness=1
-    )
+    figure.update_xaxes(range=[0, length], showspikes=True, spikemode="across", spikethickness=1)
     figure.update_layout(
         height=height, template="plotly_white", hovermode="x unified", bargap=0,
         margin={"l": 60, "r": 16, "t": 16, "b": 72},
@@ -134,17 +133,31 @@ def timeline(recording: Recording, height: int = 600) -> go.Figure:
     return figure
 
 
-def _add_words(figure: go.Figure, words: list[tuple[str, float, float]], stream: str, row: int) -> None:
-    """Words as labels at their start; neighbours stand on three levels, so that they can be read."""
-    free = [-1.0] * 3  # where the last label of each level ends, roughly
-    for i, (word, start, _) in enumerate(words):
+def _add_words(
+    figure: go.Figure, words: list[tuple[str, float]], stream: str, row: int, seconds: float
+) -> None:
+    """Words as labels at their start; neighbours stand on three levels, so that they can be read.
+
+    One trace and no annotations: a ten-minute conversation has thousands of words.
+    """
+    import plotly.graph_objects as go
+
+    free = [-1.0] * 3  # where the last label of each level ends, if the figure is some 900 pixels wide
+    levels = []
+    for i, (word, start) in enumerate(words):
         level = next((k for k in range(3) if start >= free[k]), i % 3)
-        free[level] = start + 0.16 * len(word)
-        figure.add_annotation(
-            x=start, y=1 - level / 3, xref="x", yref=f"y{row if row > 1 else ''} domain",
-            text=html.escape(word), font={"color": COLOURS[stream], "size": 13},
-            showarrow=False, xanchor="left", yanchor="top", borderpad=0, row=row, col=1,
-        )  # fmt: skip
+        free[level] = start + len(word) * seconds * 0.009
+        levels.append(level)
+    low, high = figure.layout[f"yaxis{row if row > 1 else ''}"].range
+    figure.add_trace(
+        go.Scatter(
+            x=[start for _, start in words], y=[high - (high - low) * (0.17 + level / 3) for level in levels],
+            text=[html.escape(word) for word, _ in words], mode="text", textposition="middle right",
+            textfont={"color": COLOURS[stream], "size": 13}, name=STREAM_LABELS[stream],
+            hoverinfo="skip", showlegend=False,
+        ),
+        row=row, col=1,
+    )  # fmt: skip
 
 
 def _add_wave(figure: go.Figure, audio: np.ndarray, offset: float, stream: str, row: int) -> None:
