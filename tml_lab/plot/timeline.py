@@ -148,7 +148,7 @@ def _add_words(
         level = next((k for k in range(3) if start >= free[k]), i % 3)
         free[level] = start + len(word) * seconds * 0.009
         levels.append(level)
-    low, high = figure.layout[f"yaxis{row if row > 1 else ''}"].range
+    low, high = getattr(figure.layout, f"yaxis{row if row > 1 else ''}").range
     figure.add_trace(
         go.Scatter(
             x=[start for _, start in words], y=[high - (high - low) * (0.17 + level / 3) for level in levels],
