@@ -45,12 +45,12 @@ $(VENV)/.torch: constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.lab: pyproject.toml constraints.txt $(VENV)/.torch
-	@echo "installing the lab into $(VENV) (minutes, about 1.5 GB) ..."
+	@echo "installing the lab into $(VENV) (about 5 minutes and 1.6 GB) ..."
 	$(PIP) install --quiet -c constraints.txt -e ".[lab]"
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.lab
-	@echo "installing the test tools, judges and voices into $(VENV) (minutes, about 2 GB more) ..."
+	@echo "installing the test tools, judges and voices into $(VENV) (minutes, 1.6 GB more) ..."
 	$(PIP) install --quiet -c constraints.txt -e ".[lab,test,voices,judges,kernels]"
 	$(PIP) install --quiet -c constraints.txt -e ".[pico]" \
 	|| echo "make: ttspico did not build (it needs a C compiler); tests with its voices are skipped"
