@@ -164,9 +164,11 @@ class VideoFile:
         first: Fraction | None = None
         try:
             for n, frame in enumerate(self._container.decode(stream)):
-                at = Fraction(n) / rate if frame.pts is None else frame.pts * (frame.time_base or 1 / rate)
-                first = at if first is None else first
-                yield Fraction(at - first), _fit(frame.to_ndarray(format="rgb24")), 1 / Fraction(rate)
+                pts, base = (n, 1 / rate) if frame.pts is None else (frame.pts, frame.time_base or 1 / rate)
+                at: Fraction = pts * Fraction(base)
+                if first is None:
+                    first = at
+                yield at - first, _fit(frame.to_ndarray(format="rgb24")), 1 / Fraction(rate)
         except FFmpegError:
             return  # a truncated file: what could be decoded is what was seen
 

@@ -140,7 +140,7 @@ class VoiceBank:
     """
 
     def __init__(self, split: Split, voices: list[Voice], missing: tuple[str, ...] = ()) -> None:
-        self.split = split
+        self.split: Split = split
         self.voices = voices
         self.missing = missing  # engines that are not installed here, each with the way to get it
         self._by_name = {voice.name: voice for voice in voices}
