@@ -14,7 +14,7 @@ pytestmark = pytest.mark.e2e
 ECHO = """
 from echo_session import EchoSession
 from tml_widgets import LiveSession, Microphone
-live = LiveSession(EchoSession, Microphone(headphones=True), save_to="saved")
+live = LiveSession(EchoSession, Microphone(camera=True, headphones=True), save_to="saved")
 live
 """
 HEARD = "[float(x) for turn in live.recording.heard for x in turn]"
@@ -155,8 +155,14 @@ def test_stop_frees_the_microphone_and_start_works_again(live: tuple[Page, Kerne
     page.keyboard.press("Enter")  # a key that the notebook would take for itself
     expect(page.locator(".tml-pill")).to_have_text("Stopped")
     assert kernel.get("__import__('sys').getswitchinterval()") == pytest.approx(0.005)
+    page.get_by_role("button", name="Camera").click()  # off, so that the browser is asked for sound alone
     start(page)
     wait_for_turns(page, 2)
+    assert kernel.get("[f for f in live.recording.frames if f is not None]") == []
+    page.get_by_role("button", name="Camera").click()
+    page.wait_for_function("() => document.querySelector('.tml-camera').ariaPressed === 'true'")
+    wait_for_turns(page, kernel.get("len(live.turns)") + 6)
+    assert kernel.get("live.recording.frames[-1] is not None")
     assert kernel.get("__import__('sys').getswitchinterval()") == pytest.approx(0.0005)
     page.locator(".tml-start").click()
     expect(page.locator(".tml-pill")).to_have_text("Stopped")
@@ -169,7 +175,7 @@ def test_refused_microphone_is_said_in_plain_words_and_a_recording_still_plays(
     page = browser.new_page()
     write_microphone(lab.folder / "clip.wav", tones[: 3 * 16_000])
     clip = "from tml_widgets import Clip\nclip = Clip.load('clip.wav')"
-    lab.show(page, clip, ECHO.replace("Microphone(headphones=True)", "clip"))
+    lab.show(page, clip, ECHO.replace("Microphone(camera=True, headphones=True)", "clip"))
     page.locator(".tml-start").click()
     expect(page.locator(".tml-notice")).to_contain_text("The microphone was refused")
     expect(page.locator(".tml-pill")).to_have_text("Not running")

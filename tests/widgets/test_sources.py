@@ -55,6 +55,7 @@ def test_microphone_is_not_distorted_by_the_browser() -> None:
     asked = Microphone(camera=False, headphones=True).constraints()
     assert asked["audio"] == {"echoCancellation": False, "noiseSuppression": False, "autoGainControl": False}
     assert asked["video"] is False
+    assert Microphone(camera=True).constraints()["video"]
     assert Microphone().constraints()["audio"]["echoCancellation"] is True  # type: ignore[index]
 
 

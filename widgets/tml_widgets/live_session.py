@@ -52,7 +52,7 @@ class LiveSession(anywidget.AnyWidget):
     clips = t.List(t.Unicode()).tag(sync=True)
     understands = t.List().tag(sync=True)
     heads = t.List(t.Int(), help="number of heads of each layer").tag(sync=True)
-    camera = t.Bool(True).tag(sync=True)
+    camera = t.Bool(False).tag(sync=True)
 
     def __init__(
         self,

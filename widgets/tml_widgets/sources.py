@@ -34,12 +34,12 @@ class Microphone:
     """The browser's microphone and, if wanted, its camera.
 
     Args:
-        camera: ask for the camera too.
+        camera: begin with the camera on; its button switches it at any time.
         headphones: True when the model's voice cannot reach the microphone; the browser's echo canceller is
             then left out, and the sound arrives untouched.
     """
 
-    camera: bool = True
+    camera: bool = False
     headphones: bool = False
 
     def constraints(self) -> dict[str, object]:
@@ -123,13 +123,13 @@ def has_front_end() -> bool:
     return any(name in os.environ for name in ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG"))
 
 
-def open_source(clip: str | Path | None = None, camera: bool = True) -> Microphone | Clip:
+def open_source(clip: str | Path | None = None, camera: bool = False) -> Microphone | Clip:
     """The microphone (and camera) when somebody sits before a browser, else a recorded clip.
 
     Args:
         clip: the recording to take without a browser: a file or a name of `demo_clips()`. None: the first
             one.
-        camera: ask for the camera too.
+        camera: begin with the camera on.
 
     Raises FileNotFoundError when there is neither a browser nor a recording.
     """

@@ -114,9 +114,16 @@ export class Engine extends EventTarget {
     this.changed("status");
   }
 
-  setCamera(on) {
+  async setCamera(on) {
     this.camera = on;
     this.changed("status");
+    if (!on || this.phase !== "live" || this.eye) return;
+    try {
+      this.eye = new Camera(await this.source.addCamera());
+    } catch {
+      this.camera = false;
+      this.show("live", "The camera is missing or was refused; the model goes on listening.");
+    }
   }
 
   save() {

@@ -3,6 +3,8 @@
 // The stream of an ipywebrtc widget (a CameraStream by default; a video or audio file works too).
 // CameraStream asks once and keeps its first answer for ever, also a refusal or a stream that was stopped. So when
 // its stream is of no use any more, the browser is asked directly, with the same constraints.
+const PICTURE = { width: { ideal: 320 }, height: { ideal: 240 }, frameRate: { ideal: 15 } };
+
 export class WidgetStreamSource {
   constructor(model) {
     this.model = model;
@@ -15,7 +17,7 @@ export class WidgetStreamSource {
     this.note = "";
     const widget = await this.widget();
     const constraints = widget?.get("constraints") ?? { audio: true, video: true };
-    const video = camera && (constraints.video || true);
+    const video = camera && (constraints.video || PICTURE);
     const fresh = widget && !this.used && Boolean(constraints.video) === camera;
     this.used = true;
     try {
@@ -26,6 +28,13 @@ export class WidgetStreamSource {
       this.note = "The camera is missing or was refused, so the model listens without seeing.";
     }
     return this.stream;
+  }
+
+  // Pictures for a stream that was opened without: resolves to a stream of its own.
+  async addCamera() {
+    const pictures = await navigator.mediaDevices.getUserMedia({ video: PICTURE });
+    for (const track of pictures.getVideoTracks()) this.stream?.addTrack(track); // close() then stops it too
+    return pictures;
   }
 
   async widget() {
