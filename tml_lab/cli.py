@@ -153,6 +153,9 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on from the run's last state when there is one.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    lesson: Annotated[str, typer.Option(help="easy, first or all: what the episodes hold.")] = "all",
+    init: Annotated[str | None, typer.Option(help="Start from this checkpoint instead of random weights.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's when not given.")] = None,
 ) -> None:
     """Train an interaction model from scratch; run it again to resume."""
     from tml_lab.train.loop import train as run_training
@@ -164,6 +167,9 @@ def train(
         resume=resume,
         seed=seed,
         device=device,
+        lesson=lesson,
+        init=init,
+        steps=steps,
     )
     typer.echo(f"the checkpoint lies in {folder}")
 

@@ -24,7 +24,7 @@ from tml_lab.train.optimizer import Muon, split_parameters
 from tml_lab.train.parallel import average_gradients, join, sum_over_processes
 from tml_lab.train.shards import ensure_episodes
 from tml_lab.train.vocoder import load_vocoder, train_vocoder
-from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.episode import LESSONS, closed_world
 
 BALANCE_RATE = 1e-3  # step of the router's balancing bias: load is evened out without an auxiliary loss
 
@@ -146,21 +146,25 @@ def train(
     init: str | None = None,
     save_every: float = 120.0,
     compiled: bool = False,
+    lesson: str = "all",
 ) -> Path:
     """Train a preset; returns the folder of its checkpoint.
 
     Stops after `steps` (default: the preset's) or `minutes`, whichever comes first; `resume` goes on where an
     earlier run in `out` stopped. `episodes`: a folder of rendered episodes; by default the preset's number of them is
-    rendered first, under `data/cache/`. Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
+    rendered first, under `data/cache/`, for the `lesson` (easy, first, all). `init`: a checkpoint to start from, so
+    that lessons can follow one another. Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
     `compiled` uses `torch.compile` where a C++ compiler is found.
     """
     cfg = TRAIN_PRESETS.get(preset, TrainConfig())
     cfg = replace(cfg, seed=seed, steps=steps or cfg.steps)
     folder = Path(out)
     if episodes is None:
-        episodes = Path("data/cache/episodes")
+        if lesson not in LESSONS:
+            raise ValueError(f"no lesson is called {lesson!r}; choose one of {', '.join(LESSONS)}")
+        episodes = Path("data/cache") / f"episodes-{lesson}"
         if join()[0] == 0:
-            ensure_episodes(episodes, cfg.n_episodes)
+            ensure_episodes(episodes, cfg.n_episodes, lesson=lesson)
     vocoder = _trained_vocoder(preset, folder_for(folder) / "vocoder", cfg, device)
     trainer = open_trainer(preset, folder, Path(episodes), cfg, resume, device, init)
     if vocoder is not None:

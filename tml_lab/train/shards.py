@@ -87,8 +87,8 @@ def make_shard(
     return path
 
 
-def ensure_episodes(folder: Path, n_episodes: int, workers: int = 2) -> None:
-    """Render what is missing of `n_episodes` into `folder`, several processes at once, with time left.
+def ensure_episodes(folder: Path, n_episodes: int, workers: int = 2, lesson: str = "all") -> None:
+    """Render what is missing of `n_episodes` of a lesson into `folder`, several processes at once, with time left.
 
     About 0.1 s an episode on one core; an interrupted run goes on with the files that are not there yet.
     """
@@ -98,7 +98,7 @@ def ensure_episodes(folder: Path, n_episodes: int, workers: int = 2) -> None:
         return
     VoiceBank.open("train")  # says once which engines are absent
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        jobs = [pool.submit(make_shard, folder, i, size) for i in missing]
+        jobs = [pool.submit(make_shard, folder, i, size, None, lesson) for i in missing]
         for job in track(as_completed(jobs), "render episodes", total=len(jobs)):
             job.result()
 
