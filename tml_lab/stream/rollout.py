@@ -150,7 +150,7 @@ class _Rows:
         noise = turn_noise(self.seed, turn).to(self.device)  # [4, 320]: what a session with this seed draws
         for k in range(OUT_TOKENS_PER_TURN):
             mel = self.model.flow.sample(
-                hidden, noise[k].expand(len(rows), -1), self.model.cfg.flow_steps
+                hidden, noise[k].expand(len(rows), -1), self.model.cfg.flow_steps, self.model.cfg.flow_temperature
             )  # [rows, 320]
             mels.append(mel)
             bins = quantize_voice(mel)

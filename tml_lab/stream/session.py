@@ -219,7 +219,7 @@ class Session:
         heard: list[Tensor] = []
         for k in range(OUT_TOKENS_PER_TURN):
             mel = self.model.flow.sample(
-                hidden[None], noise[k : k + 1], self.model.cfg.flow_steps
+                hidden[None], noise[k : k + 1], self.model.cfg.flow_steps, self.model.cfg.flow_temperature
             )  # [1, 320]
             out.append(mel)
             heard.append(bins := quantize_voice(mel))  # uint8 [1, 320]
