@@ -90,9 +90,10 @@ lint: $(VENV)/.test
 unit: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not e2e"
 
-# One browser, one server, one kernel at a time: these tests look at timing.
+# One browser, one server, one kernel at a time: these tests look at timing. What fails on a machine that was busy just
+# then gets one second try, by itself; what fails twice is broken.
 e2e: $(VENV)/.test
-	$(BIN)/python -m pytest -m e2e
+	$(BIN)/python -m pytest -m e2e tests || $(BIN)/python -m pytest -m e2e --last-failed --last-failed-no-failures none tests
 
 notebooks: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --nbval-lax --nbval-cell-timeout=300 notebooks
