@@ -68,7 +68,7 @@ def build(active: int, text_card: int, n_layers: int = 6, seed: int = 0) -> Mosh
     Raises ImportError saying how to install Moshi.
     """
     try:
-        from moshi.models.lm import LMGen, LMModel  # pyright: ignore[reportMissingImports] - the rival is optional  # pyright: ignore[reportMissingImports]
+        from moshi.models.lm import LMGen, LMModel  # pyright: ignore[reportMissingImports] - the rival is optional
     except ImportError as error:
         raise ImportError(
             f"the rival is missing ({error.name}): pip install --no-deps moshi einops sentencepiece"
