@@ -16,6 +16,7 @@ import numpy as np
 from tml_lab.config import FRAMES_PER_TURN, OUT_TOKENS_PER_TURN
 
 NO_TARGET = -100
+MAX_WORDS = 2  # emitted in one turn
 
 
 class Stream(IntEnum):

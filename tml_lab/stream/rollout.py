@@ -19,10 +19,8 @@ from tml_lab.model.state import State, new_state
 from tml_lab.model.text import AUDIO, DECISIONS, SPEAK, SPECIALS, TextTokenizer
 from tml_lab.signal.dmel import dmel
 from tml_lab.signal.out_mel import quantize_voice
-from tml_lab.stream.layout import Stream
+from tml_lab.stream.layout import MAX_WORDS, Stream
 from tml_lab.stream.voice import turn_noise
-
-MAX_WORDS = 2  # in one turn
 
 Decide = Callable[[int, Tensor], Tensor]
 """`(turn, p_speak [rows]) -> bool [rows]`: overrides the model's own decisions (the VAD harness is one)."""

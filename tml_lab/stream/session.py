@@ -31,14 +31,13 @@ from tml_lab.signal.dmel import DMelStream
 from tml_lab.signal.out_mel import quantize_voice
 from tml_lab.stream.checkpoint_hash import weights_hash
 from tml_lab.stream.clock import turn_hearing
-from tml_lab.stream.layout import Stream
+from tml_lab.stream.layout import MAX_WORDS, Stream
 from tml_lab.stream.recording import Recording, RecordingError
 from tml_lab.stream.tape import Reel, Tape, Turn
 from tml_lab.stream.turn_input import Heard, SessionError, hear
 from tml_lab.stream.turn_result import TurnResult, pool_attention
 from tml_lab.stream.voice import VoiceOut, turn_noise
 
-MAX_WORDS = 2  # emitted in one turn
 STATE = "state.safetensors"
 BROKEN = "the last turn was interrupted half-way: go on with session.fork(at=session.turn)."
 

@@ -178,19 +178,17 @@ class Feed:
     def __init__(self, folder: Path, tokenizer: TextTokenizer, seed: int, budget: int = 6_000) -> None:
         self.folder, self.tokenizer, self.budget = folder, tokenizer, budget
         self.rng = np.random.default_rng(seed)
-        self.epoch = 0
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
             paths = sorted(self.folder.glob("*.safetensors"))
             if not paths:
-                raise ValueError(f"no training episodes in {self.folder}: make some with `tml train --episodes N`")
+                raise ValueError(f"no training episodes in {self.folder}: `tml train` renders them")
             order = self.rng.permutation(len(paths))
             for i in range(0, len(order), 8):  # eight files at a time are mixed
                 pool = [e for j in order[i : i + 8] for e in read_shard(paths[j])]
                 for group in self._groups(pool):
                     yield collate(*self._camera(group))
-            self.epoch += 1
 
     def _camera(self, group: list[Rendered]) -> tuple[list[Rendered], TextTokenizer, np.random.Generator, bool]:
         """Now and then the camera is on: three times the tokens, so for fewer and shorter episodes."""

@@ -197,7 +197,7 @@ class Stage:
                        sorted(self.segments, key=lambda s: s.start), seed, self.split)  # fmt: skip
 
 
-def open_stage(bank: VoiceBank, rng: np.random.Generator, split: str, human_share: float = 0.0) -> Stage:
+def open_stage(bank: VoiceBank, rng: np.random.Generator, split: str) -> Stage:
     """An empty stage with a user whose voice and manner stay the same through the episode."""
     synthetic = [v for v in bank.voices if v.kind == "synthetic"]
     user = bank.choose(rng, human_share=0.0, kind="synthetic") if synthetic else bank.choose(rng)
