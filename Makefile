@@ -47,6 +47,7 @@ $(VENV)/.torch: constraints.txt | $(BIN)/python
 $(VENV)/.lab: pyproject.toml constraints.txt $(VENV)/.torch
 	@echo "installing the lab into $(VENV) (about 5 minutes and 1.6 GB) ..."
 	$(PIP) install --quiet -c constraints.txt -e ".[lab]"
+	$(BIN)/python -m tml_lab.model.decode
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.lab

@@ -153,7 +153,9 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on from the run's last state when there is one.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    lesson: Annotated[str, typer.Option(help="easy, first or all: what the episodes hold.")] = "all",
+    lesson: Annotated[
+        str | None, typer.Option(help="easy or all: one lesson only instead of the preset's curriculum.")
+    ] = None,
     init: Annotated[str | None, typer.Option(help="Start from this checkpoint instead of random weights.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's when not given.")] = None,
 ) -> None:

@@ -5,7 +5,7 @@ The time grid is the project's law: one turn is 0.2 s = 3200 samples = 4 dMel fr
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 SAMPLE_RATE = 16_000  # samples per second, everywhere
@@ -39,7 +39,7 @@ class ModelConfig:
     name: str = "nano"
     d_model: int = 256
     n_layers: int = 6
-    global_every: int = 6
+    global_every: int = 5  # of six layers the fifth: what it finds far back, the sixth can still work on
     n_heads: int = 4
     n_kv_heads: int = 2
     d_head: int = 64
@@ -112,7 +112,7 @@ class TrainConfig:
     """How one preset is trained; times are measured on two CPU cores."""
 
     steps: int = 4000
-    batch: int = 16
+    budget: int = 6_000  # tokens in one process's batch
     lr_muon: float = 0.02
     lr_adamw: float = 2e-3
     lr_tables: float = 5e-4  # embeddings of sound
@@ -124,10 +124,10 @@ class TrainConfig:
     word_weight: float = 4.0  # what is said is decided once in many turns
     flow_weight: float = 0.3
     listen_weight: float = 0.5
-    n_episodes: int = 20_000
+    curriculum: tuple[tuple[str, float], ...] = (("easy", 0.2), ("all", 1.0))  # lesson, until which share of the steps
+    n_episodes: int = 20_000  # rendered for each lesson
     vocoder_steps: int = 3000
     seed: int = 0
-    families: tuple[str, ...] = field(default_factory=tuple)  # empty: all
 
 
 PRESETS: dict[str, ModelConfig] = {
@@ -150,9 +150,9 @@ PRESETS: dict[str, ModelConfig] = {
 }
 
 TRAIN_PRESETS: dict[str, TrainConfig] = {
-    "pico": TrainConfig(steps=300, batch=8, n_episodes=600, vocoder_steps=0),
+    "pico": TrainConfig(steps=300, curriculum=(("easy", 1.0),), n_episodes=600, vocoder_steps=0),
     "nano": TrainConfig(),
-    "mini": TrainConfig(steps=20_000, batch=64, n_episodes=200_000),
+    "mini": TrainConfig(steps=20_000, budget=48_000, n_episodes=200_000),
 }
 
 

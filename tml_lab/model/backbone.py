@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from tml_lab.config import ModelConfig
 from tml_lab.model.attention import Attention
+from tml_lab.model.decode import can_fuse, decode
 from tml_lab.model.moe import DenseMLP, MoE
 from tml_lab.model.norm import RMSNorm
 from tml_lab.model.short_conv import ShortConv
@@ -63,6 +64,7 @@ class Backbone(nn.Module):
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
         self.cfg = cfg
+        self.fused = True  # one session's tokens on a CPU: the compiled kernels; False: always the torch code
         self.blocks = nn.ModuleList(Block(cfg, i) for i in range(cfg.n_layers))
         self.norm = RMSNorm(cfg.d_model, cfg.rms_eps)
 
@@ -70,8 +72,11 @@ class Backbone(nn.Module):
         """`x [batch, tokens, d_model]` -> normalised hidden states of the same shape.
 
         Without a `state` the sequence starts at position 0 (offline); with one the tokens are appended to it.
-        `taps` maps a layer to a dictionary that receives its inner tensors.
+        `taps` maps a layer to a dictionary that receives its inner tensors; with a `state`, perhaps only `pattern`
+        and `key_pos`.
         """
+        if state is not None and can_fuse(self, x):
+            return self.norm(decode(self, x, state, taps))
         n = x.shape[1]
         start = state["pos"] if state else torch.zeros(1, dtype=torch.long, device=x.device)
         pos = start[:, None] + torch.arange(n, device=x.device)  # [batch, tokens], or [1, tokens] offline

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tml_lab.config import OUT_DIM
+from tml_lab.model.decode import can_fuse_flow, fused_steps
 
 TIME_MEAN = 0.4  # of the logarithm of the noise-to-signal ratio (1 - t) / t
 TIME_STD = 1.0
@@ -82,6 +83,7 @@ class FlowHead(nn.Module):
 
     def __init__(self, d_model: int, n_out: int = OUT_DIM, width: int = 320, depth: int = 3) -> None:
         super().__init__()
+        self.fused = True  # one token on a CPU: the compiled kernel; False: always the torch code
         self.n_out = n_out
         self.width = width
         self.embed_x = nn.Linear(n_out, width)
@@ -155,6 +157,8 @@ class FlowHead(nn.Module):
         # The modulation does not depend on x: all steps share one reading of its weights.
         modulations = self._modulation(times.repeat_interleave(n), embedded)  # [S N, 5 * width]
         x = noise * temperature
+        if can_fuse_flow(self, x):
+            return fused_steps(self, x, modulations)
         for modulation in modulations.split(n):  # S times [N, 5 * width]
             x = x + self._move(x, modulation) / n_steps
         return x

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tml_lab.config import OUT_DIM, OUT_TOKENS_PER_TURN
+from tml_lab.model.decode import compile_kernels
 from tml_lab.model.interaction import InteractionModel, Tokens
 from tml_lab.model.state import MAX_CHUNK, State, clone_state, new_state
 from tml_lab.model.text import AUDIO, DECISIONS, SPEAK, SPECIALS, TextTokenizer
@@ -77,6 +78,7 @@ class Session:
         self._not_a_word = torch.zeros(tokenizer.size, dtype=torch.bool, device=self.device)
         self._not_a_word[never_words] = True
         self._broken = False
+        compile_kernels(model)
         self.state: State = {
             "turn": torch.zeros((), dtype=torch.long),
             "pending.token": torch.full((), -1, dtype=torch.long),

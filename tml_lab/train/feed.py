@@ -19,11 +19,13 @@ from tml_lab.config import (
     OUT_FRAMES_PER_TURN,
     OUT_TOKENS_PER_TURN,
     PATCH,
+    SAMPLE_RATE,
     VIDEO_SIZE,
 )  # fmt: skip
 from tml_lab.model.interaction import Tokens
 from tml_lab.model.text import AUDIO, SILENT, SPEAK, TextTokenizer
 from tml_lab.signal.dmel import quantize
+from tml_lab.signal.mel import hz_to_mel, mel_to_hz
 from tml_lab.signal.out_mel import quantize_voice
 from tml_lab.signal.patches import frames_to_patches
 from tml_lab.stream.layout import NO_TARGET, Layout, Stream, TurnTokens, lay_out
@@ -85,9 +87,25 @@ def episode_layout(
     return layout, torch.cat(voice) if voice else torch.zeros(0, OUT_DIM)
 
 
+def throat(mel: Tensor, factor: float) -> Tensor:
+    """The same talk from a shorter (`factor` above 1) or longer vocal tract: the frequency axis stretched.
+
+    `mel [frames, 80]`. Source: VTLP (Jaitly & Hinton 2013), here on the channels instead of the spectrum.
+    """
+    step = hz_to_mel(np.array(SAMPLE_RATE / 2)) / (N_MELS + 1)  # mels from one channel's centre to the next
+    heard_at = mel_to_hz(step * np.arange(1, N_MELS + 1)) / factor  # hertz
+    place = torch.from_numpy(hz_to_mel(heard_at) / step - 1).clamp(0, N_MELS - 1).float()  # [80]
+    low = place.long().clamp(max=N_MELS - 2)
+    return torch.lerp(mel[:, low], mel[:, low + 1], place - low)  # [frames, 80]
+
+
 def vary(mel: Tensor, rng: np.random.Generator) -> Tensor:
-    """Another microphone for the same scene: level, spectral tilt, a dip, a noise floor. `[frames, 80]` log10."""
+    """Another throat and another microphone for the same scene: vocal tract, level, tilt, a dip, a noise floor, a
+    band that is missing. `[frames, 80]` log10.
+    """
     mel = mel.float() + float(rng.normal(0.0, 0.25))
+    if rng.uniform() < 0.6:
+        mel = throat(mel, float(np.exp(rng.uniform(-0.14, 0.14))))
     channel = torch.linspace(-1.0, 1.0, N_MELS)
     mel = mel + float(rng.normal(0.0, 0.2)) * channel
     centre, width = rng.uniform(-1, 1), rng.uniform(0.1, 0.5)
@@ -96,6 +114,9 @@ def vary(mel: Tensor, rng: np.random.Generator) -> Tensor:
         mel = torch.maximum(mel, torch.tensor(float(rng.uniform(-4.5, -1.5))))
     if rng.uniform() < 0.15:  # a telephone: nothing above 3.4 kHz
         mel[:, int(rng.integers(54, 60)) :] -= float(rng.uniform(1.0, 4.0))
+    if rng.uniform() < 0.25:  # SpecAugment's frequency mask (Park et al. 2019)
+        start, width = int(rng.integers(0, N_MELS - 12)), int(rng.integers(2, 12))
+        mel[:, start : start + width] = mel[:, start : start + width].mean()
     return mel + torch.from_numpy(rng.normal(0.0, 0.04, mel.shape).astype(np.float32))
 
 
@@ -173,7 +194,10 @@ def collate(
 
 
 class Feed:
-    """Endless batches from the shards of a folder; new shards are picked up as they appear."""
+    """Endless batches from the shards of a folder; new shards are picked up as they appear.
+
+    Setting `folder` to another lesson's takes effect with the next batch.
+    """
 
     def __init__(self, folder: Path, tokenizer: TextTokenizer, seed: int, budget: int = 6_000) -> None:
         self.folder, self.tokenizer, self.budget = folder, tokenizer, budget
@@ -181,14 +205,20 @@ class Feed:
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
-            paths = sorted(self.folder.glob("*.safetensors"))
-            if not paths:
-                raise ValueError(f"no training episodes in {self.folder}: `tml train` renders them")
-            order = self.rng.permutation(len(paths))
-            for i in range(0, len(order), 8):  # eight files at a time are mixed
-                pool = [e for j in order[i : i + 8] for e in read_shard(paths[j])]
-                for group in self._groups(pool):
-                    yield collate(*self._camera(group))
+            yield from self._lesson(self.folder)
+
+    def _lesson(self, folder: Path) -> Iterator[Batch]:
+        """Every episode of one folder once, in random order, unless the lesson changes before."""
+        paths = sorted(folder.glob("*.safetensors"))
+        if not paths:
+            raise ValueError(f"no training episodes in {folder}: `tml train` renders them")
+        order = self.rng.permutation(len(paths))
+        for i in range(0, len(order), 8):  # eight files at a time are mixed
+            pool = [e for j in order[i : i + 8] for e in read_shard(paths[j])]
+            for group in self._groups(pool):
+                if self.folder != folder:
+                    return
+                yield collate(*self._camera(group))
 
     def _camera(self, group: list[Rendered]) -> tuple[list[Rendered], TextTokenizer, np.random.Generator, bool]:
         """Now and then the camera is on: three times the tokens, so for fewer and shorter episodes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tml_lab.model.moe import MoE
 from tml_lab.model.text import SILENT, TextTokenizer
 from tml_lab.model.vocoder import Vocoder
 from tml_lab.train.compiled import compile_parts
-from tml_lab.train.feed import Feed
+from tml_lab.train.feed import Batch, Feed
 from tml_lab.train.losses import losses
 from tml_lab.train.optimizer import Muon, split_parameters
 from tml_lab.train.parallel import average_gradients, join, sum_over_processes
@@ -27,6 +28,7 @@ from tml_lab.train.vocoder import load_vocoder, train_vocoder
 from tml_lab.worlds.episode import LESSONS, closed_world
 
 BALANCE_RATE = 1e-3  # step of the router's balancing bias: load is evened out without an auxiliary loss
+Lessons = tuple[tuple[Path, float], ...]  # folders of episodes, each until a share of the steps
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Trainer:
     cfg: TrainConfig
     folder: Path
     feed: Feed
+    lessons: Lessons
     step: int = 0
     seconds: float = 0.0
     log: list[dict[str, Any]] = field(default_factory=list)
@@ -60,7 +63,15 @@ class Trainer:
         cooldown = min(1.0, (1.0 - done) / self.cfg.cooldown) if self.cfg.cooldown else 1.0
         return max(0.0, min((self.step + 1) / self.cfg.warmup, cooldown))
 
-    def one_step(self, batch: Any) -> dict[str, float]:
+    def batches(self) -> Iterator[Batch]:
+        """The feed's batches, lesson after lesson."""
+        batches = iter(self.feed)
+        while True:
+            due = [folder for folder, until in self.lessons if self.step < until * self.cfg.steps]
+            self.feed.folder = (due or [self.lessons[-1][0]])[0]
+            yield next(batches)
+
+    def one_step(self, batch: Batch) -> dict[str, float]:
         """Forward, backward, update, balance; returns the scalars to log."""
         device = next(self.model.parameters()).device
         batch = batch.to(device) if device.type != "cpu" else batch
@@ -115,8 +126,25 @@ class Trainer:
         bits.advance(self.step)  # other batches than the ones seen before the stop
 
 
+def render_lessons(cfg: TrainConfig) -> Lessons:
+    """The folders of the curriculum's episodes under `data/cache/`; what is missing is rendered.
+
+    Raises ValueError for a lesson that does not exist.
+    """
+    lessons = []
+    for lesson, until in cfg.curriculum:
+        if lesson not in LESSONS:
+            raise ValueError(f"no lesson is called {lesson!r}; choose one of {', '.join(LESSONS)}")
+        lessons.append((Path("data/cache") / f"episodes-{lesson}", until))
+        if join()[0] == 0:
+            ensure_episodes(lessons[-1][0], cfg.n_episodes, lesson=lesson)
+    if join()[1] > 1:
+        torch.distributed.barrier()
+    return tuple(lessons)
+
+
 def open_trainer(
-    preset: str, folder: Path, episodes: Path, cfg: TrainConfig, resume: bool, device: str, init: str | None = None
+    preset: str, folder: Path, lessons: Lessons, cfg: TrainConfig, resume: bool, device: str, init: str | None = None
 ) -> Trainer:
     """A trainer with fresh weights, or with those of `init`, or with all of an interrupted run's state."""
     rank, _ = join()
@@ -128,7 +156,8 @@ def open_trainer(
     else:
         model = new_model(preset, tokenizer, cfg.seed).to(device)
     model.vocoder.requires_grad_(False)  # it has its own training: the same mels, no backbone needed
-    trainer = Trainer(model.train(), tokenizer, cfg, folder, Feed(episodes, tokenizer, cfg.seed + 1 + 1000 * rank))
+    feed = Feed(lessons[0][0], tokenizer, cfg.seed + 1 + 1000 * rank, cfg.budget)
+    trainer = Trainer(model.train(), tokenizer, cfg, folder, feed, lessons)
     if going_on:
         trainer.resume()
     return trainer
@@ -146,27 +175,23 @@ def train(
     init: str | None = None,
     save_every: float = 120.0,
     compiled: bool = False,
-    lesson: str = "all",
+    lesson: str | None = None,
 ) -> Path:
     """Train a preset; returns the folder of its checkpoint.
 
     Stops after `steps` (default: the preset's) or `minutes`, whichever comes first; `resume` goes on where an
-    earlier run in `out` stopped. `episodes`: a folder of rendered episodes; by default the preset's number of them is
-    rendered first, under `data/cache/`, for the `lesson` (easy, first, all). `init`: a checkpoint to start from, so
-    that lessons can follow one another. Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
+    earlier run in `out` stopped. `episodes`: a folder of rendered episodes; by default those of the preset's
+    curriculum are rendered first, under `data/cache/`, or those of one `lesson` (easy, all) alone. `init`: a
+    checkpoint to start from. Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
     `compiled` uses `torch.compile` where a C++ compiler is found.
     """
     cfg = TRAIN_PRESETS.get(preset, TrainConfig())
     cfg = replace(cfg, seed=seed, steps=steps or cfg.steps)
+    cfg = replace(cfg, curriculum=((lesson, 1.0),)) if lesson else cfg
     folder = Path(out)
-    if episodes is None:
-        if lesson not in LESSONS:
-            raise ValueError(f"no lesson is called {lesson!r}; choose one of {', '.join(LESSONS)}")
-        episodes = Path("data/cache") / f"episodes-{lesson}"
-        if join()[0] == 0:
-            ensure_episodes(episodes, cfg.n_episodes, lesson=lesson)
+    lessons = ((Path(episodes), 1.0),) if episodes else render_lessons(cfg)
     vocoder = _trained_vocoder(preset, folder_for(folder) / "vocoder", cfg, device)
-    trainer = open_trainer(preset, folder, Path(episodes), cfg, resume, device, init)
+    trainer = open_trainer(preset, folder, lessons, cfg, resume, device, init)
     if vocoder is not None:
         trainer.model.vocoder.load_state_dict(vocoder.state_dict())
     if compiled:
@@ -177,7 +202,7 @@ def train(
     with Progress(*columns) as progress, (folder_for(folder) / "log.jsonl").open("a") as log:
         task = progress.add_task(f"train {preset}", total=cfg.steps, completed=trainer.step)
         try:
-            for batch in trainer.feed:
+            for batch in trainer.batches():
                 row = trainer.one_step(batch)
                 trainer.seconds = before + time.monotonic() - started
                 row |= {"step": trainer.step, "seconds": round(trainer.seconds, 1), "turns": batch.n_turns}

@@ -8,10 +8,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from tml_lab.train.parallel import share_rows
+
 
 @torch.no_grad()
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Replace each of `[n, rows, cols]` by the nearest semi-orthogonal matrix, roughly: Newton-Schulz in bfloat16.
+    """The nearest semi-orthogonal matrix to each of `[n, rows, cols]`, roughly: Newton-Schulz, in bfloat16.
 
     The quintic's coefficients are Jordan et al. 2024's (Muon): singular values end near 1, not at 1.
     """
@@ -24,7 +26,7 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
         gram = x @ x.transpose(1, 2)  # [n, rows, rows]
         gram = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         x = torch.baddbmm(x, gram, x, beta=a)
-    return (x.transpose(1, 2) if wide else x).to(matrices.dtype)
+    return x.transpose(1, 2) if wide else x
 
 
 class Muon(torch.optim.Optimizer):
@@ -48,7 +50,7 @@ class Muon(torch.optim.Optimizer):
                 update = p.grad.lerp(state["momentum"], group["momentum"])  # Nesterov
                 by_shape[(p.shape[-2], p.shape[-1])].append((p, update.reshape(-1, p.shape[-2], p.shape[-1])))
             for (rows, cols), pairs in by_shape.items():
-                updates = orthogonalise(torch.cat([u for _, u in pairs]))
+                updates = share_rows(torch.cat([u for _, u in pairs]), orthogonalise)  # [matrices, rows, cols]
                 scale = group["lr"] * max(1.0, rows / cols) ** 0.5
                 for (p, _), update in zip(pairs, updates.split([len(u) for _, u in pairs]), strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"])

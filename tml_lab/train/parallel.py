@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.distributed as dist
@@ -43,3 +43,18 @@ def sum_over_processes(values: Tensor) -> Tensor:
     if dist.is_initialized():
         dist.all_reduce(values)
     return values
+
+
+def share_rows(rows: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
+    """`work(rows)`, each process doing its part of the rows `[n, ...]`; `work` must treat each row alone."""
+    if not dist.is_initialized():
+        return work(rows)
+    rank, world = dist.get_rank(), dist.get_world_size()
+    size = -(-len(rows) // world)
+    mine = rows.new_zeros(size, *rows.shape[1:])
+    own = rows[rank * size : (rank + 1) * size]
+    mine[: len(own)] = own
+    done = work(mine)
+    parts = [torch.empty_like(done) for _ in range(world)]
+    dist.all_gather(parts, done.contiguous())
+    return torch.cat(parts)[: len(rows)]

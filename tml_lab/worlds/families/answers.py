@@ -101,7 +101,7 @@ def play_name(stage: Stage) -> None:
 
 def play_repeat_after(stage: Stage) -> None:
     """`repeat after me` and one to three words; "two, no, three" means three."""
-    pool = NUMBERS[:11] if stage.chance(0.7) else COLOURS
+    pool = stage.pick((NUMBERS[:11], NUMBERS[:11], NUMBERS, COLOURS, DAYS, tuple(OPPOSITES), tuple(OPPOSITES)))
     for _ in range(1 + stage.chance(0.4)):
         if stage.chance(0.3):
             wrong, right = (str(w) for w in stage.rng.choice(pool, 2, replace=False))

@@ -1,0 +1,72 @@
+"""All Euler steps of the flow head for one token on a CPU, in one call (see `decode` for why).
+
+The reference is `FlowHead.sample` in `tml_lab.model.flow`. Arrays are float32 and C-contiguous.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tml_kernels.decode import jit, matmul, sigmoid
+
+F32 = NDArray[np.float32]
+
+
+class FlowWeights(NamedTuple):
+    """Views of the head's parameters; `up`, `down` and `offset` hold one block each `[depth][...]`."""
+
+    embed_x: F32
+    embed_x_bias: F32
+    up: tuple[F32, ...]
+    up_bias: tuple[F32, ...]
+    down: tuple[F32, ...]
+    down_bias: tuple[F32, ...]
+    offset: tuple[F32, ...]
+    out: F32
+    out_bias: F32
+
+
+@jit
+def matvec(weight, x):  # [rows, cols], [cols] -> [rows]
+    return matmul(weight, x.reshape(1, x.shape[0]))[0]
+
+
+@jit
+def modulated(x, shift, scale):  # layer norm without gain, then shifted and scaled: [width]
+    mean = x.mean()
+    variance = np.float32(0.0)
+    for j in range(x.shape[0]):
+        variance += (x[j] - mean) * (x[j] - mean)
+    factor = np.float32(1.0) / np.sqrt(variance / np.float32(x.shape[0]) + np.float32(1e-5))
+    return (x - mean) * factor * (np.float32(1.0) + scale) + shift
+
+
+@jit
+def velocity(x, modulation, w):  # [n_out], [5 * width] -> [n_out]
+    hidden = matvec(w.embed_x, x) + w.embed_x_bias
+    width = hidden.shape[0]
+    for b in range(len(w.up)):
+        m = modulation[: 3 * width] + w.offset[b]
+        y = matvec(w.up[b], modulated(hidden, m[:width], m[width : 2 * width])) + w.up_bias[b]
+        for j in range(y.shape[0]):
+            y[j] *= sigmoid(y[j])
+        hidden += m[2 * width :] * (matvec(w.down[b], y) + w.down_bias[b])
+    shift, scale = modulation[3 * width : 4 * width], modulation[4 * width :]
+    return matvec(w.out, modulated(hidden, shift, scale)) + w.out_bias
+
+
+@jit
+def flow_steps(x, modulations, w):
+    """Follow the velocity from noise to a token.
+
+    Args:
+        x: float32 [n_out], the noise; replaced by the token.
+        modulations: float32 [steps, 5 * width], of each step's time.
+        w: `FlowWeights`.
+    """
+    n_steps = modulations.shape[0]
+    for i in range(n_steps):
+        x += velocity(x, modulations[i], w) / np.float32(n_steps)

@@ -1,0 +1,139 @@
+"""The fused path of a session's tokens: the torch code's numbers, the same bits in any chunking, and no surprises."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from tml_lab.config import preset
+from tml_lab.model import decode
+from tml_lab.model.backbone import Backbone
+from tml_lab.model.flow import FlowHead
+from tml_lab.model.state import State, new_state
+
+pytest.importorskip("tml_kernels.decode", reason="Numba does not run here")
+TINY = preset("pico").with_(d_model=32, d_head=16, window=24, rel_extent=40, global_budget=150, n_sinks=4, d_expert=16)
+SHAPES = {
+    "nano's kind": TINY,
+    "all global, log scaling": TINY.with_(global_every=1, log_scaling_n_floor=8),
+    "two shared experts, wide groups": TINY.with_(n_shared_experts=2, n_heads=4, top_k=3),
+}
+
+
+def backbone_of(cfg, seed: int = 0) -> Backbone:
+    torch.manual_seed(seed)
+    model = Backbone(cfg).eval().requires_grad_(False)
+    for p in model.parameters():  # nothing may hide behind a zero initialisation
+        p.add_(torch.randn_like(p) * 0.2)
+    return model
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return backbone_of(TINY)
+
+
+def stream(model: Backbone, x: Tensor, chunks: list[int]) -> tuple[Tensor, State]:
+    state, pieces = new_state(model.cfg), []
+    for piece in x.split(chunks, dim=1):
+        pieces.append(model(piece, state))
+    return torch.cat(pieces, 1), state
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@torch.no_grad()
+def test_it_is_the_torch_code(name: str) -> None:
+    model = backbone_of(SHAPES[name])
+    x = torch.randn(1, 320, TINY.d_model, generator=torch.Generator().manual_seed(3))
+    chunks = [1, 6, 18, 5, 1, 1, 64] * 3 + [32]
+    assert decode.can_fuse(model, x[:, :1])
+    fused, state = stream(model, x, chunks)
+    model.fused = False
+    plain, expected = stream(model, x, chunks)
+    torch.testing.assert_close(fused, plain, atol=2e-5, rtol=1e-5)
+    for key, tensor in state.items():
+        torch.testing.assert_close(tensor, expected[key], atol=2e-5, rtol=1e-5, equal_nan=True)
+
+
+@settings(max_examples=15)
+@given(st.lists(st.integers(1, 40), min_size=3, max_size=12), st.integers(0, 10_000))
+@torch.no_grad()
+def test_any_chunking_gives_the_same_bits(backbone: Backbone, chunks: list[int], seed: int) -> None:
+    n = sum(chunks)
+    x = torch.randn(1, n, TINY.d_model, generator=torch.Generator().manual_seed(seed))
+    one_by_one, _ = stream(backbone, x, [1] * n)
+    assert torch.equal(stream(backbone, x, chunks)[0], one_by_one)
+
+
+@torch.no_grad()
+def test_looking_changes_nothing_and_shows_the_torch_codes_pattern(backbone: Backbone) -> None:
+    x = torch.randn(1, 60, TINY.d_model, generator=torch.Generator().manual_seed(5))
+    seen: dict[bool, dict[str, Tensor]] = {}
+    for fused in (True, False):
+        backbone.fused = fused
+        state = new_state(TINY)
+        backbone(x[:, :41], state)
+        seen[fused] = {}
+        watched = backbone(x[:, 41:], state, {1: seen[fused]})
+        if fused:
+            assert torch.equal(watched, stream(backbone, x, [41, 19])[0][:, 41:])
+    backbone.fused = True
+    assert torch.equal(seen[True]["key_pos"], seen[False]["key_pos"])
+    torch.testing.assert_close(seen[True]["pattern"], seen[False]["pattern"], atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(seen[True]["pattern"].sum(-1), torch.ones(1, TINY.n_heads, 19))
+
+
+@torch.no_grad()
+def test_hooks_and_replaced_parts_are_honoured(backbone: Backbone) -> None:
+    x = torch.randn(1, 4, TINY.d_model, generator=torch.Generator().manual_seed(6))
+    usual = backbone(x, new_state(TINY))
+    called: list[int] = []
+    handle = backbone.blocks[1].mlp.register_forward_hook(lambda *_: called.append(1))
+    torch.testing.assert_close(backbone(x, new_state(TINY)), usual, atol=1e-5, rtol=1e-5)
+    handle.remove()
+    assert called == [1]
+    conv = backbone.blocks[0].attn_conv
+    conv.forward = lambda x, tail=None: (torch.zeros_like(x), tail)  # a learner's own
+    assert not decode.can_fuse(backbone, x) and not torch.allclose(backbone(x, new_state(TINY)), usual)
+    del conv.forward
+    assert torch.equal(backbone(x, new_state(TINY)), usual)
+
+
+@torch.no_grad()
+def test_a_weight_changed_in_place_is_heard() -> None:
+    model = backbone_of(TINY, seed=1)
+    x = torch.randn(1, 4, TINY.d_model, generator=torch.Generator().manual_seed(7))
+    before = model(x, new_state(TINY))
+    value = model.blocks[2].mlp.down
+    assert isinstance(value, nn.Parameter)
+    value.mul_(0.5)
+    after = model(x, new_state(TINY))
+    model.fused = False
+    assert not torch.allclose(before, after)
+    torch.testing.assert_close(after, model(x, new_state(TINY)), atol=1e-5, rtol=1e-5)
+
+
+def test_it_steps_aside(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.zeros(1, 4, TINY.d_model)
+    assert not decode.can_fuse(backbone, x)  # a gradient may be asked for
+    with torch.no_grad():
+        assert decode.can_fuse(backbone, x)
+        assert not decode.can_fuse(backbone, x.expand(2, -1, -1)) and not decode.can_fuse(backbone, x.double())
+        monkeypatch.setattr(decode, "fused_kernels", lambda: None)
+        assert not decode.can_fuse(backbone, x)
+
+
+@torch.no_grad()
+def test_the_flow_head_draws_the_same_token() -> None:
+    torch.manual_seed(0)
+    head = FlowHead(32, 320, 48, 2).eval().requires_grad_(False)
+    for p in head.parameters():
+        p.add_(torch.randn_like(p) * 0.1)
+    h, noise = torch.randn(1, 32), torch.randn(1, 320)
+    assert decode.can_fuse_flow(head, noise) and not decode.can_fuse_flow(head, noise.expand(2, -1))
+    fused = head.sample(h, noise, 4, 0.7)
+    head.fused = False
+    torch.testing.assert_close(fused, head.sample(h, noise, 4, 0.7), atol=1e-5, rtol=1e-5)

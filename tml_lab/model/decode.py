@@ -1,0 +1,149 @@
+"""A session's few tokens through the backbone, on a CPU: the fused kernels, given the modules' own arrays.
+
+The kernels see views of parameters and state, so that a weight changed in place is heard at once. Whoever hooks a
+module, replaces its `forward` or asks for inner tensors gets the torch code instead.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tml_lab.model.moe import MoE
+from tml_lab.model.state import MAX_CHUNK, State, new_state, positions_held, reach
+
+if TYPE_CHECKING:
+    from tml_lab.model.backbone import Backbone
+    from tml_lab.model.flow import FlowHead
+    from tml_lab.model.interaction import InteractionModel
+
+
+@cache
+def fused_kernels() -> Any | None:
+    """The compiled kernels of a backbone's token, or None where Numba does not run."""
+    try:
+        from tml_kernels import decode
+
+        return decode
+    except (ImportError, RuntimeError):  # RuntimeError: Numba finds no folder for what it compiles
+        return None
+
+
+def is_plain(root: nn.Module) -> bool:
+    """Whether every module does what its class says: no hook, no `forward` of its own."""
+    for module in root.modules():
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__:
+            return False
+    return True
+
+
+def runs_fused(root: nn.Module, x: Tensor) -> bool:
+    """Whether modules and input are of the kind that the kernels take: float32 on a CPU, no gradient, no hook."""
+    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled() or root.training:
+        return False
+    return next(root.parameters()).dtype == torch.float32 and fused_kernels() is not None and is_plain(root)
+
+
+def can_fuse(backbone: Backbone, x: Tensor) -> bool:
+    """Whether `x [batch, tokens, d_model]`, a few tokens of one session, may take the fused path."""
+    few = x.shape[0] == 1 and x.shape[1] <= MAX_CHUNK
+    return few and backbone.fused and backbone.cfg.n_dense_layers == 0 and runs_fused(backbone, x)
+
+
+def can_fuse_flow(head: FlowHead, noise: Tensor) -> bool:
+    """Whether the flow head may draw the token of `noise [N, n_out]` by the fused path."""
+    return len(noise) == 1 and head.fused and runs_fused(head, noise)
+
+
+def fused_steps(head: FlowHead, x: Tensor, modulations: Tensor) -> Tensor:
+    """All Euler steps from noise `x [1, n_out]`, given the modulation of each, `[steps, 5 * width]` -> `[1, n_out]`."""
+    from tml_kernels.flow_steps import FlowWeights, flow_steps
+
+    def views(*parameters: Tensor) -> tuple[Any, ...]:
+        return tuple(p.detach().numpy() for p in parameters)
+
+    blocks = [(b.up.weight, b.up.bias, b.down.weight, b.down.bias, b.offset) for b in head.blocks]
+    inner = [views(*column) for column in zip(*blocks, strict=True)]
+    weights = FlowWeights(
+        *views(head.embed_x.weight, head.embed_x.bias), *inner, *views(head.out.weight, head.out.bias)
+    )
+    token = x[0].numpy().copy()  # [n_out]
+    flow_steps(token, modulations.numpy(), weights)
+    return torch.from_numpy(token)[None]
+
+
+def decode(
+    backbone: Backbone, x: Tensor, state: State, taps: dict[int, dict[str, Tensor]] | None = None
+) -> Tensor:
+    """Append tokens to the state: `x [1, n, d_model]` -> the residual after the last block, before the norm.
+
+    A layer's tap receives `pattern [1, heads, n, slots in use]` and `key_pos [1, slots in use]`.
+    """
+    kernels = fused_kernels()
+    assert kernels is not None
+    cfg, pos = backbone.cfg, int(state["pos"])
+    resid = x[0].numpy().copy()  # [n, d_model]
+    n = len(resid)
+    place = np.arange(pos + 1, pos + 1 + n)
+    for i, block in enumerate(backbone.blocks):
+        assert isinstance(block.mlp, MoE)
+        window, sinks = reach(cfg, i)
+        floor = block.attn.n_floor
+        tau = np.ones(n) if floor is None else 1 + block.attn.alpha * np.log(np.maximum(1, place / floor))
+        router = block.mlp.router
+        scale = router.route_scale * float(router.global_scale)
+        weights, rings = block_weights(kernels, block), block_state(kernels, state, i)
+        used = min(pos + n, rings.k.shape[1]) if taps and i in taps else 0
+        pattern = np.zeros((block.attn.n_heads, n, used), np.float32)
+        kernels.decode_block(resid, weights, rings, pos, sinks, window, tau, router.top_k, scale, cfg.rms_eps, pattern)
+        if taps and i in taps:
+            held = positions_held(state["pos"] + n, rings.k.shape[1], sinks)
+            taps[i].update(pattern=torch.from_numpy(pattern)[None], key_pos=held[:, :used])
+    state["pos"] = state["pos"] + n
+    return torch.from_numpy(resid)[None]  # [1, n, d_model]
+
+
+def block_weights(kernels: Any, block: Any) -> Any:
+    """Views of a block's parameters, in the kernels' order."""
+    attn, mlp = block.attn, block.mlp
+    parameters = (
+        block.attn_norm.weight, attn.q_proj.weight, attn.k_proj.weight, attn.v_proj.weight, attn.r_proj.weight,
+        attn.k_conv.weight, attn.v_conv.weight, attn.q_norm.weight, attn.k_norm.weight, attn.rel, attn.o_proj.weight,
+        block.attn_conv.weight, block.mlp_norm.weight, mlp.router.weight, mlp.router.bias, mlp.gate_up, mlp.down,
+        mlp.shared_gate_up, mlp.shared_down, block.mlp_conv.weight,
+    )  # fmt: skip
+    return kernels.BlockWeights(*(p.detach().numpy() for p in parameters))
+
+
+def block_state(kernels: Any, state: State, layer: int) -> Any:
+    """Views of a block's rings and tails; a tail that is no array of its own is copied first."""
+    names = ("k", "v", "k_conv", "v_conv", "attn_conv", "mlp_conv")
+    for name in names[2:]:
+        key = f"{layer}.{name}"
+        state[key] = state[key].contiguous()
+    return kernels.BlockState(*(state[f"{layer}.{name}"][0].numpy() for name in names))
+
+
+def compile_kernels(model: InteractionModel) -> bool:
+    """Compile the kernels for this model's sizes, or read them back from disk, so that no turn has to wait for it.
+
+    About twelve seconds the first time, half a second afterwards. Returns whether they will be used.
+    """
+    cfg = model.cfg
+    token, noise = torch.zeros(1, 1, cfg.d_model), torch.zeros(1, model.flow.n_out)
+    with torch.no_grad():
+        if not can_fuse(model.backbone, token):
+            return False
+        model.backbone(token, new_state(cfg, max_tokens=cfg.n_sinks + MAX_CHUNK))
+        model.flow.sample(token[0], noise, n_steps=1)
+    return True
+
+
+if __name__ == "__main__":
+    from tml_lab.model.checkpoint import load_checkpoint
+
+    print("kernels compiled" if compile_kernels(load_checkpoint("nano")[0]) else "no kernels here: torch does it all")
