@@ -158,8 +158,13 @@ def train(
     ] = None,
     init: Annotated[str | None, typer.Option(help="Start from this checkpoint instead of random weights.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's when not given.")] = None,
+    score_every: Annotated[
+        int, typer.Option(min=0, help="Score every family on held-out voices each so many steps; 0: never.")
+    ] = 0,
+    compiled: Annotated[bool, typer.Option(help="Compile parts of the model first (needs a C++ compiler).")] = False,
 ) -> None:
     """Train an interaction model from scratch; run it again to resume."""
+    from tml_lab.bench.quick import quick
     from tml_lab.train.loop import train as run_training
 
     folder = run_training(
@@ -172,6 +177,9 @@ def train(
         lesson=lesson,
         init=init,
         steps=steps,
+        score=(lambda model, tokenizer: quick(model, tokenizer, n=4)) if score_every else None,
+        score_every=score_every,
+        compiled=compiled,
     )
     typer.echo(f"the checkpoint lies in {folder}")
 

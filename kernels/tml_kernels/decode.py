@@ -18,8 +18,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
-# additions may be regrouped so that they vectorise; nothing that would let NaN or infinity be assumed away
-jit = njit(cache=True, fastmath={"reassoc", "contract", "arcp", "nsz"}, error_model="numpy", nogil=True)
+# Strict arithmetic, so that a compiler's choice between vector and scalar code cannot change a bit ...
+jit = njit(cache=True, error_model="numpy", nogil=True)
+# ... but for sums over a row, whose additions may be regrouped: how, is settled by the row's length alone.
+summing = njit(cache=True, fastmath={"reassoc", "contract"}, error_model="numpy", nogil=True)
 
 
 class BlockWeights(NamedTuple):
@@ -58,7 +60,7 @@ class BlockState(NamedTuple):
     mlp_conv: F32
 
 
-@jit
+@summing
 def matmul(weight, x):  # [rows, cols], [n, cols] -> [n, rows]
     n, rows, cols = x.shape[0], weight.shape[0], weight.shape[1]
     out = np.empty((n, rows), np.float32)
@@ -76,15 +78,20 @@ def sigmoid(x):
     return np.float32(1.0) / (np.float32(1.0) + np.exp(-x))
 
 
+@summing
+def square_sum(x):  # [d] -> scalar
+    total = np.float32(0.0)
+    for j in range(len(x)):
+        total += x[j] * x[j]
+    return total
+
+
 @jit
 def normed(x, gain, eps):  # [n, d], each row scaled to unit root mean square
     n, d = x.shape
     out = np.empty((n, d), np.float32)
     for t in range(n):
-        total = np.float32(0.0)
-        for j in range(d):
-            total += x[t, j] * x[t, j]
-        scale = np.float32(1.0) / np.sqrt(total / np.float32(d) + np.float32(eps))
+        scale = np.float32(1.0) / np.sqrt(square_sum(x[t]) / np.float32(d) + np.float32(eps))
         for j in range(d):
             out[t, j] = x[t, j] * scale * gain[j]
     return out
@@ -112,7 +119,7 @@ def slot_of(pos, slots, sinks):
     return pos if pos < sinks else sinks + (pos - sinks) % (slots - sinks)
 
 
-@jit
+@summing
 def dots(q, keys, seen):  # [d_head], [slots, d_head], slots [n] -> [n]; four keys at a time
     out = np.empty(len(seen), np.float32)
     whole = len(seen) // 4 * 4

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tml_kernels.decode import jit, matmul, sigmoid
+from tml_kernels.decode import jit, matmul, sigmoid, square_sum
 
 F32 = NDArray[np.float32]
 
@@ -36,12 +36,9 @@ def matvec(weight, x):  # [rows, cols], [cols] -> [rows]
 
 @jit
 def modulated(x, shift, scale):  # layer norm without gain, then shifted and scaled: [width]
-    mean = x.mean()
-    variance = np.float32(0.0)
-    for j in range(x.shape[0]):
-        variance += (x[j] - mean) * (x[j] - mean)
-    factor = np.float32(1.0) / np.sqrt(variance / np.float32(x.shape[0]) + np.float32(1e-5))
-    return (x - mean) * factor * (np.float32(1.0) + scale) + shift
+    centred = x - np.float32(x.mean())
+    factor = np.float32(1.0) / np.sqrt(square_sum(centred) / np.float32(x.shape[0]) + np.float32(1e-5))
+    return centred * factor * (np.float32(1.0) + scale) + shift
 
 
 @jit

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tml_lab.config import OUT_DIM
+from tml_lab.config import OUT_DIM, TRAIN_PRESETS
 from tml_lab.model.checkpoint import CheckpointError, load_checkpoint
 from tml_lab.model.text import AUDIO, SILENT, SPEAK, TextTokenizer
 from tml_lab.stream.layout import NO_TARGET, Stream
-from tml_lab.train.feed import Feed, collate, voice_tokens
-from tml_lab.train.loop import train
+from tml_lab.train.feed import Feed, collate, throat, voice_tokens
+from tml_lab.train.loop import open_trainer, train
 from tml_lab.train.optimizer import orthogonalise
 from tml_lab.train.shards import Rendered, read_shard, write_shard
 from tml_lab.worlds.episode import closed_world
@@ -89,6 +90,42 @@ def test_losses_fall_and_the_run_resumes_and_repeats(folder: Path, tmp_path: Pat
     assert not model.training and tokenizer.names == TOKENIZER.names
 
 
+def test_scores_are_written_by_step_and_the_model_goes_on_training(folder: Path, tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    def score(model, tokenizer) -> dict[str, float]:
+        seen.append(model.training)
+        return {"repeat_numbers": 0.25}
+
+    out = train("pico", tmp_path, episodes=folder, steps=5, score=score, score_every=2)
+    rows = [json.loads(line) for line in (out / "scores.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4, 5] and rows[0]["scores"] == {"repeat_numbers": 0.25}
+    assert seen == [False, False, False]
+
+
+def test_lessons_follow_one_another(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    shard = next(folder.glob("*.safetensors"))
+    (tmp_path / "second" / shard.name).write_bytes(shard.read_bytes())
+    cfg = replace(TRAIN_PRESETS["pico"], steps=10)
+    lessons = ((folder, 0.3), (tmp_path / "second", 1.0))
+    trainer = open_trainer("pico", tmp_path / "run", lessons, cfg, resume=False, device="cpu")
+    batches, folders = trainer.batches(), []
+    for _ in range(12):  # two more than the run has: the last lesson stays
+        next(batches)
+        folders.append(trainer.feed.folder)
+        trainer.step += 1
+    assert folders == [folder] * 3 + [tmp_path / "second"] * 9
+
+
+def test_a_stretched_throat_moves_the_channels() -> None:
+    mel = torch.zeros(3, 80)
+    mel[:, 40] = 1.0
+    peaks = {factor: int(throat(mel, factor)[0].argmax()) for factor in (0.9, 1.0, 1.1)}
+    assert peaks[0.9] < peaks[1.0] == 40 < peaks[1.1]
+    torch.testing.assert_close(throat(mel, 1.0), mel, atol=1e-4, rtol=0)
+
+
 def test_a_damaged_checkpoint_is_one_sentence(folder: Path, tmp_path: Path) -> None:
     out = train("pico", tmp_path, episodes=folder, steps=1)
     whole = (out / "model.safetensors").read_bytes()
@@ -107,5 +144,5 @@ def test_no_episodes_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(2, 40, 16), (1, 16, 40), (3, 24, 24)])
 def test_muon_evens_out_singular_values(shape: tuple[int, ...]) -> None:
     matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
-    values = torch.linalg.svdvals(orthogonalise(matrix))
+    values = torch.linalg.svdvals(orthogonalise(matrix).float())
     assert values.quantile(0.1) > 0.4 and values.max() < 1.4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from tml_lab.train.vocoder import load_vocoder, train_vocoder
 from tml_lab.worlds.episode import LESSONS, closed_world
 
 BALANCE_RATE = 1e-3  # step of the router's balancing bias: load is evened out without an auxiliary loss
+Score = Callable[[InteractionModel, TextTokenizer], dict[str, float]]
 Lessons = tuple[tuple[Path, float], ...]  # folders of episodes, each until a share of the steps
 
 
@@ -100,6 +101,16 @@ class Trainer:
                 load = torch.bincount(block.mlp.last_experts.flatten(), minlength=block.mlp.n_experts).float()
                 load = sum_over_processes(load)
                 block.mlp.router.bias += BALANCE_RATE * (load.mean() - load).sign()
+
+    def write_scores(self, score: Score) -> None:
+        """Append what `score` says of the weights as they are to `scores.jsonl`."""
+        if join()[0] > 0:
+            return
+        self.model.eval()
+        row = {"step": self.step, "scores": score(self.model, self.tokenizer)}
+        self.model.train()
+        with (self.folder / "scores.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
 
     def save(self) -> None:
         """Checkpoint and optimizer state; a kill in the middle leaves the earlier one whole."""
@@ -176,6 +187,8 @@ def train(
     save_every: float = 120.0,
     compiled: bool = False,
     lesson: str | None = None,
+    score: Score | None = None,
+    score_every: int = 0,
 ) -> Path:
     """Train a preset; returns the folder of its checkpoint.
 
@@ -183,7 +196,8 @@ def train(
     earlier run in `out` stopped. `episodes`: a folder of rendered episodes; by default those of the preset's
     curriculum are rendered first, under `data/cache/`, or those of one `lesson` (easy, all) alone. `init`: a
     checkpoint to start from. Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
-    `compiled` uses `torch.compile` where a C++ compiler is found.
+    `compiled` uses `torch.compile` where a C++ compiler is found. `score` gives scores by name, asked for every
+    `score_every` steps and at the end, and written to `out/scores.jsonl`.
     """
     cfg = TRAIN_PRESETS.get(preset, TrainConfig())
     cfg = replace(cfg, seed=seed, steps=steps or cfg.steps)
@@ -215,11 +229,15 @@ def train(
                 if time.monotonic() - saved > save_every:
                     trainer.save()
                     saved = time.monotonic()
+                if score and score_every and trainer.step % score_every == 0:
+                    trainer.write_scores(score)
                 if trainer.step >= cfg.steps or (minutes and time.monotonic() - started > 60 * minutes):
                     break
         except KeyboardInterrupt:
             progress.console.print("interrupted: saving; the same command goes on from here")
         trainer.save()
+        if score and trainer.step >= cfg.steps:
+            trainer.write_scores(score)
     return folder
 
 
