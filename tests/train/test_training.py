@@ -69,7 +69,7 @@ def test_targets_stand_where_the_layout_says() -> None:
 
 
 def test_video_stands_in_its_place() -> None:
-    batch = collate(scenes(2), TOKENIZER, np.random.default_rng(0), video=True)
+    batch = collate(scenes(2), TOKENIZER, np.random.default_rng(0), video=(160, 120))
     seen = batch.tokens.stream == Stream.VIDEO_IN
     assert batch.tokens.patches is not None and int(seen.sum()) == len(batch.tokens.patches) == 12 * batch.n_turns
     assert batch.tokens.patches.std() > 0.1

@@ -32,8 +32,10 @@ from tml_lab.stream.layout import NO_TARGET, Layout, Stream, TurnTokens, lay_out
 from tml_lab.train.shards import Rendered, read_shard
 from tml_lab.worlds.reply_voice import reply_mel
 
-PATCHES = (VIDEO_SIZE[0] // PATCH) * (VIDEO_SIZE[1] // PATCH)
-CAMERA_SHARE = 0.2  # of the batches of short episodes
+CAMERA_SHARE = 0.3  # of the batches of episodes up to CAMERA_TURNS long
+CAMERA_TURNS = 64
+PICTURES = (VIDEO_SIZE, VIDEO_SIZE, (120, 80), (80, 80), (80, 40))  # width, height: 12, 12, 6, 4 and 2 patches
+CAMERA_BUDGET = 0.5  # of a batch's tokens: attention to long rows costs more than their tokens' share
 
 
 @dataclass
@@ -128,13 +130,18 @@ def draw_first_turn(rng: np.random.Generator) -> int:
     return int(rng.integers(0, 3_000 if kind < 0.9 else 100_000))
 
 
-def idle_video(n_turns: int, rng: np.random.Generator) -> Tensor:
+def n_patches(size: tuple[int, int]) -> int:
+    """Patches of a picture of `(width, height)`, and so tokens of a turn with the camera on."""
+    return (size[0] // PATCH) * (size[1] // PATCH)
+
+
+def idle_video(n_turns: int, size: tuple[int, int], rng: np.random.Generator) -> Tensor:
     """A camera picture with nothing in it that matters: soft colours that drift, grain, a blob that moves.
 
-    `[n_turns * 12, 2, 40, 40, 3]` normalised patches. The first families are heard, not seen; what the nano must learn
-    of the camera is that it may be on.
+    `[n_turns * n_patches, 2, 40, 40, 3]` normalised patches. The first families are heard, not seen; what the nano
+    must learn of the camera is that it may be on.
     """
-    width, height = VIDEO_SIZE
+    width, height = size
     coarse = torch.from_numpy(rng.uniform(0, 255, (1, 3, 4, 5)).astype(np.float32))
     scene = F.interpolate(coarse, (height, width), mode="bilinear")[0].permute(1, 2, 0)  # [height, width, 3]
     colour = torch.from_numpy(rng.uniform(0, 255, 3).astype(np.float32))
@@ -154,12 +161,13 @@ def _generator(rng: np.random.Generator) -> torch.Generator:
 
 
 def collate(
-    episodes: Sequence[Rendered], tokenizer: TextTokenizer, rng: np.random.Generator, video: bool = False
+    episodes: Sequence[Rendered], tokenizer: TextTokenizer, rng: np.random.Generator,
+    video: tuple[int, int] | None = None,
 ) -> Batch:
-    """Lay out, augment, quantise and pad a batch of episodes; `video`: with the camera on."""
-    n_patches = PATCHES if video else 0
-    laid = [episode_layout(e, tokenizer, draw_first_turn(rng), n_patches) for e in episodes]
-    patches = torch.cat([idle_video(e.n_turns, rng) for e in episodes]) if video else None
+    """Lay out, augment, quantise and pad a batch of episodes; `video`: with the camera on, pictures of that size."""
+    seen = n_patches(video) if video else 0
+    laid = [episode_layout(e, tokenizer, draw_first_turn(rng), seen) for e in episodes]
+    patches = torch.cat([idle_video(e.n_turns, video, rng) for e in episodes]) if video else None
     longest = -(-max(len(layout.stream) for layout, _ in laid) // 16) * 16
     rows = len(laid)
     columns = {
@@ -199,9 +207,12 @@ class Feed:
     Setting `folder` to another lesson's takes effect with the next batch.
     """
 
-    def __init__(self, folder: Path, tokenizer: TextTokenizer, seed: int, budget: int = 6_000) -> None:
+    def __init__(
+        self, folder: Path, tokenizer: TextTokenizer, seed: int, budget: int = 6_000, camera_seed: int = 0
+    ) -> None:
         self.folder, self.tokenizer, self.budget = folder, tokenizer, budget
         self.rng = np.random.default_rng(seed)
+        self.camera = np.random.default_rng(camera_seed)
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
@@ -220,10 +231,19 @@ class Feed:
                     return
                 yield collate(*self._camera(group))
 
-    def _camera(self, group: list[Rendered]) -> tuple[list[Rendered], TextTokenizer, np.random.Generator, bool]:
-        """Now and then the camera is on: three times the tokens, so for fewer and shorter episodes."""
-        on = max(e.n_turns for e in group) <= 50 and self.rng.uniform() < CAMERA_SHARE
-        return (group[: max(1, len(group) // 3)] if on else group), self.tokenizer, self.rng, on
+    def _camera(
+        self, group: list[Rendered]
+    ) -> tuple[list[Rendered], TextTokenizer, np.random.Generator, tuple[int, int] | None]:
+        """Now and then the camera is on: up to three times the tokens, so for fewer and shorter episodes.
+
+        All processes draw alike, so that none waits for another's long rows.
+        """
+        chance, which = self.camera.uniform(), int(self.camera.integers(len(PICTURES)))
+        longest = max(e.n_turns for e in group)
+        if chance >= CAMERA_SHARE or longest > CAMERA_TURNS:
+            return group, self.tokenizer, self.rng, None
+        rows = int(CAMERA_BUDGET * self.budget / (longest * (6 + n_patches(PICTURES[which]))))
+        return group[: max(1, rows)], self.tokenizer, self.rng, PICTURES[which]
 
     def _groups(self, pool: list[Rendered]) -> list[list[Rendered]]:
         """Episodes of like length together, about `budget` tokens to a batch, in random order."""

@@ -133,8 +133,9 @@ class Trainer:
         self.muon.load_state_dict(state["muon"])
         self.adamw.load_state_dict(state["adamw"])
         self.generator.set_state(state["rng"])
-        bits: Any = self.feed.rng.bit_generator
-        bits.advance(self.step)  # other batches than the ones seen before the stop
+        for rng in (self.feed.rng, self.feed.camera):  # other batches than the ones seen before the stop
+            bits: Any = rng.bit_generator
+            bits.advance(self.step)
 
 
 def render_lessons(cfg: TrainConfig) -> Lessons:
@@ -167,7 +168,7 @@ def open_trainer(
     else:
         model = new_model(preset, tokenizer, cfg.seed).to(device)
     model.vocoder.requires_grad_(False)  # it has its own training: the same mels, no backbone needed
-    feed = Feed(lessons[0][0], tokenizer, cfg.seed + 1 + 1000 * rank, cfg.budget)
+    feed = Feed(lessons[0][0], tokenizer, cfg.seed + 1 + 1000 * rank, cfg.budget, camera_seed=cfg.seed)
     trainer = Trainer(model.train(), tokenizer, cfg, folder, feed, lessons)
     if going_on:
         trainer.resume()
