@@ -69,7 +69,7 @@ lab-check: $(VENV)/.lab
 	$(BIN)/jupyter execute --timeout=300 notebooks/00_start_here.ipynb
 
 train: $(VENV)/.test
-	$(BIN)/tml train --preset $(PRESET)
+	$(BIN)/tml train --preset $(PRESET) --processes $(JOBS) --compiled
 
 bench: $(VENV)/.test
 	@mkdir -p $(dir $(RESULTS))

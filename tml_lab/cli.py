@@ -162,8 +162,15 @@ def train(
         int, typer.Option(min=0, help="Score every family on held-out voices each so many steps; 0: never.")
     ] = 0,
     compiled: Annotated[bool, typer.Option(help="Compile parts of the model first (needs a C++ compiler).")] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Train in so many processes that share the work; on a CPU, one for each core.")
+    ] = 1,
 ) -> None:
     """Train an interaction model from scratch; run it again to resume."""
+    if processes > 1 and "WORLD_SIZE" not in os.environ:
+        from tml_lab.train.parallel import launch
+
+        raise typer.Exit(launch(processes, ["-m", "tml_lab.cli", *sys.argv[1:]]))
     from tml_lab.bench.quick import quick
     from tml_lab.train.loop import train as run_training
 

@@ -112,7 +112,7 @@ class TrainConfig:
     """How one preset is trained; times are measured on two CPU cores."""
 
     steps: int = 4000
-    budget: int = 6_000  # tokens in one process's batch
+    budget: int = 5_000  # tokens in one process's batch
     lr_muon: float = 0.02
     lr_adamw: float = 2e-3
     lr_tables: float = 5e-4  # embeddings of sound

@@ -17,43 +17,28 @@ from tml_lab.stream.layout import NO_TARGET, Stream
 from tml_lab.train.feed import Feed, collate, throat, voice_tokens
 from tml_lab.train.loop import open_trainer, train
 from tml_lab.train.optimizer import orthogonalise
-from tml_lab.train.shards import Rendered, read_shard, write_shard
+from tml_lab.train.shards import read_shard, write_shard
 from tml_lab.worlds.episode import closed_world
-from tml_lab.worlds.reply_voice import reply_mel
 
 TOKENIZER = TextTokenizer.build(closed_world())
 
 
-def scenes(n: int, seed: int = 0) -> list[Rendered]:
-    """A toy world: one loud frame in a turn means `yes` in the next turn."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(n):
-        turns = int(rng.integers(10, 14))
-        mel = torch.full((turns * 4, 80), -5.0)
-        at = int(rng.integers(1, turns - 5))
-        mel[at * 4 : at * 4 + 4, 20:60] = 0.5
-        k = len(reply_mel("yes")) // 16
-        said = [(at + 1 + i, "yes", i) for i in range(k)]
-        found.append(Rendered("toy", mel.half(), [(0, "stop")], said, ["hot", "cold"]))
-    return found
-
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(scenes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("episodes")
     for i in range(2):
         write_shard(path / f"episodes-{i:05d}.safetensors", scenes(24, seed=i))
     return path
 
 
-def test_shards_come_back_as_they_were(folder: Path) -> None:
+def test_shards_come_back_as_they_were(scenes, folder: Path) -> None:
     for was, now in zip(scenes(24, seed=1), read_shard(folder / "episodes-00001.safetensors"), strict=True):
         assert torch.equal(was.mel, now.mel)
         assert vars(was) | {"mel": 0} == vars(now) | {"mel": 0}
 
 
-def test_targets_stand_where_the_layout_says() -> None:
+def test_targets_stand_where_the_layout_says(scenes) -> None:
     batch = collate(scenes(3), TOKENIZER, np.random.default_rng(0))
     rows, n = batch.shape
     stream, target = batch.tokens.stream, batch.target
@@ -68,7 +53,7 @@ def test_targets_stand_where_the_layout_says() -> None:
     assert (target.view(rows, n)[:, -1] == NO_TARGET).all()
 
 
-def test_video_stands_in_its_place() -> None:
+def test_video_stands_in_its_place(scenes) -> None:
     batch = collate(scenes(2), TOKENIZER, np.random.default_rng(0), video=(160, 120))
     seen = batch.tokens.stream == Stream.VIDEO_IN
     assert batch.tokens.patches is not None and int(seen.sum()) == len(batch.tokens.patches) == 12 * batch.n_turns

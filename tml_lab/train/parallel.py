@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 
 import torch
@@ -17,6 +19,14 @@ def join() -> tuple[int, int]:
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     return dist.get_rank(), dist.get_world_size()
+
+
+def launch(processes: int, command: list[str]) -> int:
+    """Run `python COMMAND` in several processes that `join` one group, with the cores divided; the exit code."""
+    threads = max(1, (os.cpu_count() or processes) // processes)
+    environment = {"OMP_NUM_THREADS": str(threads)} | os.environ
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return subprocess.call([*run, *command], env=environment)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

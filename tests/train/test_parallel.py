@@ -1,0 +1,67 @@
+"""Several processes, one model: the same weights in each, gradients averaged, work shared without changing it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from tml_lab.train.parallel import average_gradients, join, launch, share_rows
+from tml_lab.train.shards import write_shard
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import torch
+from torch import nn
+from tml_lab.train.loop import train
+from tml_lab.train.optimizer import orthogonalise
+from tml_lab.train.parallel import average_gradients, join, share_rows
+
+folder = Path(sys.argv[1])
+rank, world = join()
+p = nn.Parameter(torch.zeros(3))
+unused = nn.Parameter(torch.zeros(2))
+p.grad = torch.full((3,), float(rank))
+average_gradients([p, unused])
+rows = torch.randn(5, 6, 4, generator=torch.Generator().manual_seed(0))
+shared, alone = share_rows(rows, orthogonalise), orthogonalise(rows)
+out = train("pico", folder / "run", episodes=folder / "shards", steps=3, seed=1)
+model_seen = []
+import tml_lab.train.loop as loop
+trainer = loop.open_trainer("pico", out, ((folder / "shards", 1.0),), loop.TRAIN_PRESETS["pico"], False, "cpu")
+for batch, _ in zip(trainer.batches(), range(2)):
+    trainer.one_step(batch)
+    model_seen.append(batch.n_turns)
+weights = torch.cat([q.detach().flatten() for q in trainer.model.parameters()]).double()
+report = {
+    "world": world, "mean": p.grad.tolist(), "unused": unused.grad.tolist(), "equal": torch.equal(shared, alone),
+    "sum": weights.sum().item(), "norm": weights.norm().item(), "turns": model_seen,
+}
+(folder / f"rank{rank}.json").write_text(json.dumps(report))
+"""
+
+
+def test_two_processes_hold_one_model(scenes, tmp_path: Path) -> None:
+    for i in range(2):
+        write_shard(tmp_path / f"episodes-0000{i}.safetensors", scenes(30, seed=i))
+    (tmp_path / "shards").mkdir()
+    for path in tmp_path.glob("*.safetensors"):
+        path.rename(tmp_path / "shards" / path.name)
+    (tmp_path / "two.py").write_text(SCRIPT)
+    assert launch(2, [str(tmp_path / "two.py"), str(tmp_path)]) == 0
+    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    assert first["world"] == 2 and first["mean"] == [0.5] * 3 and first["unused"] == [0.0] * 2
+    assert first["equal"] and second["equal"]
+    assert (first["sum"], first["norm"]) == (second["sum"], second["norm"])
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3]  # written once, by the first process
+
+
+def test_alone_nothing_is_shared() -> None:
+    assert join() == (0, 1)
+    p = torch.nn.Parameter(torch.zeros(2))
+    p.grad = torch.ones(2)
+    average_gradients([p])
+    assert torch.equal(p.grad, torch.ones(2)) and torch.equal(share_rows(p.grad, torch.neg), -p.grad)
