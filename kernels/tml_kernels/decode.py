@@ -61,15 +61,27 @@ class BlockState(NamedTuple):
 
 
 @summing
-def matmul(weight, x):  # [rows, cols], [n, cols] -> [n, rows]
+def matmul(weight, x):  # [rows, cols], [n, cols] -> [n, rows]; four rows at a time share each reading of x
     n, rows, cols = x.shape[0], weight.shape[0], weight.shape[1]
     out = np.empty((n, rows), np.float32)
-    for i in range(rows):
+    whole = rows // 4 * 4
+    for i in range(0, whole, 4):
+        w0, w1, w2, w3 = weight[i], weight[i + 1], weight[i + 2], weight[i + 3]
         for t in range(n):
-            total = np.float32(0.0)
+            a = b = c = e = np.float32(0.0)
             for j in range(cols):
-                total += weight[i, j] * x[t, j]
-            out[t, i] = total
+                value = x[t, j]
+                a += w0[j] * value
+                b += w1[j] * value
+                c += w2[j] * value
+                e += w3[j] * value
+            out[t, i], out[t, i + 1], out[t, i + 2], out[t, i + 3] = a, b, c, e
+    for i in range(whole, rows):
+        for t in range(n):
+            a = np.float32(0.0)
+            for j in range(cols):
+                a += weight[i, j] * x[t, j]
+            out[t, i] = a
     return out
 
 
