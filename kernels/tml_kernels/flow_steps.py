@@ -16,8 +16,20 @@ F32 = NDArray[np.float32]
 
 
 class FlowWeights(NamedTuple):
-    """Views of the head's parameters; `up`, `down` and `offset` hold one block each `[depth][...]`."""
+    """Views of the head's parameters; `up`, `down` and `offset` hold one block each `[depth][...]`.
 
+    `rates` are the time embedding's frequencies, `time_up` and `time_down` its layers.
+    """
+
+    embed_h: F32
+    embed_h_bias: F32
+    rates: F32
+    time_up: F32
+    time_up_bias: F32
+    time_down: F32
+    time_down_bias: F32
+    modulate: F32
+    modulate_bias: F32
     embed_x: F32
     embed_x_bias: F32
     up: tuple[F32, ...]
@@ -56,14 +68,35 @@ def velocity(x, modulation, w):  # [n_out], [5 * width] -> [n_out]
 
 
 @jit
-def flow_steps(x, modulations, w):
+def silu(x):  # [n, d], in place
+    for t in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            x[t, j] *= sigmoid(x[t, j])
+    return x
+
+
+@jit
+def modulations(h, times, w):  # [d_model], [steps] -> [steps, 5 * width]
+    n, n_rates = times.shape[0], w.rates.shape[0]
+    waves = np.empty((n, 2 * n_rates), np.float32)
+    for t in range(n):
+        for j in range(n_rates):
+            angle = times[t] * w.rates[j]
+            waves[t, j], waves[t, n_rates + j] = np.sin(angle), np.cos(angle)
+    time = matmul(w.time_down, silu(matmul(w.time_up, waves) + w.time_up_bias)) + w.time_down_bias
+    return matmul(w.modulate, silu(time + (matvec(w.embed_h, h) + w.embed_h_bias))) + w.modulate_bias
+
+
+@jit
+def flow_steps(x, h, times, w):
     """Follow the velocity from noise to a token.
 
     Args:
         x: float32 [n_out], the noise; replaced by the token.
-        modulations: float32 [steps, 5 * width], of each step's time.
+        h: float32 [d_model], the hidden state that conditions it.
+        times: float32 [steps], flow time at the start of each step.
         w: `FlowWeights`.
     """
-    n_steps = modulations.shape[0]
-    for i in range(n_steps):
-        x += velocity(x, modulations[i], w) / np.float32(n_steps)
+    modulation = modulations(h, times, w)
+    for i in range(len(times)):
+        x += velocity(x, modulation[i], w) / np.float32(len(times))

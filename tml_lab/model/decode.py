@@ -61,20 +61,24 @@ def can_fuse_flow(head: FlowHead, noise: Tensor) -> bool:
     return len(noise) == 1 and head.fused and runs_fused(head, noise)
 
 
-def fused_steps(head: FlowHead, x: Tensor, modulations: Tensor) -> Tensor:
-    """All Euler steps from noise `x [1, n_out]`, given the modulation of each, `[steps, 5 * width]` -> `[1, n_out]`."""
+def fused_steps(head: FlowHead, x: Tensor, h: Tensor, times: Tensor) -> Tensor:
+    """All Euler steps from noise `x [1, n_out]`, given `h [1, d_model]` and the steps' `times [S]` -> `[1, n_out]`."""
     from tml_kernels.flow_steps import FlowWeights, flow_steps
 
     def views(*parameters: Tensor) -> tuple[Any, ...]:
         return tuple(p.detach().numpy() for p in parameters)
 
+    def layers(*linear: nn.Linear) -> tuple[Any, ...]:
+        return views(*(p for layer in linear for p in (layer.weight, layer.bias)))
+
+    time = head.embed_t
     blocks = [(b.up.weight, b.up.bias, b.down.weight, b.down.bias, b.offset) for b in head.blocks]
-    inner = [views(*column) for column in zip(*blocks, strict=True)]
     weights = FlowWeights(
-        *views(head.embed_x.weight, head.embed_x.bias), *inner, *views(head.out.weight, head.out.bias)
-    )
+        *layers(head.embed_h), time.rates.numpy(), *layers(time.up, time.down, head.modulate, head.embed_x),
+        *(views(*column) for column in zip(*blocks, strict=True)), *layers(head.out),
+    )  # fmt: skip
     token = x[0].numpy().copy()  # [n_out]
-    flow_steps(token, modulations.numpy(), weights)
+    flow_steps(token, h[0].contiguous().numpy(), times.numpy(), weights)
     return torch.from_numpy(token)[None]
 
 
@@ -142,7 +146,7 @@ def compile_kernels(model: InteractionModel) -> bool:
             return False
         # not by calling the modules: whoever listens to them must not hear this
         decode(model.backbone, token, new_state(cfg, max_tokens=cfg.n_sinks + MAX_CHUNK))
-        fused_steps(head, noise, torch.zeros(1, 5 * head.width))
+        fused_steps(head, noise, token[0], torch.zeros(1))
     return True
 
 

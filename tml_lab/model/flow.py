@@ -152,13 +152,13 @@ class FlowHead(nn.Module):
         if n_steps < 1:
             raise ValueError(f"the flow head needs at least one Euler step, got {n_steps}")
         n = h.shape[0]
+        x = noise * temperature
         times = torch.arange(n_steps, device=h.device, dtype=noise.dtype) / n_steps  # [S]
+        if can_fuse_flow(self, x):
+            return fused_steps(self, x, h, times)
         embedded = self.embed_h(h).repeat(n_steps, 1)  # [N, width] -> [S N, width]
         # The modulation does not depend on x: all steps share one reading of its weights.
         modulations = self._modulation(times.repeat_interleave(n), embedded)  # [S N, 5 * width]
-        x = noise * temperature
-        if can_fuse_flow(self, x):
-            return fused_steps(self, x, modulations)
         for modulation in modulations.split(n):  # S times [N, 5 * width]
             x = x + self._move(x, modulation) / n_steps
         return x
