@@ -120,7 +120,7 @@ class TrainConfig:
     weight_decay: float = 0.05
     warmup: int = 60
     cooldown: float = 0.6  # share of the steps over which the learning rate falls to zero
-    silent_weight: float = 0.3
+    silent_weight: float = 0.3  # of a silent decision at first; it rises to 1 while the learning rate falls
     word_weight: float = 4.0  # what is said is decided once in many turns
     flow_weight: float = 0.3
     listen_weight: float = 0.5

@@ -55,7 +55,7 @@ def run_checks(checkpoint: str = "nano") -> Iterator[Check]:
     for package in ("soundfile", "soxr", "tokenizers", "safetensors"):
         yield check_module(package, "pip install -e . -c constraints.txt", essential=True)
     yield check_checkpoint(checkpoint)
-    yield check_module("numba", "pip install numba -c constraints.txt (a turn takes two to three times as long without)")
+    yield check_module("numba", "pip install numba -c constraints.txt (turns take twice as long without)")
     for package in ("jupyterlab", "anywidget", "ipywebrtc"):
         yield check_module(package, 'pip install -e ".[lab]" -c constraints.txt (or: make lab)')
     yield check_port(JUPYTER_PORT)

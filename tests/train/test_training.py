@@ -131,3 +131,15 @@ def test_muon_evens_out_singular_values(shape: tuple[int, ...]) -> None:
     matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
     values = torch.linalg.svdvals(orthogonalise(matrix).float())
     assert values.quantile(0.1) > 0.4 and values.max() < 1.4
+
+
+def test_rates_and_the_weight_of_silence(folder: Path, tmp_path: Path) -> None:
+    cfg = replace(TRAIN_PRESETS["pico"], steps=100, warmup=10, cooldown=0.5, silent_weight=0.2)
+    trainer = open_trainer("pico", tmp_path, ((folder, 1.0),), cfg, resume=False, device="cpu")
+    rates, weights = [], []
+    for step in (0, 10, 50, 75, 100):
+        trainer.step = step
+        rates.append(trainer.rate())
+        weights.append(trainer.silent_weight())
+    assert rates == pytest.approx([0.1, 1.0, 1.0, 0.5, 0.0])
+    assert weights == pytest.approx([0.2, 0.2, 0.2, 0.6, 1.0])

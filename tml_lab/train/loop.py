@@ -58,11 +58,19 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(self.cfg.seed)
         self.silent = self.tokenizer.id(SILENT)
 
+    def cooldown(self) -> float:
+        """1 at first, then down to 0 in a straight line over the last `cooldown` of the steps."""
+        done = self.step / self.cfg.steps
+        return max(0.0, min(1.0, (1.0 - done) / self.cfg.cooldown)) if self.cfg.cooldown else 1.0
+
     def rate(self) -> float:
         """The learning rate's share at this step: warm-up, plateau, linear cooldown."""
-        done = self.step / self.cfg.steps
-        cooldown = min(1.0, (1.0 - done) / self.cfg.cooldown) if self.cfg.cooldown else 1.0
-        return max(0.0, min((self.step + 1) / self.cfg.warmup, cooldown))
+        return min((self.step + 1) / self.cfg.warmup, self.cooldown())
+
+    def silent_weight(self) -> float:
+        """What a silent decision weighs: little at first, or the model would learn to say nothing; as much as any
+        other in the end, or it would go on speaking when it had better not."""
+        return 1.0 - (1.0 - self.cfg.silent_weight) * self.cooldown()
 
     def batches(self) -> Iterator[Batch]:
         """The feed's batches, lesson after lesson."""
@@ -77,7 +85,8 @@ class Trainer:
         device = next(self.model.parameters()).device
         batch = batch.to(device) if device.type != "cpu" else batch
         with torch.autocast(device.type, torch.bfloat16):
-            parts = losses(self.model, batch, self.silent, self.cfg, self.generator)
+            cfg = replace(self.cfg, silent_weight=self.silent_weight())
+            parts = losses(self.model, batch, self.silent, cfg, self.generator)
         weights = {"text": 1.0, "flow": self.cfg.flow_weight, "listen": self.cfg.listen_weight}
         torch.stack([weight * parts[name] for name, weight in weights.items()]).sum().backward()
         average_gradients(self.model.parameters())
