@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tml_lab.model.moe import MoE
 from tml_lab.model.state import MAX_CHUNK, State, new_state, positions_held, reach
 
 if TYPE_CHECKING:
@@ -72,11 +71,12 @@ def fused_steps(head: FlowHead, x: Tensor, h: Tensor, times: Tensor) -> Tensor:
         return views(*(p for layer in linear for p in (layer.weight, layer.bias)))
 
     time = head.embed_t
-    blocks = [(b.up.weight, b.up.bias, b.down.weight, b.down.bias, b.offset) for b in head.blocks]
-    weights = FlowWeights(
+    blocks = [(b.up.weight, b.up.bias, b.down.weight, b.down.bias, b.offset) for b in list[Any](head.blocks)]
+    fields: Any = (
         *layers(head.embed_h), time.rates.numpy(), *layers(time.up, time.down, head.modulate, head.embed_x),
         *(views(*column) for column in zip(*blocks, strict=True)), *layers(head.out),
     )  # fmt: skip
+    weights = FlowWeights(*fields)
     token = x[0].numpy().copy()  # [n_out]
     flow_steps(token, h[0].contiguous().numpy(), times.numpy(), weights)
     return torch.from_numpy(token)[None]
@@ -95,8 +95,8 @@ def decode(
     resid = x[0].numpy().copy()  # [n, d_model]
     n = len(resid)
     place = np.arange(pos + 1, pos + 1 + n)
+    block: Any
     for i, block in enumerate(backbone.blocks):
-        assert isinstance(block.mlp, MoE)
         window, sinks = reach(cfg, i)
         floor = block.attn.n_floor
         tau = np.ones(n) if floor is None else 1 + block.attn.alpha * np.log(np.maximum(1, place / floor))
