@@ -18,18 +18,21 @@ pytestmark = [
 
 LIVE = """
 from tml_widgets import LiveSession, Microphone
-live = LiveSession("nano", Microphone(headphones=True), save_to="saved")
+live = LiveSession("nano", Microphone(camera=CAMERA, headphones=True), save_to="saved")
 live
 """
 
 
-def test_nano_answers_a_human_voice_and_its_recording_replays(playwright: Playwright, lab: Lab) -> None:
+@pytest.mark.parametrize("camera", [False, True], ids=["blind", "camera"])
+def test_nano_answers_a_human_voice_and_its_recording_replays(
+    playwright: Playwright, lab: Lab, camera: bool
+) -> None:
     clip = Clip.load(DEMO_CLIPS / "repeat_numbers.flac")
     write_microphone(lab.folder / "human.wav", np.pad(clip.inputs.audio, (3 * 16_000, 0)))
     write_camera(lab.folder / "human.y4m")
     browser = browser_with(playwright, lab.folder / "human.wav", lab.folder / "human.y4m")
     page = browser.new_page(viewport={"width": 1300, "height": 1000})
-    lab.show(page, LIVE)
+    lab.show(page, LIVE.replace("CAMERA", str(camera)))
     expect(page.get_by_label("Layer whose attention is shown")).to_be_visible(timeout=60_000)  # it is loaded
     page.locator(".tml-start").click()
     expect(page.locator(".tml-pill")).to_have_text("Listening", timeout=30_000)

@@ -103,6 +103,27 @@ def test_hooks_and_replaced_parts_are_honoured(backbone: Backbone) -> None:
 
 
 @torch.no_grad()
+def test_a_hook_on_a_blocks_output_keeps_the_bits_and_may_change_them(backbone: Backbone) -> None:
+    x = torch.randn(1, 4, TINY.d_model, generator=torch.Generator().manual_seed(8))
+    usual = backbone(x, new_state(TINY))
+    seen: list[tuple[Tensor, Tensor]] = []
+    handle = backbone.blocks[1].register_forward_hook(lambda _, inputs, out: seen.append((inputs[0], out)))
+    assert torch.equal(backbone(x, new_state(TINY)), usual)
+    backbone.fused = False
+    backbone(x, new_state(TINY))
+    backbone.fused = True
+    for fused, plain in zip(*seen, strict=True):
+        torch.testing.assert_close(fused, plain, atol=1e-5, rtol=1e-5)
+    handle.remove()
+    handle = backbone.blocks[1].register_forward_hook(lambda _, inputs, out: out * 0.5)
+    halved = backbone(x, new_state(TINY))
+    backbone.fused = False
+    torch.testing.assert_close(halved, backbone(x, new_state(TINY)), atol=1e-5, rtol=1e-5)
+    backbone.fused = True
+    handle.remove()
+
+
+@torch.no_grad()
 def test_a_weight_changed_in_place_is_heard() -> None:
     model = backbone_of(TINY, seed=1)
     x = torch.randn(1, 4, TINY.d_model, generator=torch.Generator().manual_seed(7))

@@ -1,11 +1,12 @@
 """A session's few tokens through the backbone, on a CPU: the fused kernels, given the modules' own arrays.
 
 The kernels see views of parameters and state, so that a weight changed in place is heard at once. Whoever hooks a
-module, replaces its `forward` or asks for inner tensors gets the torch code instead.
+module inside a block or replaces its `forward` gets the torch code instead.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,27 +33,32 @@ def fused_kernels() -> Any | None:
         return None
 
 
-def is_plain(root: nn.Module) -> bool:
-    """Whether every module inside does what its class says: no hook, no `forward` of its own."""
+def is_plain(root: nn.Module, heard: Collection[nn.Module] = ()) -> bool:
+    """Whether every module inside does what its class says: no hook, no `forward` of its own.
+
+    Hooks on the outputs of the modules `heard` do no harm.
+    """
     for module in root.modules():
         if module is root:  # whoever hooks the whole is heard either way
             continue
-        if module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__:
+        if "forward" in module.__dict__ or module._forward_pre_hooks or module._forward_hooks_with_kwargs:
+            return False
+        if module._forward_hooks and module not in heard:
             return False
     return True
 
 
-def runs_fused(root: nn.Module, x: Tensor) -> bool:
+def runs_fused(root: nn.Module, x: Tensor, heard: Collection[nn.Module] = ()) -> bool:
     """Whether modules and input are of the kind that the kernels take: float32 on a CPU, no gradient, no hook."""
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled() or root.training:
         return False
-    return next(root.parameters()).dtype == torch.float32 and fused_kernels() is not None and is_plain(root)
+    return next(root.parameters()).dtype == torch.float32 and fused_kernels() is not None and is_plain(root, heard)
 
 
 def can_fuse(backbone: Backbone, x: Tensor) -> bool:
     """Whether `x [batch, tokens, d_model]`, a few tokens of one session, may take the fused path."""
     few = x.shape[0] == 1 and x.shape[1] <= MAX_CHUNK
-    return few and backbone.fused and backbone.cfg.n_dense_layers == 0 and runs_fused(backbone, x)
+    return few and backbone.fused and backbone.cfg.n_dense_layers == 0 and runs_fused(backbone, x, set(backbone.blocks))
 
 
 def can_fuse_flow(head: FlowHead, noise: Tensor) -> bool:
@@ -87,7 +93,8 @@ def decode(
 ) -> Tensor:
     """Append tokens to the state: `x [1, n, d_model]` -> the residual after the last block, before the norm.
 
-    A layer's tap receives `pattern [1, heads, n, slots in use]` and `key_pos [1, slots in use]`.
+    A layer's tap receives `pattern [1, heads, n, slots in use]` and `key_pos [1, slots in use]`. Hooks on a block's
+    output are called; of its inputs they are given the first alone.
     """
     kernels = fused_kernels()
     assert kernels is not None
@@ -105,7 +112,11 @@ def decode(
         weights, rings = block_weights(kernels, block), block_state(kernels, state, i)
         used = min(pos + n, rings.k.shape[1]) if taps and i in taps else 0
         pattern = np.zeros((block.attn.n_heads, n, used), np.float32)
+        before = torch.from_numpy(resid.copy())[None] if block._forward_hooks else x  # [1, n, d_model]
         kernels.decode_block(resid, weights, rings, pos, sinks, window, tau, router.top_k, scale, cfg.rms_eps, pattern)
+        for hook in block._forward_hooks.values():
+            changed = hook(block, (before,), torch.from_numpy(resid.copy())[None])
+            resid = resid if changed is None else changed[0].numpy().copy()
         if taps and i in taps:
             held = positions_held(state["pos"] + n, rings.k.shape[1], sinks)
             taps[i].update(pattern=torch.from_numpy(pattern)[None], key_pos=held[:, :used])
