@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from tml_lab.config import TURN_SAMPLES
+from tml_lab.model.interaction import Tokens
 from tml_lab.model.state import MAX_CHUNK
+from tml_lab.stream.layout import Stream
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import decision_positions, differences, offline_logits, replay
 from tml_lab.stream.rollout import Heard, rollout
@@ -279,3 +281,12 @@ def test_empty_recording(model, tokenizer):
     assert isinstance(recording, Recording)
     assert recording.turns == 0 and recording.text == "" and len(recording.tokens) == 0
     assert replay(recording, model, tokenizer).turns == 0
+
+
+@torch.no_grad()
+def test_one_output_token_is_embedded_as_among_others(model):
+    bins = torch.randint(0, 16, (1, 320), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    one, no = torch.ones(1, dtype=torch.long), torch.zeros(1, dtype=torch.bool)
+    for stream, token, voice in ((Stream.TEXT_OUT, 7, None), (Stream.AUDIO_OUT, 0, bins)):
+        usual = model.embed(Tokens(one * stream, one * token, one * 5, no, voice=voice))
+        assert torch.equal(model.embed_output(int(stream), token, voice), usual)

@@ -33,26 +33,45 @@ def fused_kernels() -> Any | None:
         return None
 
 
-def is_plain(root: nn.Module, heard: Collection[nn.Module] = ()) -> bool:
-    """Whether every module inside does what its class says: no hook, no `forward` of its own.
+class Inside:
+    """What stands inside a module: a list instead of a tree, so that it can be checked at every token."""
 
-    Hooks on the outputs of the modules `heard` do no harm.
-    """
-    for module in root.modules():
-        if module is root:  # whoever hooks the whole is heard either way
-            continue
-        if "forward" in module.__dict__ or module._forward_pre_hooks or module._forward_hooks_with_kwargs:
-            return False
-        if module._forward_hooks and module not in heard:
-            return False
-    return True
+    def __init__(self, root: nn.Module) -> None:
+        parents = list(root.modules())
+        self.links = [(m._modules, name, child) for m in parents for name, child in m._modules.items() if child]
+        self.weights: dict[int, tuple[tuple[int, ...], Any]] = {}  # by layer: addresses, and views of them
+
+    def still_true(self) -> bool:
+        """Whether no module was put in another's place."""
+        return all(children.get(name) is child for children, name, child in self.links)
+
+    def is_plain(self, heard: Collection[nn.Module]) -> bool:
+        """Whether every module does what its class says: no hook, no `forward` of its own.
+
+        Hooks on the outputs of the modules `heard` do no harm.
+        """
+        for _, _, module in self.links:
+            if "forward" in module.__dict__ or module._forward_pre_hooks or module._forward_hooks_with_kwargs:
+                return False
+            if module._forward_hooks and module not in heard:
+                return False
+        return True
+
+
+def inside(root: nn.Module) -> Inside:
+    """The root's list, made anew when its tree has changed. Whoever hooks the root itself is heard either way."""
+    kept = root.__dict__.get("_inside")
+    if kept is None or not kept.still_true():
+        kept = root.__dict__["_inside"] = Inside(root)
+    return kept
 
 
 def runs_fused(root: nn.Module, x: Tensor, heard: Collection[nn.Module] = ()) -> bool:
     """Whether modules and input are of the kind that the kernels take: float32 on a CPU, no gradient, no hook."""
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled() or root.training:
         return False
-    return next(root.parameters()).dtype == torch.float32 and fused_kernels() is not None and is_plain(root, heard)
+    single = next(root.parameters()).dtype == torch.float32
+    return single and fused_kernels() is not None and inside(root).is_plain(heard)
 
 
 def can_fuse(backbone: Backbone, x: Tensor) -> bool:
@@ -98,7 +117,7 @@ def decode(
     """
     kernels = fused_kernels()
     assert kernels is not None
-    cfg, pos = backbone.cfg, int(state["pos"])
+    cfg, pos, kept = backbone.cfg, int(state["pos"]), inside(backbone)
     resid = x[0].numpy().copy()  # [n, d_model]
     n = len(resid)
     place = np.arange(pos + 1, pos + 1 + n)
@@ -109,7 +128,7 @@ def decode(
         tau = np.ones(n) if floor is None else 1 + block.attn.alpha * np.log(np.maximum(1, place / floor))
         router = block.mlp.router
         scale = router.route_scale * float(router.global_scale)
-        weights, rings = block_weights(kernels, block), block_state(kernels, state, i)
+        weights, rings = block_weights(kernels, block, kept), block_state(kernels, state, i)
         used = min(pos + n, rings.k.shape[1]) if taps and i in taps else 0
         pattern = np.zeros((block.attn.n_heads, n, used), np.float32)
         before = torch.from_numpy(resid.copy())[None] if block._forward_hooks else x  # [1, n, d_model]
@@ -124,16 +143,24 @@ def decode(
     return torch.from_numpy(resid)[None]  # [1, n, d_model]
 
 
-def block_weights(kernels: Any, block: Any) -> Any:
-    """Views of a block's parameters, in the kernels' order."""
+def block_weights(kernels: Any, block: Any, kept: Inside) -> Any:
+    """Views of a block's parameters, in the kernels' order; made anew when one has moved."""
     attn, mlp = block.attn, block.mlp
+    own = [m._parameters for m in (attn.q_proj, attn.k_proj, attn.v_proj, attn.r_proj, attn.o_proj)]
     parameters = (
-        block.attn_norm.weight, attn.q_proj.weight, attn.k_proj.weight, attn.v_proj.weight, attn.r_proj.weight,
-        attn.k_conv.weight, attn.v_conv.weight, attn.q_norm.weight, attn.k_norm.weight, attn.rel, attn.o_proj.weight,
-        block.attn_conv.weight, block.mlp_norm.weight, mlp.router.weight, mlp.router.bias, mlp.gate_up, mlp.down,
-        mlp.shared_gate_up, mlp.shared_down, block.mlp_conv.weight,
+        block.attn_norm._parameters["weight"], *(p["weight"] for p in own[:4]), attn.k_conv._parameters["weight"],
+        attn.v_conv._parameters["weight"], attn.q_norm._parameters["weight"], attn.k_norm._parameters["weight"],
+        attn._parameters["rel"], own[4]["weight"], block.attn_conv._parameters["weight"],
+        block.mlp_norm._parameters["weight"], mlp.router._parameters["weight"], mlp.router._buffers["bias"],
+        *(mlp._parameters[name] for name in ("gate_up", "down", "shared_gate_up", "shared_down")),
+        block.mlp_conv._parameters["weight"],
     )  # fmt: skip
-    return kernels.BlockWeights(*(p.detach().numpy() for p in parameters))
+    places = tuple(p.data_ptr() for p in parameters)
+    found = kept.weights.get(block.layer)
+    if found is None or found[0] != places:  # a view keeps its memory, so that no other weight can come to lie there
+        views = kernels.BlockWeights(*(p.detach().numpy() for p in parameters))
+        found = kept.weights[block.layer] = (places, views)
+    return found[1]
 
 
 def block_state(kernels: Any, state: State, layer: int) -> Any:

@@ -74,6 +74,16 @@ class InteractionModel(nn.Module):
             x = x.index_add(0, where, part.to(x.dtype))
         return x
 
+    def embed_output(self, stream: int, token: int = 0, voice: Tensor | None = None) -> Tensor:
+        """`[1, d_model]`: one token of the model's own inside a turn, a word (`token`) or a piece of voice `[1, 320]`.
+
+        The same numbers as `embed`, without looking for what is not there.
+        """
+        if voice is not None:
+            return self.embed_stream[stream] + self.embed_voice(voice)
+        token_id = torch.tensor([token], device=self.embed_stream.device)
+        return self.embed_stream[stream] + self.embed_text(token_id)
+
     def forward(self, x: Tensor, state: State | None = None, taps: dict[int, Tap] | None = None) -> Tensor:
         """Embeddings `[batch, tokens, d_model]` -> hidden states of the same shape (see `Backbone`)."""
         return self.backbone(x, state, taps)

@@ -162,9 +162,6 @@ class Session:
         timings["total"] = time.perf_counter() - began
         return self._finish(heard, frames, text, best, p_speak, words, sound, rows, bins, timings, seen)
 
-    def _ids(self, values: list[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.long, device=self.device)
-
     def _forward(self, tokens: Tokens, taps: dict[int, dict[str, Tensor]] | None = None) -> Tensor:
         """Append the tokens to the state; the hidden state `[d_model]` at the last of them."""
         x = self.model.embed(tokens)[None]  # [1, n, d_model]
@@ -176,13 +173,9 @@ class Session:
         return hidden[0, -1]
 
     def _feed(self, stream: Stream, token: int = 0, voice: Tensor | None = None) -> Tensor:
-        """Append one output token of this turn."""
-        return self._forward(
-            Tokens(
-                self._ids([stream]), self._ids([token]), self._ids([self.turn]),
-                torch.zeros(1, dtype=torch.bool, device=self.device), voice=voice,
-            )
-        )  # fmt: skip
+        """Append one output token of this turn; the hidden state `[d_model]`."""
+        x = self.model.embed_output(int(stream), token, voice)[None]  # [1, 1, d_model]
+        return self.model(x, self.state)[0, -1]
 
     def _leave(self, token: int = -1, voice: Tensor | None = None) -> None:
         """Keep the turn's last token for the next turn's forward."""
