@@ -115,7 +115,11 @@ def test_a_hook_on_a_blocks_output_keeps_the_bits_and_may_change_them(backbone: 
     for fused, plain in zip(*seen, strict=True):
         torch.testing.assert_close(fused, plain, atol=1e-5, rtol=1e-5)
     handle.remove()
-    handle = backbone.blocks[1].register_forward_hook(lambda _, inputs, out: out * 0.5)
+
+    def halve(_module: object, _inputs: object, out: Tensor) -> Tensor:
+        return out * 0.5
+
+    handle = backbone.blocks[1].register_forward_hook(halve)
     halved = backbone(x, new_state(TINY))
     backbone.fused = False
     torch.testing.assert_close(halved, backbone(x, new_state(TINY)), atol=1e-5, rtol=1e-5)
