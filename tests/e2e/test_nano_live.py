@@ -65,7 +65,7 @@ def test_nano_answers_a_human_voice_and_its_recording_replays(
     browser.close()
     assert same
     if camera:  # with it on, the nano forgets a request that it has had no cause to act on for three seconds
-        assert pictures > 100
+        assert pictures > 60  # turns that were seen
         return
     numbers = [words for _, _, words in clip.heard]
     assert sum(number in said for number in numbers) >= 3, f"{said} for {numbers}"
