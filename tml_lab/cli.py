@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
@@ -171,8 +171,12 @@ def train(
         from tml_lab.train.parallel import launch
 
         raise typer.Exit(launch(processes, ["-m", "tml_lab.cli", *sys.argv[1:]]))
-    from tml_lab.bench.quick import quick
     from tml_lab.train.loop import train as run_training
+
+    def score(model: Any, tokenizer: Any) -> dict[str, float]:
+        from tml_lab.bench.quick import quick
+
+        return quick(model, tokenizer, n=4)
 
     folder = run_training(
         preset=preset,
@@ -184,7 +188,7 @@ def train(
         lesson=lesson,
         init=init,
         steps=steps,
-        score=(lambda model, tokenizer: quick(model, tokenizer, n=4)) if score_every else None,
+        score=score if score_every else None,
         score_every=score_every,
         compiled=compiled,
     )

@@ -25,7 +25,7 @@ summing = njit(cache=True, fastmath={"reassoc", "contract"}, error_model="numpy"
 
 
 class BlockWeights(NamedTuple):
-    """Views of a block's parameters (`[rows, cols]` as torch keeps them); `tau` scales the scores of long contexts."""
+    """Views of a block's parameters, `[rows, cols]` as torch keeps them."""
 
     attn_norm: F32
     q_proj: F32
@@ -169,7 +169,9 @@ def mix(weight, values, seen, out):  # out [d_head] += the weighted values, four
 
 @jit
 def exp_below(x):
-    """`exp(x)` for `x [n] <= 0`, to 1e-7 of its value: 2^whole by the float's exponent, 2^rest by a polynomial.
+    """`exp(x)` for `x [n] <= 0`, to 3e-7 of its value down to -1 and 5e-6 down to -80.
+
+    2^whole by the float's exponent, 2^rest by a polynomial.
 
     The library's `exp` is not vectorised; this is, and softmax over a long past is mostly exponentials.
     """

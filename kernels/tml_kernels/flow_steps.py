@@ -8,11 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tml_kernels.decode import jit, matmul, sigmoid, square_sum
-
-F32 = NDArray[np.float32]
+from tml_kernels.decode import F32, jit, matmul, sigmoid, square_sum
 
 
 class FlowWeights(NamedTuple):
@@ -47,6 +44,14 @@ def matvec(weight, x):  # [rows, cols], [cols] -> [rows]
 
 
 @jit
+def silu(x):  # [n, d], in place
+    for t in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            x[t, j] *= sigmoid(x[t, j])
+    return x
+
+
+@jit
 def modulated(x, shift, scale):  # layer norm without gain, then shifted and scaled: [width]
     centred = x - np.float32(x.mean())
     factor = np.float32(1.0) / np.sqrt(square_sum(centred) / np.float32(x.shape[0]) + np.float32(1e-5))
@@ -60,19 +65,10 @@ def velocity(x, modulation, w):  # [n_out], [5 * width] -> [n_out]
     for b in range(len(w.up)):
         m = modulation[: 3 * width] + w.offset[b]
         y = matvec(w.up[b], modulated(hidden, m[:width], m[width : 2 * width])) + w.up_bias[b]
-        for j in range(y.shape[0]):
-            y[j] *= sigmoid(y[j])
+        y = silu(y.reshape(1, width))[0]
         hidden += m[2 * width :] * (matvec(w.down[b], y) + w.down_bias[b])
     shift, scale = modulation[3 * width : 4 * width], modulation[4 * width :]
     return matvec(w.out, modulated(hidden, shift, scale)) + w.out_bias
-
-
-@jit
-def silu(x):  # [n, d], in place
-    for t in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            x[t, j] *= sigmoid(x[t, j])
-    return x
 
 
 @jit

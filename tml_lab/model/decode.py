@@ -6,7 +6,7 @@ module inside a block or replaces its `forward` gets the torch code instead.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ class Inside:
     def __init__(self, root: nn.Module) -> None:
         parents = list(root.modules())
         self.links = [(m._modules, name, child) for m in parents for name, child in m._modules.items() if child]
-        self.weights: dict[int, tuple[tuple[int, ...], Any]] = {}  # by layer: addresses, and views of them
+        self.kept: dict[int, tuple[tuple[int, ...], Any]] = {}  # by layer: addresses, and views of what lies there
 
     def still_true(self) -> bool:
         """Whether no module was put in another's place."""
@@ -56,6 +56,14 @@ class Inside:
             if module._forward_hooks and module not in heard:
                 return False
         return True
+
+    def views(self, layer: int, weights: Sequence[Tensor], pack: Callable[..., Any]) -> Any:
+        """`pack(*arrays)` of the weights' own memory; made anew when one of them has moved."""
+        places = tuple(p.data_ptr() for p in weights)
+        found = self.kept.get(layer)
+        if found is None or found[0] != places:  # a view keeps its memory: no other weight can come to lie there
+            found = self.kept[layer] = (places, pack(*(p.detach().numpy() for p in weights)))
+        return found[1]
 
 
 def inside(root: nn.Module) -> Inside:
@@ -89,21 +97,20 @@ def fused_steps(head: FlowHead, x: Tensor, h: Tensor, times: Tensor) -> Tensor:
     """All Euler steps from noise `x [1, n_out]`, given `h [1, d_model]` and the steps' `times [S]` -> `[1, n_out]`."""
     from tml_kernels.flow_steps import FlowWeights, flow_steps
 
-    def views(*parameters: Tensor) -> tuple[Any, ...]:
-        return tuple(p.detach().numpy() for p in parameters)
+    def pack(*arrays: Any) -> FlowWeights:
+        fields: Any = (*arrays[:11], *(arrays[11 + part : -2 : 5] for part in range(5)), *arrays[-2:])
+        return FlowWeights(*fields)
 
-    def layers(*linear: nn.Linear) -> tuple[Any, ...]:
-        return views(*(p for layer in linear for p in (layer.weight, layer.bias)))
+    def layers(*linear: nn.Linear) -> list[Tensor]:
+        return [p for layer in linear for p in (layer.weight, layer.bias)]
 
     time = head.embed_t
-    blocks = [(b.up.weight, b.up.bias, b.down.weight, b.down.bias, b.offset) for b in list[Any](head.blocks)]
-    fields: Any = (
-        *layers(head.embed_h), time.rates.numpy(), *layers(time.up, time.down, head.modulate, head.embed_x),
-        *(views(*column) for column in zip(*blocks, strict=True)), *layers(head.out),
-    )  # fmt: skip
-    weights = FlowWeights(*fields)
+    weights = [*layers(head.embed_h), time.rates, *layers(time.up, time.down, head.modulate, head.embed_x)]
+    for block in list[Any](head.blocks):
+        weights += [*layers(block.up, block.down), block.offset]
+    weights += layers(head.out)
     token = x[0].numpy().copy()  # [n_out]
-    flow_steps(token, h[0].contiguous().numpy(), times.numpy(), weights)
+    flow_steps(token, h[0].contiguous().numpy(), times.numpy(), inside(head).views(0, weights, pack))
     return torch.from_numpy(token)[None]
 
 
@@ -155,12 +162,7 @@ def block_weights(kernels: Any, block: Any, kept: Inside) -> Any:
         *(mlp._parameters[name] for name in ("gate_up", "down", "shared_gate_up", "shared_down")),
         block.mlp_conv._parameters["weight"],
     )  # fmt: skip
-    places = tuple(p.data_ptr() for p in parameters)
-    found = kept.weights.get(block.layer)
-    if found is None or found[0] != places:  # a view keeps its memory, so that no other weight can come to lie there
-        views = kernels.BlockWeights(*(p.detach().numpy() for p in parameters))
-        found = kept.weights[block.layer] = (places, views)
-    return found[1]
+    return kept.views(block.layer, parameters, kernels.BlockWeights)
 
 
 def block_state(kernels: Any, state: State, layer: int) -> Any:
