@@ -67,7 +67,7 @@ class ModelConfig:
     flow_width: int = 320
     flow_depth: int = 3
     flow_steps: int = 4
-    flow_temperature: float = 0.7  # of the noise the mouth starts from: below 1, clearer and less varied
+    flow_temperature: float = 1.0  # of the noise the mouth starts from; less than in training blurs what it says
     vocoder_width: int = 192
     vocoder_depth: int = 6
     global_budget: int = 4096  # tokens a global layer keeps while streaming

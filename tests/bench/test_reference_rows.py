@@ -83,19 +83,25 @@ def test_an_answer_inside_running_talk_must_begin_before_the_talk_ends() -> None
 
 def test_takeover_by_the_published_rule() -> None:
     word = fdb.Word
-    assert not fdb.takeover_fdb([])
-    assert not fdb.takeover_fdb([word(0.0, 0.9, "yeah")])
-    assert fdb.takeover_fdb([word(0.0, 1.0, "yeah")])
-    assert not fdb.takeover_fdb([word(0.2 * k, 0.2 * k + 0.2, "a") for k in range(3)])
-    assert fdb.takeover_fdb([word(0.2 * k, 0.2 * k + 0.2, "a") for k in range(4)])
+    assert not fdb.takeover([])
+    assert not fdb.takeover([word(0.0, 0.9, "yeah")])
+    assert fdb.takeover([word(0.0, 1.0, "yeah")])
+    assert not fdb.takeover([word(0.2 * k, 0.2 * k + 0.2, "a") for k in range(3)])
+    assert fdb.takeover([word(0.2 * k, 0.2 * k + 0.2, "a") for k in range(4)])
 
 
-def test_a_right_answer_is_a_takeover_and_its_latency_counts_from_the_turns_end() -> None:
-    result = fdb.measure_smooth([QUESTION], OracleLatePlayer(0).play([QUESTION]), 0)
-    assert result["takeover"].value == 1.0 and result["takeover_fdb"].value == 0.0
-    assert result["latency_median_s"].value == pytest.approx(0.4)
-    wrong = scene("arithmetic", 30, [(11, "six")], QUESTION.expects, QUESTION.segments)
-    assert fdb.measure_smooth([wrong], OracleLatePlayer(0).play([wrong]), 0)["takeover"].value == 0.0
+def test_taking_the_turn_and_answering_right_are_two_figures() -> None:
+    def measured(*said: tuple[int, str]):
+        item = scene("arithmetic", 30, list(said), QUESTION.expects, QUESTION.segments)
+        return fdb.measure_smooth([item], OracleLatePlayer(0).play([item]), 0)
+
+    sentence = measured((11, "that"), (13, "is"), (15, "five"))
+    assert (sentence["takeover"].value, sentence["answered"].value) == (1.0, 1.0)
+    assert sentence["latency_median_s"].value == pytest.approx(0.4)  # to its first word, from the turn's end
+    wrong = measured((11, "that"), (13, "is"), (15, "six"))
+    assert (wrong["takeover"].value, wrong["answered"].value) == (1.0, 0.0)
+    word = measured((11, "five"))  # too short to be more than a backchannel
+    assert (word["takeover"].value, word["answered"].value) == (0.0, 1.0)
 
 
 def test_one_word_in_a_pause_is_already_too_early() -> None:
@@ -122,8 +128,9 @@ def interrupted(*said: tuple[int, str]):
 
 def test_an_interruption_is_answered_after_it_and_the_list_before_it_is_forgiven() -> None:
     good = interrupted(
-        (12, "one"), (14, "two"), (16, "three"), (18, "four"), (20, "five"), (22, "six"), (31, "five")
-    )
+        (12, "one"), (14, "two"), (16, "three"), (18, "four"), (20, "five"), (22, "six"),
+        (31, "that"), (33, "is"), (35, "five"),
+    )  # fmt: skip
     item = fdb.interruption_item(good)
     assert item is not None
     result = fdb.measure_interruption([item], OracleLatePlayer(0).play([item]), 0)

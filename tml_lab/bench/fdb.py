@@ -2,9 +2,8 @@
 
 Rules after Lin et al. 2025 (arXiv 2503.04721) and its published scripts, written anew. A *takeover* by
 its rule is speech of 1 s or more from first to last word, or of more than three words; shorter speech
-counts as a backchannel. Our answers are often one word, so a right answer counts as a takeover too, and
-`takeover_fdb` gives the figure by the rule alone. Latency is the first word's start minus the end of the
-user's turn, over takeovers; like there, a start before the end counts as 0.
+counts as a backchannel. Whether what was said is right is another figure, `answered`. Latency is the first
+word's start minus the end of the user's turn, over takeovers; like there, a start before the end counts as 0.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ RECITAL_ROOM = 10.0  # the same for a list: room to say it
 STOP_WITHIN = 1.0  # seconds after an interruption's end by which the model must be silent
 
 
-def takeover_fdb(words: Sequence[Word]) -> bool:
+def takeover(words: Sequence[Word]) -> bool:
     """FDB's rule: no words, or less than 1 s and at most three words, is no takeover."""
     if not words:
         return False
@@ -74,7 +73,7 @@ def measure_pause(episodes: Sequence[Episode], logs: Sequence[Emissions], seed: 
     said = [log.spoken() for log in logs]
     return {
         "takeover": bootstrap([float(bool(words)) for words in said], seed),
-        "takeover_fdb": bootstrap([float(takeover_fdb(words)) for words in said], seed),
+        "takeover_fdb": bootstrap([float(takeover(words)) for words in said], seed),
     }
 
 
@@ -103,22 +102,18 @@ def measure_smooth(episodes: Sequence[Episode], logs: Sequence[Emissions], seed:
     """Takeover rate, latency over takeovers (median and mean), right answers, and starts before the
     turn's end."""
     taken: list[float] = []
-    by_rule: list[float] = []
     right: list[float] = []
     early: list[float] = []
     latencies: list[float] = []
     for item, log in zip(episodes, logs, strict=True):
         expect, words = item.expects[0], log.spoken()
-        good = answered(expect, words)
-        taken.append(float(good or takeover_fdb(words)))
-        by_rule.append(float(takeover_fdb(words)))
-        right.append(float(good))
+        taken.append(float(takeover(words)))
+        right.append(float(answered(expect, words)))
         early.append(float(any(word.start < expect.due - 1e-6 for word in words)))
         if taken[-1]:
             latencies.append(latency(words, expect.due))
     return {
         "takeover": bootstrap(taken, seed),
-        "takeover_fdb": bootstrap(by_rule, seed),
         "latency_median_s": bootstrap(latencies, seed, statistic="median"),
         "latency_mean_s": bootstrap(latencies, seed),
         "answered": bootstrap(right, seed),
@@ -169,9 +164,8 @@ def measure_interruption(
         expect = item.expects[0]
         began = next(s.start for s in item.segments if abs(s.end - expect.due) < 1e-6)
         after = [word for word in log.spoken() if word.start >= expect.due - 1e-6]
-        good = answered(expect, after)
-        taken.append(float(good or takeover_fdb(after)))
-        right.append(float(good))
+        taken.append(float(takeover(after)))
+        right.append(float(answered(expect, after)))
         speaking = any(word.start <= began <= word.end + TURN_SECONDS for word in log.spoken())
         floor.append(float(speaking))
         if taken[-1]:
@@ -193,7 +187,7 @@ def measure_interruption(
 def backchannel_f1(item: Episode, words: Sequence[Word]) -> tuple[int, int, int]:
     """`(hits, events, opportunities)`: an event is a short utterance; a hit begins within 1.5 s of a
     pause."""
-    events = [group for group in utterances(words) if not takeover_fdb(group)]
+    events = [group for group in utterances(words) if not takeover(group)]
     windows = [(e.due, e.due + CUE_WINDOW) for e in item.expects if e.kind == "backchannel"]
     free = list(windows)
     hits = 0
@@ -216,7 +210,7 @@ def measure_backchannel(
     for item, log in zip(episodes, logs, strict=True):
         words = log.spoken()
         hits, events, chances = backchannel_f1(item, words)
-        taken.append(float(any(takeover_fdb(group) for group in utterances(words))))
+        taken.append(float(any(takeover(group) for group in utterances(words))))
         rates.append(events / (log.turns * TURN_SECONDS))
         scores.append(2 * hits / (events + chances) if events + chances else 1.0)
     return {

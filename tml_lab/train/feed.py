@@ -73,11 +73,11 @@ def voice_tokens(word: str, k: int) -> Tensor:
 
 
 def episode_layout(
-    episode: Rendered, tokenizer: TextTokenizer, first_turn: int, n_patches: int = 0
+    episode: Rendered, tokenizer: TextTokenizer, first_turn: int, seen: int = 0
 ) -> tuple[Layout, Tensor]:
-    """The turn layout of an episode, `n_patches` seen in each turn, and its voice targets `[n audio_out, 320]`."""
+    """The turn layout of an episode, `seen` patches of a picture a turn, and its voice targets `[n audio_out, 320]`."""
     silent, speak = tokenizer.id(SILENT), tokenizer.id(SPEAK)
-    turns = [TurnTokens(decision=silent, n_patches=n_patches) for _ in range(episode.n_turns)]
+    turns = [TurnTokens(decision=silent, n_patches=seen) for _ in range(episode.n_turns)]
     for turn, text in episode.typed:
         turns[turn].text_in += tokenizer.encode(text)
     voice = []

@@ -35,9 +35,12 @@ SPANISH = {
 ENGLISH_TO_SPANISH = {english: spanish for spanish, english in SPANISH.items()}
 
 CONTROL = ("stop", "tick", "reminder", "seconds", "second", "okay", "yeah", "right")
+LEAD = ("that", "is")  # an answer is a sentence: "that is seven"
+LEAD_NAME = ("you", "are")
 
 REPLY_WORDS: tuple[str, ...] = tuple(
-    dict.fromkeys(NUMBERS + tuple(OPPOSITES) + COLOURS + DAYS + NAMES + tuple(ENGLISH_TO_SPANISH.values()) + CONTROL)
+    dict.fromkeys(NUMBERS + tuple(OPPOSITES) + COLOURS + DAYS + NAMES + tuple(ENGLISH_TO_SPANISH.values()) + CONTROL
+                  + LEAD + LEAD_NAME)
 )
 """Every word the model may say, each once."""
 

@@ -87,6 +87,8 @@ class Stage:
     user: Voice
     style: Style | None
     typing: float = 0.3  # probability that an instruction is typed
+    pace: float = 1.0  # of the waits between things that happen; below 1, more happens in less time
+    lull: float = 0.0  # probability that nothing happens for some seconds where something could
     now: float = 0.0
     free_turn: int = 0  # the first turn in which the model's mouth is free
     sounds: list[tuple[float, np.ndarray]] = field(default_factory=list)
@@ -104,8 +106,13 @@ class Stage:
         return items[int(self.rng.integers(len(items)))]
 
     def wait(self, low: float, high: float | None = None) -> None:
-        """Let `low..high` seconds pass."""
-        self.now += low if high is None else float(self.rng.uniform(low, high))
+        """Let `low..high` seconds pass, at the stage's pace; `low` alone is kept to the letter."""
+        self.now += low if high is None else self.pace * float(self.rng.uniform(low, high))
+
+    def perhaps_lull(self, share: float = 1.0) -> None:
+        """Now and then nothing happens for 2.5 to 7 seconds: what was asked must outlast them."""
+        if self.lull and self.chance(self.lull * share):
+            self.now += float(self.rng.uniform(2.5, 7.0))
 
     def say(self, text: str, voice: Voice | None = None, role: str = "user", language: str = "en") -> Segment:
         """The user (or another voice) says `text` now; time moves to its end."""
@@ -148,9 +155,11 @@ class Stage:
 
     def reply(
         self, words: tuple[str, ...], due: float, kind: str, margin: float = SURE, asked: float | None = None,
-        contrast: tuple[str, ...] = (), on_time: bool = False,
+        contrast: tuple[str, ...] = (), on_time: bool = False, lead: tuple[str, ...] = (),
     ) -> float:
         """The model should say `words` for something due at `due`; returns when its last word has been played.
+
+        `lead` are words that come before them and are not asked for ("that is").
 
         The first word is emitted in the first turn that has heard `due + margin`; now and then one turn later.
         With `on_time` it is instead played in the turn that holds `due`.
@@ -160,7 +169,7 @@ class Stage:
             turn += 1
         self.expects.append(Expect(words, due, asked, contrast, kind))
         turn = max(turn, self.free_turn, 0)
-        for word in words:
+        for word in (*lead, *words):
             turn = self.utter(word, turn)
         return (turn + 1) * TURN_SECONDS
 
@@ -178,7 +187,8 @@ class Stage:
 
     def after_reply(self, low: float, high: float) -> None:
         """Move time to `low..high` seconds after the model's last word (or after now, whichever is later)."""
-        self.now = max(self.now, (self.free_turn + 1) * TURN_SECONDS) + float(self.rng.uniform(low, high))
+        self.now = max(self.now, (self.free_turn + 1) * TURN_SECONDS)
+        self.wait(low, high)
 
     def finish(self, family: str, seed: int, tail: float = 1.0, noisy: bool = True) -> Episode:
         """Mix, send through a channel, and cut into whole turns."""

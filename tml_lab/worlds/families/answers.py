@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tml_lab.worlds.families.cues import fragment
 from tml_lab.worlds.lexicon import (
     COLOUR_OF,
     COLOURS,
     DAYS,
     FILLER_SENTENCES,
+    LEAD,
+    LEAD_NAME,
     NAMES,
     NUMBERS,
     OPPOSITES,
@@ -64,20 +68,20 @@ def ask_and_answer(stage: Stage, question: Question, pause: bool = False) -> Non
     if pause and len(words) > 3:
         cut = int(stage.rng.integers(2, len(words)))  # anywhere but before the last word is complete
         stage.say(" ".join(words[:cut]))
-        stage.wait(0.5, 1.4)
+        stage.wait(float(stage.rng.uniform(0.5, 1.4)))
         if stage.chance(0.3):
             stage.say(stage.pick(PAUSE_FILLERS))
-            stage.wait(0.3, 0.8)
+            stage.wait(float(stage.rng.uniform(0.3, 0.8)))
         end = stage.say(" ".join(words[cut:])).end
     else:
         end = stage.put(text)
-    stage.reply((answer,), end, "answer", margin=SETTLED, contrast=contrast)
+    stage.reply((answer,), end, "answer", margin=SETTLED, contrast=contrast, lead=LEAD)
     stage.after_reply(0.4, 1.6)
 
 
 def play_questions(stage: Stage, kind: str, pause: float = 0.2) -> None:
-    """One to three questions of a kind; thanks and small talk get no answer."""
-    for _ in range(int(stage.rng.integers(1, 4))):
+    """One to three questions of a kind, more when they are typed; thanks and small talk get no answer."""
+    for _ in range(int(stage.rng.integers(1, 4)) + (3 if stage.typing > 0.5 else 0)):
         ask_and_answer(stage, KINDS[kind](stage), pause=stage.chance(pause))
         if stage.chance(0.15):
             stage.say(stage.pick(PRAISE))
@@ -95,24 +99,34 @@ def play_name(stage: Stage) -> None:
     if stage.chance(0.3):
         ask_and_answer(stage, arithmetic(stage))
     end = stage.ask("what_name")
-    stage.reply((name,), end, "answer", margin=SETTLED, contrast=tuple(n for n in NAMES if n != name))
+    others = tuple(n for n in NAMES if n != name)
+    stage.reply((name,), end, "answer", margin=SETTLED, contrast=others, lead=LEAD_NAME)
     stage.after_reply(0.3, 1.0)
+
+
+def to_repeat(stage: Stage, pool: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """What is said, and what of it is to be repeated: one to three words, or a slip and its correction."""
+    if stage.chance(0.3):
+        wrong, right = (str(w) for w in stage.rng.choice(pool, 2, replace=False))
+        return f"{wrong} no {right}", (right,)
+    words = tuple(stage.pick(pool) for _ in range(int(stage.rng.integers(1, 4))))
+    return " ".join(words), words
 
 
 def play_repeat_after(stage: Stage) -> None:
     """`repeat after me` and one to three words; "two, no, three" means three."""
     pool = stage.pick((NUMBERS[:11], NUMBERS[:11], NUMBERS, COLOURS, DAYS, tuple(OPPOSITES), tuple(OPPOSITES)))
     for _ in range(1 + stage.chance(0.4)):
-        if stage.chance(0.3):
-            wrong, right = (str(w) for w in stage.rng.choice(pool, 2, replace=False))
-            spoken, words = f"{wrong} no {right}", (right,)
+        spoken, words = to_repeat(stage, pool)
+        wording, typed = stage.pick(WORDINGS["repeat_after"]), stage.chance(stage.typing)
+        if typed:
+            end = stage.put(f"{wording} {spoken}", typed=1.0)
         else:
-            words = tuple(stage.pick(pool) for _ in range(int(stage.rng.integers(1, 4))))
-            spoken = " ".join(words)
-        stage.say(stage.pick(WORDINGS["repeat_after"]))
-        stage.wait(0.1, 0.6)
-        end = stage.say(spoken).end
-        stage.reply(words, end, "answer", margin=OPEN_END, contrast=tuple(w for w in pool if w not in words))
+            stage.say(wording)
+            stage.wait(0.1, 0.6)
+            end = stage.say(spoken).end
+        margin = SETTLED if typed else OPEN_END
+        stage.reply(words, end, "answer", margin=margin, contrast=tuple(w for w in pool if w not in words))
         stage.after_reply(0.5, 1.2)
         if stage.chance(0.2):
             stage.say(fragment(stage))

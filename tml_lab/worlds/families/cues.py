@@ -91,6 +91,7 @@ def play_cues(stage: Stage, name: str) -> None:
     cue = CUES[name]
     stage.ask(name, typed=1.0 if stage.split == "human" else None)
     stage.wait(0.5, 1.5)
+    stage.perhaps_lull()
     speaker = cue_speaker(stage, cue)
     if speaker.kind == "human":
         stage.style = None
@@ -98,6 +99,7 @@ def play_cues(stage: Stage, name: str) -> None:
         one_cue(stage, cue, speaker, answered=True)
         stage.wait(0.35, 1.5)
         distract(stage, cue, speaker)
+        stage.perhaps_lull(0.3)
     if stage.chance(0.3) and stage.split != "human":
         stage.after_reply(0.2, 0.8)
         stage.ask("stop")

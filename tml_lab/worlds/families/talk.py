@@ -7,7 +7,7 @@ import math
 from tml_lab.config import TURN_SECONDS
 from tml_lab.worlds.families.answers import KINDS, ask_and_answer
 from tml_lab.worlds.families.cues import fragment
-from tml_lab.worlds.lexicon import DAYS, FILLER_SENTENCES, NUMBERS
+from tml_lab.worlds.lexicon import DAYS, FILLER_SENTENCES, LEAD, NUMBERS
 from tml_lab.worlds.stage import SETTLED, Stage
 from tml_lab.worlds.wordings import BACKCHANNELS_OF_USER, WORDINGS
 
@@ -52,7 +52,7 @@ def play_interrupt(stage: Stage) -> None:
     text, answer, contrast = KINDS[stage.pick(list(KINDS))](stage)
     segment = stage.say(text)
     stage.hush(math.ceil((segment.start + GIVE_WAY) / TURN_SECONDS) - 1)
-    stage.reply((answer,), segment.end, "answer", margin=SETTLED, contrast=contrast)
+    stage.reply((answer,), segment.end, "answer", margin=SETTLED, contrast=contrast, lead=LEAD)
     stage.after_reply(0.4, 1.0)
 
 
