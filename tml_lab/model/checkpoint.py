@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from tml_lab.config import ModelConfig, preset
+from tml_lab.model.eight_bits import pack, unpack
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
 
@@ -40,16 +41,15 @@ def new_model(name: str, tokenizer: TextTokenizer, seed: int = 0) -> Interaction
 
 
 def save_checkpoint(
-    folder: Path, model: InteractionModel, tokenizer: TextTokenizer, notes: dict, half: bool = False
+    folder: Path, model: InteractionModel, tokenizer: TextTokenizer, notes: dict, packed: bool = False
 ) -> None:
-    """Write a checkpoint; each file appears whole or not at all. `half` stores the weights as bfloat16.
+    """Write a checkpoint; each file appears whole or not at all. `packed` stores the weights in eight bits.
 
     `notes` (steps, minutes, seed, ...) go into `config.json` beside the sizes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    if half:
-        tensors = {name: t.bfloat16() if t.is_floating_point() else t for name, t in tensors.items()}
+    tensors = pack(tensors) if packed else tensors
     scratch = folder / (WEIGHTS + ".tmp")
     save_file(tensors, str(scratch))
     scratch.replace(folder / WEIGHTS)
@@ -78,7 +78,7 @@ def load_checkpoint(
         raise CheckpointError(f"the checkpoint in {folder} cannot be read ({error}): fetch it again") from error
     model = InteractionModel(cfg)
     try:
-        model.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in tensors.items()})
+        model.load_state_dict(unpack(tensors))
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
         raise CheckpointError(f"the weights in {folder} do not fit their config.json ({first})") from error

@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tml_lab.config import OUT_FRAMES_PER_TURN, OUT_HOP, SAMPLE_RATE, TURN_SAMPLES
+from tml_lab.model.eight_bits import unpack
 from tml_lab.model.vocoder import VOCODER_DELAY, Vocoder
 from tml_lab.signal.mel import mel_filters
 from tml_lab.signal.out_mel import MEL_STD, OUT_N_FFT, normalise, out_mel
@@ -204,9 +205,9 @@ def load_vocoder(path: Path, width: int = 192, depth: int = 6) -> Vocoder:
             f"no vocoder weights at {path}; run python -m tml_lab.train.vocoder --out {path}"
         )
     model = Vocoder(width, depth)
-    tensors = load_file(path)
+    tensors = unpack(load_file(path))
     part = {k.removeprefix("vocoder."): t for k, t in tensors.items() if k.startswith("vocoder.")}
-    model.load_state_dict({name: t.float() for name, t in (part or tensors).items()})
+    model.load_state_dict(part or tensors)
     return model.eval()
 
 
