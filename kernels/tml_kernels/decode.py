@@ -193,33 +193,35 @@ def exp_below(x):
 
 
 @jit
-def attend(q, bias, ring_k, ring_v, pos, newest, sinks, window, pattern):
+def attend(q, bias, ring_k, ring_v, pos, sinks, window, pattern):
     """One query `q [heads, d_head]` at `pos`; `bias [heads, extent]` by distance -> `[heads * d_head]`.
 
     `pattern [heads, slots in use]`, unless it is empty, receives what the query gives to each slot.
     """
     n_heads, d_head = q.shape
     n_kv, slots = ring_k.shape[0], ring_k.shape[1]
-    used, at = min(newest + 1, slots), slot_of(newest, slots, sinks)
-    seen = np.empty(used, np.int64)  # slots that the query sees
-    distance = np.empty(used, np.int64)
-    n_seen = 0
-    for s in range(used):
-        behind = newest - s if s < sinks else at - s if s <= at else at - s + slots - sinks
-        far = behind - (newest - pos)
-        if far >= 0 and (far < window or s < sinks):
-            seen[n_seen], distance[n_seen] = s, far
-            n_seen += 1
+    first = max(sinks, pos - window + 1)  # the oldest position in sight behind the sinks
+    n_sinks = min(sinks, pos + 1)
+    n_seen = n_sinks + max(0, pos - first + 1)
+    seen = np.empty(n_seen, np.int64)  # slots that the query sees, the oldest position first: a ring of another
+    distance = np.empty(n_seen, np.int64)  # length, or none at all, gives the same order of additions
+    at = slot_of(first, slots, sinks)
+    for i in range(n_seen):
+        if i < n_sinks:
+            seen[i], distance[i] = i, pos - i
+        else:
+            seen[i], distance[i] = at, pos - first - (i - n_sinks)
+            at = at + 1 if at + 1 < slots else sinks
     out = np.zeros(n_heads * d_head, np.float32)
     for h in range(n_heads):
         keys, values = ring_k[h // (n_heads // n_kv)], ring_v[h // (n_heads // n_kv)]
-        weight = dots(q[h], keys, seen[:n_seen])
+        weight = dots(q[h], keys, seen)
         for i in range(n_seen):
             if distance[i] < bias.shape[1]:
                 weight[i] += bias[h, distance[i]]
         weight = exp_below(weight - weight.max())
         weight /= weight.sum()
-        mix(weight, values, seen[:n_seen], out[h * d_head : (h + 1) * d_head])
+        mix(weight, values, seen, out[h * d_head : (h + 1) * d_head])
         for i in range(n_seen if pattern.shape[1] else 0):
             pattern[h, seen[i]] = weight[i]
     return out
@@ -249,7 +251,7 @@ def attention(x, w, state, pos, sinks, window, tau, eps, pattern):  # [n, d_mode
                 for e in range(min(extent, pos + t + 1)):
                     bias[h, e] += factor * w.rel[i, e]
         scaled = q[t] * np.float32(tau[t] / d_head)
-        out[t] = attend(scaled, bias, state.k, state.v, pos + t, pos + n - 1, sinks, window, pattern[:, t])
+        out[t] = attend(scaled, bias, state.k, state.v, pos + t, sinks, window, pattern[:, t])
     return matmul(w.o_proj, out)
 
 

@@ -115,12 +115,12 @@ def fused_steps(head: FlowHead, x: Tensor, h: Tensor, times: Tensor) -> Tensor:
 
 
 def decode(
-    backbone: Backbone, x: Tensor, state: State, taps: dict[int, dict[str, Tensor]] | None = None
+    backbone: Backbone, x: Tensor, state: State, taps: dict[int, dict[str, Tensor]] | None = None, quiet: bool = False
 ) -> Tensor:
     """Append tokens to the state: `x [1, n, d_model]` -> the residual after the last block, before the norm.
 
     A layer's tap receives `pattern [1, heads, n, slots in use]` and `key_pos [1, slots in use]`. Hooks on a block's
-    output are called; of its inputs they are given the first alone.
+    output are called; of its inputs they are given the first alone. `quiet`: they are not called.
     """
     kernels = fused_kernels()
     assert kernels is not None
@@ -138,9 +138,10 @@ def decode(
         weights, rings = block_weights(kernels, block, kept), block_state(kernels, state, i)
         used = min(pos + n, rings.k.shape[1]) if taps and i in taps else 0
         pattern = np.zeros((block.attn.n_heads, n, used), np.float32)
-        before = torch.from_numpy(resid.copy())[None] if block._forward_hooks else x  # [1, n, d_model]
+        hooks = () if quiet else tuple(block._forward_hooks.values())
+        before = torch.from_numpy(resid.copy())[None] if hooks else x  # [1, n, d_model]
         kernels.decode_block(resid, weights, rings, pos, sinks, window, tau, router.top_k, scale, cfg.rms_eps, pattern)
-        for hook in block._forward_hooks.values():
+        for hook in hooks:
             changed = hook(block, (before,), torch.from_numpy(resid.copy())[None])
             resid = resid if changed is None else changed[0].numpy().copy()
         if taps and i in taps:

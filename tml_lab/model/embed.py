@@ -32,6 +32,7 @@ class BinEmbedding(nn.Module):
     def __init__(self, n_channels: int, d_model: int, eps: float) -> None:
         super().__init__()
         self.n_channels = n_channels
+        self.deterministic = False  # in training too, the sum that a session makes
         self.table = nn.Parameter(smooth_rows(n_channels, d_model) * n_channels**-0.5)
         self.norm = RMSNorm(d_model, eps)
         self.offsets: Tensor
@@ -40,7 +41,8 @@ class BinEmbedding(nn.Module):
     def forward(self, bins: Tensor) -> Tensor:
         """`bins [n, n_channels]` 0..15 -> `[n, d_model]`."""
         rows = bins.long() + self.offsets  # [n, n_channels]
-        if self.training:  # a product with a one-hot matrix: several times faster with its gradient
+        if self.training and not self.deterministic:
+            # a product with a one-hot matrix: several times faster with its gradient
             one_hot = torch.zeros(len(bins), len(self.table), device=bins.device, dtype=torch.bfloat16)
             one_hot.scatter_(1, rows, 1.0)
             with torch.autocast(bins.device.type, dtype=torch.bfloat16):

@@ -84,6 +84,7 @@ class FlowHead(nn.Module):
     def __init__(self, d_model: int, n_out: int = OUT_DIM, width: int = 320, depth: int = 3) -> None:
         super().__init__()
         self.fused = True  # one token on a CPU: the compiled kernel; False: always the torch code
+        self.deterministic = False  # tokens one by one, as a session draws them
         self.n_out = n_out
         self.width = width
         self.embed_x = nn.Linear(n_out, width)
@@ -152,6 +153,9 @@ class FlowHead(nn.Module):
         if n_steps < 1:
             raise ValueError(f"the flow head needs at least one Euler step, got {n_steps}")
         n = h.shape[0]
+        if self.deterministic and n > 1:
+            each = zip(h.split(1), noise.split(1), strict=True)
+            return torch.cat([self.sample(one, its, n_steps, temperature) for one, its in each])
         x = noise * temperature
         times = torch.arange(n_steps, device=h.device, dtype=noise.dtype) / n_steps  # [S]
         if can_fuse_flow(self, x):

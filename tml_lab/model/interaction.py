@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tml_kernels.matmul import matmul
 from tml_lab.config import N_MELS, OUT_DIM, ModelConfig
 from tml_lab.model.backbone import Backbone, Tap
 from tml_lab.model.embed import BinEmbedding, ClockEmbedding, TextEmbedding
@@ -57,6 +58,17 @@ class InteractionModel(nn.Module):
         self.flow = FlowHead(cfg.d_model, OUT_DIM, cfg.flow_width, cfg.flow_depth)
         self.vocoder = Vocoder(cfg.vocoder_width, cfg.vocoder_depth)
 
+    @property
+    def deterministic(self) -> bool:
+        """Whether all ways of computing a position give the same bits (see `tml_lab.model.exact`)."""
+        return self.backbone.deterministic
+
+    @deterministic.setter
+    def deterministic(self, on: bool) -> None:
+        for module in self.modules():
+            if "deterministic" in vars(module):
+                module.deterministic = on  # type: ignore[assignment]
+
     def embed(self, tokens: Tokens) -> Tensor:
         """`[n, d_model]`: the embedding of each position, with its stream's and (turn's first position) the clock's."""
         x = self.embed_stream[tokens.stream]  # [n, d_model]
@@ -90,7 +102,8 @@ class InteractionModel(nn.Module):
 
     def text_logits(self, hidden: Tensor) -> Tensor:
         """`hidden [..., d_model]` -> `[..., vocab_size]`."""
-        return self.unembed(hidden / self.cfg.mup_width_multiplier)
+        hidden = hidden / self.cfg.mup_width_multiplier
+        return matmul(hidden, self.unembed.weight) if self.deterministic else self.unembed(hidden)
 
     def count_parameters(self) -> dict[str, int]:
         """Parameters in `total`, and `active`: those that one position's forward and one audio_out token read."""

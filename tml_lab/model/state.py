@@ -102,6 +102,11 @@ def view_ring(pos: Tensor, slots: int, sinks: int, window: int, extent: int) -> 
     return RingView(slot_of(pos, slots, sinks), used, key_pos, hole, unseen, distance.clamp(0, extent - 1), beyond)
 
 
+def row_of(state: State, row: int) -> State:
+    """One sequence's part of the backbone's state, as views that can be written into, and nothing else."""
+    return {name: tensor[row : row + 1] for name, tensor in state.items() if name == "pos" or name[0].isdigit()}
+
+
 def clone_state(state: State) -> State:
     """An independent copy: what `fork` does."""
     return {name: tensor.clone() for name, tensor in state.items()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tml_kernels.matmul import matmul
 from tml_lab.config import PATCH, VIDEO_FRAMES_PER_TURN
 from tml_lab.model.norm import RMSNorm
 
@@ -24,12 +25,14 @@ class FoldLayer(nn.Module):
     def __init__(self, d_in: int, d_out: int, time: int, space: int, is_last: bool) -> None:
         super().__init__()
         self.time, self.space = time, space
+        self.deterministic = False  # a patch's numbers do not depend on how many others there are
         self.projection = nn.Linear(d_in * time * space * space, d_out, bias=False)
         self.norm = None if is_last else RMSNorm(d_out, _EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """`x [n, T, H, W, d_in]` -> `[n, T / time, H / space, W / space, d_out]`."""
-        x = self.projection(fold(x, self.time, self.space))
+        folded = fold(x, self.time, self.space)
+        x = matmul(folded, self.projection.weight) if self.deterministic else self.projection(folded)
         return x if self.norm is None else F.gelu(self.norm(x))
 
 

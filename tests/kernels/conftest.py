@@ -1,0 +1,46 @@
+"""Run a check of a Triton kernel in a process of its own: on the GPU, or in Triton's interpreter.
+
+Triton reads TRITON_INTERPRET once, when it is first imported. The same check serves both.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from tml_kernels.rmsnorm import triton_available
+
+PREFIX = """
+import torch
+torch.manual_seed(0)
+device = "cuda" if torch.cuda.is_available() else "cpu"
+# The interpreter truncates where a GPU rounds to the nearest bfloat16, so bfloat16 is for the GPU.
+half = torch.bfloat16 if device == "cuda" else torch.float16
+def relative_error(actual, exact):
+    return float((actual.double() - exact.double()).norm() / exact.double().norm().clamp_min(1e-30))
+"""
+
+
+def _run(code: str) -> None:
+    interpret = "0" if torch.cuda.is_available() else "1"
+    run = subprocess.run(
+        [sys.executable, "-c", PREFIX + code],
+        env={**os.environ, "TRITON_INTERPRET": interpret},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+
+
+@pytest.fixture(scope="session")
+def check_kernel() -> Callable[[str], None]:
+    """Runs code that is given `torch`, `device`, `half` and `relative_error`; fails with the code's own words."""
+    if not triton_available():
+        pytest.skip("Triton is not installed (Linux only, extra `kernels`)")
+    return _run
