@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tml_lab.course.checks_ch01 import ch01_clock_digits, ch01_played_span, ch01_turn_hearing
 from tml_lab.course.checks_ch02 import ch02_advance, ch02_causal_frames, ch02_quantize
+from tml_lab.course.checks_ch09 import ch09_merge, ch09_partial_softmax, ch09_split_bounds
 
 __all__ = [
     "ch01_clock_digits",
@@ -12,4 +13,7 @@ __all__ = [
     "ch02_advance",
     "ch02_causal_frames",
     "ch02_quantize",
+    "ch09_merge",
+    "ch09_partial_softmax",
+    "ch09_split_bounds",
 ]

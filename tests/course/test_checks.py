@@ -1,0 +1,128 @@
+"""Every exercise of every chapter: the stub, an independent right answer, the known wrong ones, the hints."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tml_lab.course import checks
+from tml_lab.course.exercise import Exercise, WrongAnswer
+
+EXERCISES: dict[str, Exercise] = {name: getattr(checks, name) for name in checks.__all__}
+MISTAKES = [(name, i) for name, exercise in EXERCISES.items() for i in range(len(exercise.mistakes))]
+
+
+@pytest.fixture(autouse=True)
+def _library_as_it_was() -> Iterator[None]:
+    yield
+    for exercise in EXERCISES.values():
+        exercise.restore()
+
+
+def stub(*_: Any) -> Any:
+    raise NotImplementedError
+
+
+def turn_hearing(seconds: float) -> int:
+    turn = math.floor(seconds * 5)
+    return turn - 1 if turn / 5 > seconds else turn
+
+
+def quantize(values: Tensor) -> Tensor:
+    return ((values.clamp(-7, 2) + 7) / 0.6).round().to(torch.uint8)
+
+
+def causal_frames(samples: Tensor) -> Tensor:
+    frames = torch.zeros(-(-len(samples) // 800), 1600)
+    for i in range(len(frames)):
+        for half, start in enumerate((800 * (i - 1), 800 * i)):
+            piece = samples[start : start + 800] if start >= 0 else samples[:0]
+            frames[i, 800 * half : 800 * half + len(piece)] = piece
+    return frames
+
+
+def advance(tail: Tensor, chunk: Tensor) -> tuple[Tensor, Tensor]:
+    heard, frames = torch.cat([tail, chunk]), []
+    while len(heard) >= 1600:
+        frames.append(heard[:1600])
+        heard = heard[800:]
+    return (torch.stack(frames) if frames else torch.zeros(0, 1600)), heard
+
+
+def split_bounds(first: int, n_keys: int, split: int) -> list[tuple[int, int]]:
+    bounds: list[tuple[int, int]] = []
+    for position in range(first, first + n_keys):
+        if bounds and position % split:
+            bounds[-1] = (bounds[-1][0], position + 1)
+        else:
+            bounds.append((position, position + 1))
+    return bounds
+
+
+def partial_softmax(scores: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    largest = scores.max(dim=-1, keepdim=True).values
+    weight = torch.where(scores == -torch.inf, 0.0, (scores - largest).exp())
+    return largest, weight.sum(-1, keepdim=True), weight @ values
+
+
+def merge(left: Any, right: Any) -> tuple[Tensor, Tensor, Tensor]:
+    largest = torch.maximum(left[0], right[0])
+    factors = [torch.where(side[0] == -torch.inf, 0.0, (side[0] - largest).exp()) for side in (left, right)]
+    total, mixed = (factors[0] * left[i] + factors[1] * right[i] for i in (1, 2))
+    return largest, total, mixed
+
+
+RIGHT: dict[str, Callable[..., Any]] = {
+    "ch01_played_span": lambda turn: ((turn + 1) / 5, (turn + 2) / 5),
+    "ch01_turn_hearing": turn_hearing,
+    "ch01_clock_digits": lambda turns, powers: torch.stack([(turns // p) % 10 for p in powers], dim=1),
+    "ch02_quantize": quantize,
+    "ch02_causal_frames": causal_frames,
+    "ch02_advance": advance,
+    "ch09_split_bounds": split_bounds,
+    "ch09_partial_softmax": partial_softmax,
+    "ch09_merge": merge,
+}
+
+
+def in_the_library(exercise: Exercise) -> Any:
+    return getattr(importlib.import_module(exercise.module), exercise.attribute)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_not_started_goes_on_with_the_reference(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert EXERCISES[name](stub) is EXERCISES[name].reference
+    assert "not started" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_an_independent_right_answer_runs_inside_the_library(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exercise = EXERCISES[name]
+    assert exercise(RIGHT[name]) is RIGHT[name]
+    assert in_the_library(exercise) is RIGHT[name]
+    assert f"yours now runs inside {exercise.module}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "i"), MISTAKES)
+def test_known_mistakes_are_recognised(name: str, i: int) -> None:
+    exercise = EXERCISES[name]
+    mistake = exercise.mistakes[i]
+    with pytest.raises(WrongAnswer, match="expected") as failure:
+        exercise(mistake.function)
+    assert mistake.hint in str(failure.value)
+    assert in_the_library(exercise) is exercise.reference  # a wrong answer stays outside
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_hints_go_from_a_nudge_to_nearly_the_answer(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(4):
+        EXERCISES[name].hint()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:11] for line in lines] == ["hint 1 of 3", "hint 2 of 3", "hint 3 of 3", "hint 3 of 3"]
+    assert lines[2] == lines[3]

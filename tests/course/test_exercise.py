@@ -1,0 +1,57 @@
+"""What an exercise says of wrong answers, on chapter 02's `quantize`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from tml_lab.course import checks
+from tml_lab.course.exercise import WrongAnswer
+from tml_lab.signal import dmel as dmel_module
+
+
+@pytest.fixture(autouse=True)
+def _library_as_it_was() -> Iterator[None]:
+    yield
+    checks.ch02_quantize.restore()
+
+
+def test_a_right_answer_is_what_the_library_calls() -> None:
+    calls: list[torch.Size] = []
+
+    def quantize(values: torch.Tensor) -> torch.Tensor:
+        calls.append(values.shape)
+        return (values[..., None] - dmel_module.BIN_CENTERS).abs().argmin(dim=-1).to(torch.uint8)
+
+    assert checks.ch02_quantize(quantize) is quantize
+    calls.clear()
+    dmel_module.DMelStream().push(torch.zeros(1600))
+    assert calls == [(2, 80)]
+
+
+@pytest.mark.parametrize(
+    ("attempt", "sentence"),
+    [
+        (lambda values: None, "is there a `return`"),
+        (lambda values: values[:1], "the shape is"),
+        (lambda values: values[99], "stopped with IndexError"),
+        (lambda values: torch.zeros_like(values, dtype=torch.uint8), r"differ, first at \["),
+        (lambda values: values, r"the numbers are torch\.float32, expected torch\.uint8"),
+    ],
+)
+def test_other_failures_are_sentences(attempt: Any, sentence: str) -> None:
+    with pytest.raises(WrongAnswer, match=sentence):
+        checks.ch02_quantize(attempt)
+
+
+def test_changing_an_argument_is_noticed() -> None:
+    def quantize(values: torch.Tensor) -> torch.Tensor:
+        bins = checks.ch02_quantize.reference(values)
+        values.clamp_(-7, 2)
+        return bins
+
+    with pytest.raises(WrongAnswer, match="changed in place"):
+        checks.ch02_quantize(quantize)

@@ -1,0 +1,79 @@
+"""Chapter 09 with every exercise solved and with none, on a small random model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+import torch
+
+from tml_lab.config import preset
+from tml_lab.course import checks
+from tml_lab.model.checkpoint import save_checkpoint
+from tml_lab.model.interaction import InteractionModel
+from tml_lab.model.text import TextTokenizer
+from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.humans import recordings_dir
+
+pytest.importorskip("numba", reason="Numba does not run here")
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "09_bitwise.ipynb"
+SOLVED = {
+    "split_bounds": """
+def split_bounds(first, n_keys, split):
+    bounds, begin = [], first
+    while begin < first + n_keys:
+        end = min((begin // split + 1) * split, first + n_keys)
+        bounds.append((begin, end))
+        begin = end
+    return bounds
+""",
+    "partial_softmax": """
+def partial_softmax(scores, values):
+    largest = scores.amax(-1, keepdim=True)
+    weight = torch.where(scores == -torch.inf, 0.0, torch.exp(scores - largest))
+    return largest, weight.sum(-1, keepdim=True), matmul(weight, values.T.contiguous())
+""",
+    "merge": """
+def merge(left, right):
+    largest = torch.maximum(left[0], right[0])
+    factors = [torch.where(side[0] == -torch.inf, 0.0, torch.exp(side[0] - largest)) for side in (left, right)]
+    return (largest, *(factors[0] * a + factors[1] * b for a, b in zip(left[1:], right[1:], strict=True)))
+""",
+}
+
+
+@pytest.fixture
+def _small_nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    demo = recordings_dir()
+    tokenizer = TextTokenizer.build(closed_world())
+    torch.manual_seed(0)
+    model = InteractionModel(preset("pico").with_(vocab_size=tokenizer.size))
+    with torch.no_grad():
+        for parameter in model.backbone.parameters():  # some start at zero: nothing would pass from layer to layer
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    save_checkpoint(tmp_path / "checkpoints" / "nano", model, tokenizer, {})
+    (tmp_path / "recordings").symlink_to(demo)
+    monkeypatch.setenv("TML_LAB_DATA", str(tmp_path))
+    monkeypatch.setattr(go.Figure, "show", lambda self: None)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    for name in checks.__all__:
+        getattr(checks, name).restore()
+
+
+@pytest.mark.parametrize("solved", [True, False])
+def test_chapter_09(solved: bool, _small_nano: None, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    names: dict[str, Any] = {}
+    for source in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"):
+        if solved and "raise NotImplementedError" in source:
+            source = SOLVED[source.split("(")[0].removeprefix("def ")]
+        exec(compile(source, NOTEBOOK.name, "exec"), names)
+    out = capsys.readouterr().out
+    assert out.count("yours now runs inside") == (3 if solved else 0)
+    assert out.count("not started") == (0 if solved else 3)
