@@ -50,10 +50,10 @@ FAMILIES: dict[str, Play] = {
 }
 # How often each is met in training: numbers carry the hardest hearing; sums and seconds are the slowest to learn.
 WEIGHTS: dict[str, float] = {
-    "repeat_numbers": 4.0, "next_number": 3.5, "opposite": 2.5, "to_english": 2.0, "to_spanish": 1.8, "arithmetic": 6.0,
-    "colour": 1.0, "opposite_of": 1.7, "day": 1.5, "pause": 1.7, "name": 2.4, "repeat_after": 2.4, "remind": 3.7,
-    "tick": 3.7, "how_long": 2.3, "recite": 0.8, "interrupt": 2.1, "story": 0.8, "background": 1.3, "others": 2.2,
-    "unasked": 2.0, "noise": 0.3,
+    "repeat_numbers": 4.9, "next_number": 4.2, "opposite": 3.2, "to_english": 2.3, "to_spanish": 2.2, "arithmetic": 5.2,
+    "colour": 0.9, "opposite_of": 1.5, "day": 1.4, "pause": 1.5, "name": 2.0, "repeat_after": 2.2, "remind": 3.6,
+    "tick": 3.6, "how_long": 2.4, "recite": 0.7, "interrupt": 2.0, "story": 0.7, "background": 1.2, "others": 2.1,
+    "unasked": 1.9, "noise": 0.3,
 }  # fmt: skip
 
 # The order of learning: numbers and time first, where hearing a word right is most of the task; then everything.
