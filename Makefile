@@ -6,6 +6,7 @@
 #   make lint         ruff and pyright alone
 #   make train        train the nano preset into runs/nano (resumes); PRESET=pico for a quick one
 #   make bench        all benchmarks; NAMES="timespeak cuespeak" for some
+#   make bench-gpu    every kernel beside its rivals, on a CUDA GPU
 #   make clean        remove the virtual environment and caches
 #
 # PYTHON=python3.12 chooses the interpreter, VENV=/some/folder the environment, TORCH_INDEX=... an index of torch wheels.
@@ -27,7 +28,7 @@ PRESET ?= nano
 NAMES ?=
 RESULTS ?= benchmarks/results/bench.json
 
-.PHONY: help lab lab-check test lint unit e2e notebooks train bench install install-test constraints clean
+.PHONY: help lab lab-check test lint unit e2e notebooks train bench bench-gpu install install-test constraints clean
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
 
@@ -74,6 +75,11 @@ train: $(VENV)/.test
 bench: $(VENV)/.test
 	@mkdir -p $(dir $(RESULTS))
 	$(BIN)/tml bench $(NAMES) --json $(RESULTS)
+
+# Every kernel beside its rivals on a CUDA GPU, and the tests of the kernels there.
+bench-gpu: $(VENV)/.test
+	$(BIN)/python -m pytest -q tests/kernels
+	$(BIN)/python benchmarks/kernels.py --device cuda --json benchmarks/results/kernels_gpu.json
 
 # --- checks ---
 
