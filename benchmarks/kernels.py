@@ -4,8 +4,8 @@
     OMP_NUM_THREADS=1 python benchmarks/kernels.py --device cpu --json FILE
 
 A row is a ratio (rival's time over ours: above 1 we are faster) and the share of the measured byte or FLOP roofline
-that ours reaches. Ours and the rivals take turns; times are medians, on a GPU by events with the cache swept between calls.
-Not every rival exists on every device: what is missing is left out, and said.
+that ours reaches. Ours and the rivals take turns; times are medians, on a GPU by events with the cache swept between
+calls. Not every rival exists on every device: what is missing is left out, and said.
 """
 
 from __future__ import annotations
@@ -200,7 +200,8 @@ def main() -> None:
     small = options.nano_only or options.device == "cpu"  # a layer of 256 large experts takes 12 GB in float32
     result = measure(options.device, options.tokens, options.repeats, [NANO] if small else [NANO, SMALL])
     gpu = torch.cuda.get_device_name() if options.device == "cuda" else None
-    table = Table(title=f"kernels, {gpu or machine()["cpu"]}: rival's time / ours", title_justify="left")
+    where = gpu or machine()["cpu"]
+    table = Table(title=f"kernels, {where}: rival's time / ours", title_justify="left")
     for column in ("shape", "kernel", "tokens", "us", "of roofline", "ratios"):
         table.add_column(column)
     for row in result["rows"]:
