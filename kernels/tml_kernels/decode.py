@@ -14,38 +14,32 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
-# Strict arithmetic, so that a compiler's choice between vector and scalar code cannot change a bit ...
-jit = njit(cache=True, error_model="numpy", nogil=True)
-# ... but for sums over a row, whose additions may be regrouped: how, is settled by the row's length alone.
-summing = njit(cache=True, fastmath={"reassoc", "contract"}, error_model="numpy", nogil=True)
+from tml_kernels.weights import F32, Matrix, jit, matmul, part, summing
 
 
 class BlockWeights(NamedTuple):
-    """Views of a block's parameters, `[rows, cols]` as torch keeps them."""
+    """A block's parameters, `[rows, cols]` as torch keeps them, the vectors and taps as views."""
 
     attn_norm: F32
-    q_proj: F32
-    k_proj: F32
-    v_proj: F32
-    r_proj: F32
+    q_proj: Matrix
+    k_proj: Matrix
+    v_proj: Matrix
+    r_proj: Matrix
     k_conv: F32
     v_conv: F32
     q_norm: F32
     k_norm: F32
     rel: F32
-    o_proj: F32
+    o_proj: Matrix
     attn_conv: F32
     mlp_norm: F32
-    router: F32
+    router: Matrix
     router_bias: F32
-    gate_up: F32
-    down: F32
-    shared_gate_up: F32
-    shared_down: F32
+    gate_up: Matrix
+    down: Matrix
+    shared_gate_up: Matrix
+    shared_down: Matrix
     mlp_conv: F32
 
 
@@ -58,31 +52,6 @@ class BlockState(NamedTuple):
     v_conv: F32
     attn_conv: F32
     mlp_conv: F32
-
-
-@summing
-def matmul(weight, x):  # [rows, cols], [n, cols] -> [n, rows]; four rows at a time share each reading of x
-    n, rows, cols = x.shape[0], weight.shape[0], weight.shape[1]
-    out = np.empty((n, rows), np.float32)
-    whole = rows // 4 * 4
-    for i in range(0, whole, 4):
-        w0, w1, w2, w3 = weight[i], weight[i + 1], weight[i + 2], weight[i + 3]
-        for t in range(n):
-            a = b = c = e = np.float32(0.0)
-            for j in range(cols):
-                value = x[t, j]
-                a += w0[j] * value
-                b += w1[j] * value
-                c += w2[j] * value
-                e += w3[j] * value
-            out[t, i], out[t, i + 1], out[t, i + 2], out[t, i + 3] = a, b, c, e
-    for i in range(whole, rows):
-        for t in range(n):
-            a = np.float32(0.0)
-            for j in range(cols):
-                a += weight[i, j] * x[t, j]
-            out[t, i] = a
-    return out
 
 
 @jit
@@ -292,17 +261,17 @@ def route(x, router, bias, top_k, scale):
 @jit
 def experts(x, w, top_k, scale):
     """The chosen experts, each visited once, then the shared ones: `[n, d_model] -> [n, d_model]`."""
-    n, n_experts = x.shape[0], w.gate_up.shape[0]
+    n, n_experts = x.shape[0], w.gate_up.full.shape[0]
     weight = route(x, w.router, w.router_bias, top_k, scale)
     out = np.zeros_like(x)
     for e in range(n_experts):
         rows = np.nonzero(weight[:, e])[0]
         if len(rows):
-            said = expert(x[rows], w.gate_up[e], w.down[e])
+            said = expert(x[rows], part(w.gate_up, e), part(w.down, e))
             for i in range(len(rows)):
                 out[rows[i]] += said[i] * weight[rows[i], e]
-    for j in range(w.shared_gate_up.shape[0]):
-        said = expert(x, w.shared_gate_up[j], w.shared_down[j])
+    for j in range(w.shared_gate_up.full.shape[0]):
+        said = expert(x, part(w.shared_gate_up, j), part(w.shared_down, j))
         for t in range(n):
             out[t] += said[t] * weight[t, n_experts + j]
     return out

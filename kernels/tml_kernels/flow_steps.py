@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tml_kernels.decode import F32, jit, matmul, sigmoid, square_sum
+from tml_kernels.decode import sigmoid, square_sum
+from tml_kernels.weights import F32, Matrix, jit, matmul
 
 
 class FlowWeights(NamedTuple):
@@ -18,23 +19,23 @@ class FlowWeights(NamedTuple):
     `rates` are the time embedding's frequencies, `time_up` and `time_down` its layers.
     """
 
-    embed_h: F32
+    embed_h: Matrix
     embed_h_bias: F32
     rates: F32
-    time_up: F32
+    time_up: Matrix
     time_up_bias: F32
-    time_down: F32
+    time_down: Matrix
     time_down_bias: F32
-    modulate: F32
+    modulate: Matrix
     modulate_bias: F32
-    embed_x: F32
+    embed_x: Matrix
     embed_x_bias: F32
-    up: tuple[F32, ...]
+    up: tuple[Matrix, ...]
     up_bias: tuple[F32, ...]
-    down: tuple[F32, ...]
+    down: tuple[Matrix, ...]
     down_bias: tuple[F32, ...]
     offset: tuple[F32, ...]
-    out: F32
+    out: Matrix
     out_bias: F32
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 decode = pytest.importorskip("tml_kernels.decode", reason="Numba does not run here")
+matrix = pytest.importorskip("tml_kernels.weights").matrix
 RNG = np.random.default_rng(0)
 
 
@@ -16,11 +17,11 @@ def random(*shape: int) -> np.ndarray:
 @pytest.mark.parametrize("n, cols, rows", [(1, 256, 512), (5, 7, 3), (18, 33, 65), (2, 1, 1)])
 def test_a_product_agrees_with_float64_row_by_row(n: int, cols: int, rows: int) -> None:
     weight, x = random(rows, cols), random(n, cols)
-    out = decode.matmul(weight, x)
+    out = decode.matmul(matrix(weight), x)
     exact = x.astype(np.float64) @ weight.T.astype(np.float64)
     assert np.linalg.norm(out - exact) < 1e-6 * np.linalg.norm(exact)
     for t in range(n):
-        assert np.array_equal(decode.matmul(weight, x[t : t + 1])[0], out[t])
+        assert np.array_equal(decode.matmul(matrix(weight), x[t : t + 1])[0], out[t])
 
 
 def test_the_exponential_below_zero() -> None:
@@ -44,7 +45,7 @@ def test_a_short_conv_goes_on_where_it_stopped() -> None:
 
 def test_the_router_weighs_chosen_and_shared_experts() -> None:
     x, router, bias = random(9, 8), random(7, 8), random(5)
-    weight = decode.route(x, router, bias, 2, 3.0)
+    weight = decode.route(x, matrix(router), bias, 2, 3.0)
     score = 1 / (1 + np.exp(-(x.astype(np.float64) @ router.T)))
     for row, s in zip(weight, score, strict=True):
         chosen = set(np.argsort(-(s[:5] + bias))[:2])
@@ -56,5 +57,5 @@ def test_the_router_weighs_chosen_and_shared_experts() -> None:
 def test_what_is_not_a_number_stays_visible() -> None:
     x = random(2, 8)
     x[1, 3] = np.nan
-    out = decode.matmul(random(4, 8), decode.normed(x, np.ones(8, np.float32), 1e-6))
+    out = decode.matmul(matrix(random(4, 8)), decode.normed(x, np.ones(8, np.float32), 1e-6))
     assert np.isfinite(out[0]).all() and np.isnan(out[1]).all()

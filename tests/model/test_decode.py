@@ -129,7 +129,7 @@ def test_a_hook_on_a_blocks_output_keeps_the_bits_and_may_change_them(backbone: 
 
 @torch.no_grad()
 def test_a_weight_changed_in_place_is_heard() -> None:
-    model = backbone_of(TINY, seed=1)
+    model = shipped(backbone_of(TINY, seed=1))
     x = torch.randn(1, 4, TINY.d_model, generator=torch.Generator().manual_seed(7))
     before = model(x, new_state(TINY))
     value = model.blocks[2].mlp.down
@@ -138,6 +138,49 @@ def test_a_weight_changed_in_place_is_heard() -> None:
     after = model(x, new_state(TINY))
     model.fused = False
     assert not torch.allclose(before, after)
+    torch.testing.assert_close(after, model(x, new_state(TINY)), atol=1e-5, rtol=1e-5)
+
+
+def shipped(model: Backbone) -> Backbone:
+    """The same backbone with weights that a shipped checkpoint could hold."""
+    model.load_state_dict({name: eight_bits(t) for name, t in model.state_dict().items()})
+    return model
+
+
+def eight_bits(weight: Tensor) -> Tensor:
+    if weight.ndim < 2:
+        return weight
+    scale = weight.abs().amax(-1, keepdim=True) / 127
+    return (weight / scale).round() * scale
+
+
+@torch.no_grad()
+def test_eight_bit_twins_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tml_kernels import weights
+
+    model = shipped(backbone_of(TINY, seed=3))
+    x = torch.randn(1, 90, TINY.d_model, generator=torch.Generator().manual_seed(9))
+    chunks = [5, 1, 1, 17, 1, 64, 1]
+    packed, _ = stream(model, x, chunks)
+    twins = decode.inside(model).kept[0][1]
+    assert twins.gate_up.scale.size and twins.q_proj.scale.size, "nothing was read in eight bits"
+    monkeypatch.setattr(weights, "_twin", lambda full: None)
+    model.__dict__.pop("_inside")
+    plain, _ = stream(model, x, chunks)
+    assert not decode.inside(model).kept[0][1].gate_up.scale.size
+    assert torch.equal(packed, plain)
+
+
+@torch.no_grad()
+def test_a_weight_written_behind_torchs_back_is_heard_by_the_next_session() -> None:
+    model = shipped(backbone_of(TINY, seed=4))
+    x = torch.randn(1, 4, TINY.d_model, generator=torch.Generator().manual_seed(7))
+    before = model(x, new_state(TINY))
+    dict(model.named_parameters())["blocks.1.attn.v_proj.weight"].data[0, 0] += 1.0
+    decode.inside(model).look_again()  # what a session does when it begins
+    after = model(x, new_state(TINY))
+    assert not torch.equal(before, after)
+    model.fused = False
     torch.testing.assert_close(after, model(x, new_state(TINY)), atol=1e-5, rtol=1e-5)
 
 

@@ -1,6 +1,7 @@
 """A session's few tokens through the backbone, on a CPU: the fused kernels, given the modules' own arrays.
 
-The kernels see views of parameters and state, so that a weight changed in place is heard at once. Whoever hooks a
+The kernels see views of parameters and state, and the eight-bit twins of weights that have one: a weight changed in
+place by torch is heard at once, one changed through `p.data` or numpy when the next session begins. Whoever hooks a
 module inside a block or replaces its `forward` gets the torch code instead.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class Inside:
     def __init__(self, root: nn.Module) -> None:
         parents = list(root.modules())
         self.links = [(m._modules, name, child) for m in parents for name, child in m._modules.items() if child]
-        self.kept: dict[int, tuple[tuple[int, ...], Any]] = {}  # by layer: addresses, and views of what lies there
+        self.kept: dict[int, tuple[Any, Any]] = {}  # by layer: where and how often written, and views of what is there
 
     def still_true(self) -> bool:
         """Whether no module was put in another's place."""
@@ -58,12 +59,23 @@ class Inside:
         return True
 
     def views(self, layer: int, weights: Sequence[Tensor], pack: Callable[..., Any]) -> Any:
-        """`pack(*arrays)` of the weights' own memory; made anew when one of them has moved."""
-        places = tuple(p.data_ptr() for p in weights)
+        """`pack(*arrays)` of the weights' own memory; made anew when one has moved or was written into by torch."""
+        places = tuple((p.data_ptr(), p._version) for p in weights)
         found = self.kept.get(layer)
         if found is None or found[0] != places:  # a view keeps its memory: no other weight can come to lie there
             found = self.kept[layer] = (places, pack(*(p.detach().numpy() for p in weights)))
         return found[1]
+
+    def look_again(self) -> None:
+        """Forget what is no longer true of weights that were written into behind torch's back (`p.data`, numpy)."""
+        from tml_kernels.weights import Matrix, still_true
+
+        def true(views: Any) -> bool:
+            if isinstance(views, Matrix):
+                return still_true(views)
+            return all(true(each) for each in views) if isinstance(views, tuple) else True
+
+        self.kept = {layer: found for layer, found in self.kept.items() if true(found[1])}
 
 
 def inside(root: nn.Module) -> Inside:
@@ -96,8 +108,10 @@ def can_fuse_flow(head: FlowHead, noise: Tensor) -> bool:
 def fused_steps(head: FlowHead, x: Tensor, h: Tensor, times: Tensor) -> Tensor:
     """All Euler steps from noise `x [1, n_out]`, given `h [1, d_model]` and the steps' `times [S]` -> `[1, n_out]`."""
     from tml_kernels.flow_steps import FlowWeights, flow_steps
+    from tml_kernels.weights import matrix
 
     def pack(*arrays: Any) -> FlowWeights:
+        arrays = tuple(matrix(a) if a.ndim == 2 else a for a in arrays)
         fields: Any = (*arrays[:11], *(arrays[11 + part : -2 : 5] for part in range(5)), *arrays[-2:])
         return FlowWeights(*fields)
 
@@ -163,7 +177,17 @@ def block_weights(kernels: Any, block: Any, kept: Inside) -> Any:
         *(mlp._parameters[name] for name in ("gate_up", "down", "shared_gate_up", "shared_down")),
         block.mlp_conv._parameters["weight"],
     )  # fmt: skip
-    return kept.views(block.layer, parameters, kernels.BlockWeights)
+    return kept.views(block.layer, parameters, pack_block)
+
+
+def pack_block(*arrays: Any) -> Any:
+    """The kernels' `BlockWeights`, with the eight-bit twins of those that have one."""
+    from tml_kernels.decode import BlockWeights
+    from tml_kernels.weights import Matrix, matrix
+
+    kinds = get_type_hints(BlockWeights).values()
+    fields: Any = (matrix(a) if kind is Matrix else a for a, kind in zip(arrays, kinds, strict=True))
+    return BlockWeights(*fields)
 
 
 def block_state(kernels: Any, state: State, layer: int) -> Any:
@@ -185,6 +209,8 @@ def compile_kernels(model: InteractionModel) -> bool:
     with torch.no_grad():
         if not can_fuse(model.backbone, token):
             return False
+        inside(model.backbone).look_again()
+        inside(head).look_again()
         # not by calling the modules: whoever listens to them must not hear this
         decode(model.backbone, token, new_state(cfg, max_tokens=cfg.n_sinks + MAX_CHUNK))
         fused_steps(head, noise, token[0], torch.zeros(1))

@@ -1,0 +1,101 @@
+"""Weights as the CPU kernels read them: float32, or the same numbers in eight bits; and the product of both.
+
+Reading weights is what a token costs: at nano's size they lie beyond the second cache. A matrix whose rows are whole
+multiples of one number each, as those of a shipped checkpoint are, is read as int8 and made float32 in registers: a
+quarter of the bytes and, because the float32 numbers are the same, the same bits. Any other matrix is read as it is.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+# Strict arithmetic, so that a compiler's choice between vector and scalar code cannot change a bit ...
+jit = njit(cache=True, error_model="numpy", nogil=True)
+# ... but for sums over a row, whose additions may be regrouped: how, is settled by the row's length alone.
+summing = njit(cache=True, fastmath={"reassoc", "contract"}, error_model="numpy", nogil=True)
+
+
+class Matrix(NamedTuple):
+    """`full [..., rows, cols]`, a view of the parameter; `small` and `scale [..., rows]` with `small * scale == full`,
+    to the bit, or both empty."""
+
+    full: F32
+    small: NDArray[np.int8]
+    scale: F32
+
+
+def matrix(full: F32) -> Matrix:
+    """The parameter `[..., rows, cols]` with its eight-bit twin, where it has one."""
+    lead = full.shape[:-2]
+    if full.size and _twin(full.reshape(-1, full.shape[-1])[:1]) is not None:  # most that have none say so at once
+        twin = _twin(full)
+        if twin is not None:
+            return Matrix(full, *twin)
+    return Matrix(full, np.zeros((*lead, 0, 0), np.int8), np.zeros((*lead, 0), np.float32))
+
+
+def _twin(full: F32) -> tuple[NDArray[np.int8], F32] | None:
+    with np.errstate(all="ignore"):  # what holds NaN has no twin
+        scale = np.maximum(np.abs(full).max(-1) / np.float32(127), np.float32(1e-30)).astype(np.float32)
+        small = np.rint(full / scale[..., None]).astype(np.int8)
+        same = np.array_equal(small.astype(np.float32) * scale[..., None], full)
+    return (small, scale) if same else None
+
+
+@jit
+def is_true(full, small, scale):
+    """Whether `small [n, cols] * scale [n]` is still `full [n, cols]`: somebody may have written into the parameter."""
+    for i in range(full.shape[0]):
+        for j in range(full.shape[1]):
+            if np.float32(small[i, j]) * scale[i] != full[i, j]:
+                return False
+    return True
+
+
+def still_true(m: Matrix) -> bool:
+    """Whether the eight-bit twin, if there is one, still says what the parameter says."""
+    cols = m.full.shape[-1]
+    return m.scale.size == 0 or bool(is_true(m.full.reshape(-1, cols), m.small.reshape(-1, cols), m.scale.reshape(-1)))
+
+
+@jit
+def part(m, i):  # [n, rows, cols] -> the i-th [rows, cols]
+    return Matrix(m.full[i], m.small[i], m.scale[i])
+
+
+@summing
+def matmul(m, x):  # [rows, cols], [n, cols] -> [n, rows]; four rows at a time share each reading of x
+    n, rows, cols = x.shape[0], m.full.shape[0], m.full.shape[1]
+    out = np.empty((n, rows), np.float32)
+    packed = len(m.scale) > 0
+    wide = np.empty((4, cols), np.float32)
+    whole = rows // 4 * 4
+    for i in range(0, whole, 4):
+        if packed:
+            for r in range(4):
+                for j in range(cols):
+                    wide[r, j] = np.float32(m.small[i + r, j]) * m.scale[i + r]
+            w0, w1, w2, w3 = wide[0], wide[1], wide[2], wide[3]
+        else:
+            w0, w1, w2, w3 = m.full[i], m.full[i + 1], m.full[i + 2], m.full[i + 3]
+        for t in range(n):
+            a = b = c = e = np.float32(0.0)
+            for j in range(cols):
+                value = x[t, j]
+                a += w0[j] * value
+                b += w1[j] * value
+                c += w2[j] * value
+                e += w3[j] * value
+            out[t, i], out[t, i + 1], out[t, i + 2], out[t, i + 3] = a, b, c, e
+    for i in range(whole, rows):
+        for t in range(n):
+            a = np.float32(0.0)
+            for j in range(cols):
+                a += m.full[i, j] * x[t, j]
+            out[t, i] = a
+    return out

@@ -1,0 +1,61 @@
+"""Eight-bit twins: only where they say the same, and then the same bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+weights = pytest.importorskip("tml_kernels.weights", reason="Numba does not run here")
+RNG = np.random.default_rng(0)
+
+
+def of_eight_bits(*shape: int) -> np.ndarray:
+    """Rows that a shipped checkpoint could hold."""
+    from tml_lab.model.eight_bits import pack, unpack
+
+    weight = torch.from_numpy(RNG.standard_normal((4096, shape[-1])).astype(np.float32))
+    rows = unpack(pack({"w": weight}))["w"][: int(np.prod(shape[:-1]))]
+    return rows.reshape(shape).numpy().copy()
+
+
+@pytest.mark.parametrize("shape", [(64, 256), (11, 40), (3, 32, 64)])
+def test_what_was_shipped_in_eight_bits_has_a_twin(shape: tuple[int, ...]) -> None:
+    full = of_eight_bits(*shape)
+    m = weights.matrix(full)
+    assert m.small.dtype == np.int8 and m.small.shape == shape and np.shares_memory(m.full, full)
+    assert np.array_equal(m.small.astype(np.float32) * m.scale[..., None], full) and weights.still_true(m)
+
+
+def test_a_twin_gives_the_same_bits() -> None:
+    full = of_eight_bits(70, 256)  # not a multiple of four rows
+    m = weights.matrix(full)
+    plain = m._replace(small=np.zeros((0, 0), np.int8), scale=np.zeros(0, np.float32))
+    for n in (1, 2, 17):
+        x = RNG.standard_normal((n, 256)).astype(np.float32)
+        assert np.array_equal(weights.matmul(m, x), weights.matmul(plain, x))
+
+
+@pytest.mark.parametrize("spoil", [lambda w: w * 1.1, lambda w: w + 1e-3, lambda w: np.where(w == w.max(), np.nan, w)])
+def test_any_other_matrix_has_none(spoil) -> None:
+    full = RNG.standard_normal((64, 256)).astype(np.float32)
+    assert weights.matrix(full).scale.size == 0
+    shipped = of_eight_bits(64, 256)
+    shipped[40, 3] = np.nextafter(shipped[40, 3], np.float32(9), dtype=np.float32)  # one weight, one bit
+    assert weights.matrix(shipped).scale.size == 0
+    assert weights.matrix(spoil(full).astype(np.float32)).scale.size == 0
+
+
+def test_what_was_written_behind_its_back_is_found() -> None:
+    full = of_eight_bits(3, 32, 64)
+    m = weights.matrix(full)
+    full[2, 31, 63] += 1.0
+    assert not weights.still_true(m)
+    x = RNG.standard_normal((2, 64)).astype(np.float32)
+    again = weights.matrix(full)
+    one = weights.Matrix(again.full[2], again.small[2], again.scale[2])
+    assert np.allclose(weights.matmul(one, x), x @ full[2].T, atol=1e-4)
+
+
+def test_an_empty_matrix_is_one() -> None:
+    assert weights.matmul(weights.matrix(np.zeros((0, 4), np.float32)), np.zeros((3, 4), np.float32)).shape == (3, 0)
