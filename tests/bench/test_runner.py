@@ -53,8 +53,9 @@ def test_free_running_logs_agree_too() -> None:
 
 # ---- registry
 
+SENTENCE = [(11, "that"), (13, "is"), (15, "five")]
 QUESTIONS = [
-    scene("arithmetic", 30, [(11, "five")], [answer("five", 2.0)], [user(0.4, 2.0)], seed=i) for i in range(4)
+    scene("arithmetic", 30, SENTENCE, [answer("five", 2.0)], [user(0.4, 2.0)], seed=i) for i in range(4)
 ]
 TOY = Benchmark(
     "toy",
