@@ -55,3 +55,11 @@ def test_changing_an_argument_is_noticed() -> None:
 
     with pytest.raises(WrongAnswer, match="changed in place"):
         checks.ch02_quantize(quantize)
+
+
+def test_without_what_it_needs_the_chapter_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks.ch02_quantize, "needs", "a_package_that_nobody_has")
+    assert checks.ch02_quantize(lambda values: None) is checks.ch02_quantize.reference
+    assert "not checked" in capsys.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tml_lab.course.checks_ch01 import ch01_clock_digits, ch01_played_span, ch01_turn_hearing
 from tml_lab.course.checks_ch02 import ch02_advance, ch02_causal_frames, ch02_quantize
 from tml_lab.course.checks_ch09 import ch09_merge, ch09_partial_softmax, ch09_split_bounds
+from tml_lab.course.checks_ch10 import ch10_experts_triton, ch10_matmul_triton, ch10_rms_norm_triton
 
 __all__ = [
     "ch01_clock_digits",
@@ -16,4 +17,7 @@ __all__ = [
     "ch09_merge",
     "ch09_partial_softmax",
     "ch09_split_bounds",
+    "ch10_experts_triton",
+    "ch10_matmul_triton",
+    "ch10_rms_norm_triton",
 ]
