@@ -184,6 +184,13 @@ def test_a_weight_written_behind_torchs_back_is_heard_by_the_next_session() -> N
     torch.testing.assert_close(after, model(x, new_state(TINY)), atol=1e-5, rtol=1e-5)
 
 
+def test_a_model_made_in_inference_mode_runs() -> None:
+    with torch.inference_mode():
+        model = backbone_of(TINY, seed=5)
+        x = torch.randn(1, 4, TINY.d_model)
+        assert decode.can_fuse(model, x) and torch.isfinite(model(x, new_state(TINY))).all()
+
+
 def test_it_steps_aside(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.zeros(1, 4, TINY.d_model)
     assert not decode.can_fuse(backbone, x)  # a gradient may be asked for

@@ -60,7 +60,8 @@ class Inside:
 
     def views(self, layer: int, weights: Sequence[Tensor], pack: Callable[..., Any]) -> Any:
         """`pack(*arrays)` of the weights' own memory; made anew when one has moved or was written into by torch."""
-        places = tuple((p.data_ptr(), p._version) for p in weights)
+        # a tensor made in inference mode counts no writes: there `look_again` has to do
+        places = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in weights)
         found = self.kept.get(layer)
         if found is None or found[0] != places:  # a view keeps its memory: no other weight can come to lie there
             found = self.kept[layer] = (places, pack(*(p.detach().numpy() for p in weights)))
