@@ -2,7 +2,8 @@
 
 Streaming in any chunking, one offline pass, a batch of any size, any number of threads, and the trainer's forward: all
 go through the session's own kernels, which add each number in an order that only the position's own past settles.
-Without the flag a session's numbers are the same; what may differ, by rounding, is everything that is not a session.
+Without the flag a session's backbone runs on them as well, bit for bit; its logits and pictures are torch's products,
+as is everything that is no session: all that may differ by rounding.
 """
 
 from __future__ import annotations
