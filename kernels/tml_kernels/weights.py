@@ -19,6 +19,8 @@ jit = njit(cache=True, error_model="numpy", nogil=True)
 # ... but for sums over a row, whose additions may be regrouped: how, is settled by the row's length alone.
 summing = njit(cache=True, fastmath={"reassoc", "contract"}, error_model="numpy", nogil=True)
 
+SOME = 64  # rows of x that are multiplied together: a matter of caches, not of bits
+
 
 class Matrix(NamedTuple):
     """`full [..., rows, cols]`, a view of the parameter; `small` and `scale [..., rows]` with `small * scale == full`,
@@ -75,27 +77,29 @@ def matmul(m, x):  # [rows, cols], [n, cols] -> [n, rows]; four rows at a time s
     packed = len(m.scale) > 0
     wide = np.empty((4, cols), np.float32)
     whole = rows // 4 * 4
-    for i in range(0, whole, 4):
-        if packed:
-            for r in range(4):
+    for first in range(0, n, SOME):  # what is read again and again stays in the first cache
+        last = min(n, first + SOME)
+        for i in range(0, whole, 4):
+            if packed:
+                for r in range(4):
+                    for j in range(cols):
+                        wide[r, j] = np.float32(m.small[i + r, j]) * m.scale[i + r]
+                w0, w1, w2, w3 = wide[0], wide[1], wide[2], wide[3]
+            else:
+                w0, w1, w2, w3 = m.full[i], m.full[i + 1], m.full[i + 2], m.full[i + 3]
+            for t in range(first, last):
+                a = b = c = e = np.float32(0.0)
                 for j in range(cols):
-                    wide[r, j] = np.float32(m.small[i + r, j]) * m.scale[i + r]
-            w0, w1, w2, w3 = wide[0], wide[1], wide[2], wide[3]
-        else:
-            w0, w1, w2, w3 = m.full[i], m.full[i + 1], m.full[i + 2], m.full[i + 3]
-        for t in range(n):
-            a = b = c = e = np.float32(0.0)
-            for j in range(cols):
-                value = x[t, j]
-                a += w0[j] * value
-                b += w1[j] * value
-                c += w2[j] * value
-                e += w3[j] * value
-            out[t, i], out[t, i + 1], out[t, i + 2], out[t, i + 3] = a, b, c, e
-    for i in range(whole, rows):
-        for t in range(n):
-            a = np.float32(0.0)
-            for j in range(cols):
-                a += m.full[i, j] * x[t, j]
-            out[t, i] = a
+                    value = x[t, j]
+                    a += w0[j] * value
+                    b += w1[j] * value
+                    c += w2[j] * value
+                    e += w3[j] * value
+                out[t, i], out[t, i + 1], out[t, i + 2], out[t, i + 3] = a, b, c, e
+        for i in range(whole, rows):
+            for t in range(first, last):
+                a = np.float32(0.0)
+                for j in range(cols):
+                    a += m.full[i, j] * x[t, j]
+                out[t, i] = a
     return out

@@ -64,9 +64,8 @@ def test_nano_answers_a_human_voice_and_its_recording_replays(
         stats = kernel.get("live.browser")
     browser.close()
     assert same
-    if camera:  # with it on, the nano forgets a request that it has had no cause to act on for three seconds
+    if camera:
         assert pictures > 60  # turns that were seen
-        return
     numbers = [words for _, _, words in clip.heard]
     assert sum(number in said for number in numbers) >= 3, f"{said} for {numbers}"
     assert stats["played"] > stats["rate"], "less than a second of speech came back"
