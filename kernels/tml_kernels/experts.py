@@ -3,8 +3,8 @@
 A micro-turn brings one to twenty tokens, and each goes to its own experts: there is hardly a tile to fill, and the time
 is that of reading the chosen weights once. So for a few tokens every (token, expert) pair is a matrix-vector product
 that reads its rows straight from where they lie (no sorting, no copies); for many, tokens are sorted by expert and each
-expert is a matrix product. Each output element is added in one order, by expert, whichever path is taken for a token's
-neighbours; the two paths agree to rounding, and `deterministic` callers keep to the first.
+expert is a matrix product. Gather + gemv adds each output element in one order, by expert; the grouped products agree
+with it to rounding, and promise no order.
 """
 
 from __future__ import annotations
@@ -55,6 +55,12 @@ def experts_reference(x: Tensor, weight: Tensor, chosen: Tensor, gate_up: Tensor
     return (said * counts[..., None].to(said.dtype)).sum(1)
 
 
+def swiglu(x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+    """One expert: `x [n, d]`, `gate_up [2 * inner, d]`, `down [d, inner]` -> `[n, d]`."""
+    gate, up = F.linear(x, gate_up).chunk(2, dim=-1)  # [n, inner] twice
+    return F.linear(F.silu(gate) * up, down)
+
+
 def experts_grouped(x: Tensor, weight: Tensor, chosen: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
     """`experts` by sorting (token, expert) pairs by expert; any device, differentiable."""
     n, top_k = chosen.shape
@@ -66,8 +72,7 @@ def experts_grouped(x: Tensor, weight: Tensor, chosen: Tensor, gate_up: Tensor, 
         if count:
             pairs = order[start : start + count]
             token = pairs // top_k
-            gate, up = F.linear(x[token], gate_up[e]).chunk(2, dim=-1)  # [count, inner] twice
-            said = F.linear(F.silu(gate) * up, down[e]).float() * weight.flatten()[pairs, None]
+            said = swiglu(x[token], gate_up[e], down[e]).float() * weight.flatten()[pairs, None]
             out = out.index_add(0, token, said)  # a token meets an expert once: one addition an element
             start += count
     return out

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tml_kernels.experts import swiglu
 from tml_lab.config import ModelConfig
 
 FEW_TOKENS = 16  # below this, visiting each token's experts beats sorting the tokens by expert
@@ -108,9 +109,3 @@ class MoE(nn.Module):
         back = torch.empty_like(order)
         back[order] = torch.arange(len(order), device=order.device)
         return scaled[back].view(n, top_k, -1).sum(1)  # [n, d_model]
-
-
-def swiglu(x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
-    """One expert: `x [n, d]`, `gate_up [2 * inner, d]`, `down [d, inner]` -> `[n, d]`."""
-    gate, up = F.linear(x, gate_up).chunk(2, dim=-1)  # [n, inner] twice
-    return F.linear(F.silu(gate) * up, down)
