@@ -13,6 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from tml_kernels.rounding import to_eight_bits
+
 F32 = NDArray[np.float32]
 # Strict arithmetic, so that a compiler's choice between vector and scalar code cannot change a bit ...
 jit = njit(cache=True, error_model="numpy", nogil=True)
@@ -42,10 +44,9 @@ def matrix(full: F32) -> Matrix:
 
 
 def _twin(full: F32) -> tuple[NDArray[np.int8], F32] | None:
-    with np.errstate(all="ignore"):  # what holds NaN has no twin
-        scale = np.maximum(np.abs(full).max(-1) / np.float32(127), np.float32(1e-30)).astype(np.float32)
-        small = np.rint(full / scale[..., None]).astype(np.int8)
-        same = np.array_equal(small.astype(np.float32) * scale[..., None], full)
+    small, scale = to_eight_bits(full)
+    with np.errstate(all="ignore"):
+        same = np.array_equal(small.astype(np.float32) * scale[..., None], full)  # what holds NaN has no twin
     return (small, scale) if same else None
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from tml_kernels.rounding import to_eight_bits
+
 SCALE = ".scale"  # after the name of a tensor in eight bits: what its rows are multiplied by
 SHORTEST = 32  # numbers in a row that is worth a scale of its own
 SMALLEST = 4096  # numbers in a tensor worth making smaller
@@ -31,9 +33,8 @@ def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if tensor.ndim < 2 or tensor.shape[-1] < SHORTEST or tensor.numel() < SMALLEST:
             packed[name] = tensor.bfloat16()
             continue
-        scale = (tensor.float().abs().amax(-1, keepdim=True) / 127).clamp_min(1e-30)  # [..., rows, 1]
-        packed[name] = (tensor.float() / scale).round().to(torch.int8)
-        packed[name + SCALE] = scale
+        small, scale = to_eight_bits(tensor.detach().float().cpu().numpy())
+        packed[name], packed[name + SCALE] = torch.from_numpy(small), torch.from_numpy(scale)[..., None]
     return packed
 
 
