@@ -1,4 +1,4 @@
-"""Weights as the CPU kernels read them: float32, or the same numbers in eight bits; and the product of both.
+"""Weights as the CPU kernels read them: float32, or the same numbers as integers; and the product of both.
 
 Reading weights is what a token costs: at nano's size they lie beyond the second cache. A matrix whose rows are whole
 multiples of one number each, as those of a shipped checkpoint are, is read as int8 and made float32 in registers: a
@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tml_kernels.rounding import to_eight_bits
+from tml_kernels.rounding import BITS, to_integers
 
 F32 = NDArray[np.float32]
 # Strict arithmetic, so that a compiler's choice between vector and scalar code cannot change a bit ...
@@ -34,7 +34,7 @@ class Matrix(NamedTuple):
 
 
 def matrix(full: F32) -> Matrix:
-    """The parameter `[..., rows, cols]` with its eight-bit twin, where it has one."""
+    """The parameter `[..., rows, cols]` with its integer twin, where it has one."""
     lead = full.shape[:-2]
     if full.size and _twin(full.reshape(-1, full.shape[-1])[:1]) is not None:  # most that have none say so at once
         twin = _twin(full)
@@ -44,10 +44,13 @@ def matrix(full: F32) -> Matrix:
 
 
 def _twin(full: F32) -> tuple[NDArray[np.int8], F32] | None:
-    small, scale = to_eight_bits(full)
-    with np.errstate(all="ignore"):
-        same = np.array_equal(small.astype(np.float32) * scale[..., None], full)  # what holds NaN has no twin
-    return (small, scale) if same else None
+    for bits in BITS:
+        small, scale = to_integers(full, bits)
+        with np.errstate(all="ignore"):
+            same = np.array_equal(small.astype(np.float32) * scale[..., None], full)  # what holds NaN has no twin
+        if same:
+            return small, scale
+    return None
 
 
 @jit
@@ -61,7 +64,7 @@ def is_true(full, small, scale):
 
 
 def still_true(m: Matrix) -> bool:
-    """Whether the eight-bit twin, if there is one, still says what the parameter says."""
+    """Whether the integer twin, if there is one, still says what the parameter says."""
     cols = m.full.shape[-1]
     return m.scale.size == 0 or bool(is_true(m.full.reshape(-1, cols), m.small.reshape(-1, cols), m.scale.reshape(-1)))
 

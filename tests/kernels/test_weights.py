@@ -10,25 +10,26 @@ weights = pytest.importorskip("tml_kernels.weights", reason="Numba does not run 
 RNG = np.random.default_rng(0)
 
 
-def of_eight_bits(*shape: int) -> np.ndarray:
+def of_few_bits(*shape: int, bits: int = 8) -> np.ndarray:
     """Rows that a shipped checkpoint could hold."""
-    from tml_lab.model.eight_bits import pack, unpack
+    from tml_lab.model.few_bits import pack, unpack
 
     weight = torch.from_numpy(RNG.standard_normal((4096, shape[-1])).astype(np.float32))
-    rows = unpack(pack({"w": weight}))["w"][: int(np.prod(shape[:-1]))]
+    rows = unpack(pack({"w": weight}, bits))["w"][: int(np.prod(shape[:-1]))]
     return rows.reshape(shape).numpy().copy()
 
 
+@pytest.mark.parametrize("bits", [6, 8])
 @pytest.mark.parametrize("shape", [(64, 256), (11, 40), (3, 32, 64)])
-def test_what_was_shipped_in_eight_bits_has_a_twin(shape: tuple[int, ...]) -> None:
-    full = of_eight_bits(*shape)
+def test_what_was_shipped_in_few_bits_has_a_twin(shape: tuple[int, ...], bits: int) -> None:
+    full = of_few_bits(*shape, bits=bits)
     m = weights.matrix(full)
     assert m.small.dtype == np.int8 and m.small.shape == shape and np.shares_memory(m.full, full)
     assert np.array_equal(m.small.astype(np.float32) * m.scale[..., None], full) and weights.still_true(m)
 
 
 def test_a_twin_gives_the_same_bits() -> None:
-    full = of_eight_bits(70, 256)  # not a multiple of four rows
+    full = of_few_bits(70, 256)  # not a multiple of four rows
     m = weights.matrix(full)
     plain = m._replace(small=np.zeros((0, 0), np.int8), scale=np.zeros(0, np.float32))
     for n in (1, 2, 17):
@@ -40,14 +41,14 @@ def test_a_twin_gives_the_same_bits() -> None:
 def test_any_other_matrix_has_none(spoil) -> None:
     full = RNG.standard_normal((64, 256)).astype(np.float32)
     assert weights.matrix(full).scale.size == 0
-    shipped = of_eight_bits(64, 256)
+    shipped = of_few_bits(64, 256)
     shipped[40, 3] = np.nextafter(shipped[40, 3], np.float32(9), dtype=np.float32)  # one weight, one bit
     assert weights.matrix(shipped).scale.size == 0
     assert weights.matrix(spoil(full).astype(np.float32)).scale.size == 0
 
 
 def test_what_was_written_behind_its_back_is_found() -> None:
-    full = of_eight_bits(3, 32, 64)
+    full = of_few_bits(3, 32, 64)
     m = weights.matrix(full)
     full[2, 31, 63] += 1.0
     assert not weights.still_true(m)

@@ -14,11 +14,13 @@ from tml_lab.config import OUT_DIM, TRAIN_PRESETS
 from tml_lab.model.checkpoint import CheckpointError, load_checkpoint
 from tml_lab.model.text import AUDIO, SILENT, SPEAK, TextTokenizer
 from tml_lab.stream.layout import NO_TARGET, Stream
-from tml_lab.train.feed import Feed, collate, throat, voice_tokens
+from tml_lab.train.feed import ROW_LENGTHS, Feed, collate, count_tokens, episode_layout, throat, voice_tokens
 from tml_lab.train.loop import open_trainer, train
+from tml_lab.train.losses import filled_up
 from tml_lab.train.optimizer import orthogonalise
 from tml_lab.train.shards import read_shard, write_shard
 from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.families.hearing import DICTATION
 
 TOKENIZER = TextTokenizer.build(closed_world())
 
@@ -143,3 +145,28 @@ def test_rates_and_the_weight_of_silence(folder: Path, tmp_path: Path) -> None:
         weights.append(trainer.silent_weight())
     assert rates == pytest.approx([0.1, 1.0, 1.0, 0.5, 0.0])
     assert weights == pytest.approx([0.2, 0.2, 0.2, 0.6, 1.0])
+
+
+def test_dictation_asks_for_no_word_and_is_listened_to(scenes) -> None:
+    one, other = scenes(2)
+    one.family = DICTATION
+    batch = collate([one, other], TOKENIZER, np.random.default_rng(0))
+    target = batch.target.view(batch.shape)
+    assert (target[0] == NO_TARGET).all() and (target[1] != NO_TARGET).any()
+    assert batch.n_words.tolist() == [2, 2]
+
+
+def test_rows_have_few_lengths_and_batches_keep_to_their_budget(scenes, folder: Path) -> None:
+    feed = Feed(folder, TOKENIZER, seed=3, budget=1024)
+    for batch, _ in zip(iter(feed), range(12), strict=False):
+        rows, n = batch.shape
+        assert n in ROW_LENGTHS and rows * n <= 1024
+    for episode in scenes(20, seed=5):
+        layout, _ = episode_layout(episode, TOKENIZER, 0)
+        assert len(layout.stream) <= count_tokens(episode)
+
+
+def test_what_fills_a_batch_up_does_not_count() -> None:
+    index, counts = filled_up(torch.arange(7), 5)
+    assert len(index) == 10 and counts.tolist() == [1.0] * 7 + [0.0] * 3
+    assert len(filled_up(torch.arange(10), 5)[0]) == 10

@@ -9,8 +9,10 @@ import pytest
 
 from tml_lab.config import TURN_SAMPLES, TURN_SECONDS
 from tml_lab.worlds.episode import FAMILIES, WEIGHTS, episode, training_episode
+from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.lexicon import REPLY_WORDS, contrast_set
 from tml_lab.worlds.reply_voice import reply_turns
+from tml_lab.worlds.stage import open_stage
 from tml_lab.worlds.understands import PATH, describe
 from tml_lab.worlds.voices import VoiceBank
 from tml_lab.worlds.wordings import WORDINGS
@@ -62,7 +64,7 @@ def test_a_stopped_recitation_stays_stopped(bank: VoiceBank) -> None:
 
 
 def test_every_family_is_trained_and_unknown_ones_are_named(bank: VoiceBank) -> None:
-    assert set(WEIGHTS) == set(FAMILIES)
+    assert set(WEIGHTS) == {*FAMILIES, DICTATION}
     with pytest.raises(ValueError, match="repeat_numbers"):
         episode("juggling", 0, "train", bank)
     assert "+" in "".join(training_episode(seed, bank).family for seed in range(12))
@@ -81,3 +83,12 @@ def test_understands_is_written_from_the_code() -> None:
         "what is A plus B", "how long did I talk",
     ):  # fmt: skip
         assert re.search(rf'"{wording}"', describe(), re.IGNORECASE), wording
+
+
+def test_dictation_is_mostly_words_and_a_longer_scene_is_drawn_in_training_only(bank: VoiceBank) -> None:
+    scenes = [training_episode(seed, bank) for seed in range(40)]
+    dictated = [s for s in scenes if s.family == DICTATION]
+    assert dictated and not any(s.script or s.expects for s in dictated)
+    assert all(len(s.segments) >= 5 for s in dictated)
+    stage = open_stage(bank, np.random.default_rng(0), "test")
+    assert stage.again == 0 and stage.more() == 0

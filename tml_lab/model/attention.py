@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tml_lab.config import ModelConfig
+from tml_lab.model.blocked import BLOCK, band_kernels, blocked_attention
 from tml_lab.model.norm import RMSNorm
 from tml_lab.model.short_conv import ShortConv
 from tml_lab.model.state import RingView, RingViews, State, reach, view_ring
@@ -63,6 +64,10 @@ class Attention(nn.Module):
         k = self.k_norm(k.view(batch, n, self.n_kv_heads, self.d_head)).transpose(1, 2)  # [b, kv, n, d_head]
         v = v.view(batch, n, self.n_kv_heads, self.d_head).transpose(1, 2)
         r = self.r_proj(x).view(batch, n, self.n_heads, self.d_rel).transpose(1, 2)  # [b, h, n, d_rel]
+        if state is None and tap is None and self._in_blocks(x):
+            reach = self.window if self.is_local else n
+            out = blocked_attention(q * (1.0 / self.d_head), k, v, r, self.rel, reach)  # pyright: ignore[reportCallIssue]
+            return self.o_proj(out.transpose(1, 2).reshape(batch, n, -1))  # [b, n, d_model]
         if state is None:
             bias, key_pos = self._bias_square(r), pos
             unseen = self._unseen(pos, bias.dtype)
@@ -81,6 +86,14 @@ class Attention(nn.Module):
         grouped = pattern.view(batch, self.n_kv_heads, group * n, -1).to(v.dtype)  # [b, kv, group * n, keys]
         out = (grouped @ v).view(batch, self.n_heads, n, self.d_head)
         return self.o_proj(out.transpose(1, 2).reshape(batch, n, -1))  # [b, n, d_model]
+
+    def _in_blocks(self, x: Tensor) -> bool:
+        """Training in half precision on a CPU, rows of a multiple of a block: see `tml_lab.model.blocked`."""
+        low = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        whole = x.shape[1] % BLOCK == 0 and (self.window % BLOCK == 0 or not self.is_local)
+        near = self.is_local or x.shape[1] <= self.window
+        wanted = self.training and x.device.type == "cpu" and low and whole and near and self.n_floor is None
+        return wanted and band_kernels() is not None
 
     def _pattern(self, q: Tensor, k: Tensor, bias: Tensor, unseen: Tensor) -> Tensor:
         """Softmax of the scaled scores plus bias: `[batch, heads, tokens, keys]`.

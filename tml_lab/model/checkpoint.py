@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from tml_lab.config import ModelConfig, preset
-from tml_lab.model.eight_bits import pack, unpack
+from tml_lab.model.few_bits import pack, unpack
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
 
@@ -43,7 +43,7 @@ def new_model(name: str, tokenizer: TextTokenizer, seed: int = 0) -> Interaction
 def save_checkpoint(
     folder: Path, model: InteractionModel, tokenizer: TextTokenizer, notes: dict, packed: bool = False
 ) -> None:
-    """Write a checkpoint; each file appears whole or not at all. `packed` stores the weights in eight bits.
+    """Write a checkpoint; each file appears whole or not at all. `packed` stores the weights in few bits.
 
     `notes` (steps, minutes, seed, ...) go into `config.json` beside the sizes.
     """

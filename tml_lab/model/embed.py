@@ -43,10 +43,12 @@ class BinEmbedding(nn.Module):
         rows = bins.long() + self.offsets  # [n, n_channels]
         if self.training and not self.deterministic:
             # a product with a one-hot matrix: several times faster with its gradient
-            one_hot = torch.zeros(len(bins), len(self.table), device=bins.device, dtype=torch.bfloat16)
-            one_hot.scatter_(1, rows, 1.0)
+            # (of a multiple of 256 rows: few shapes, each prepared once)
+            n_rows = -(-len(bins) // 256) * 256
+            one_hot = torch.zeros(n_rows, len(self.table), device=bins.device, dtype=torch.bfloat16)
+            one_hot[: len(bins)].scatter_(1, rows, 1.0)
             with torch.autocast(bins.device.type, dtype=torch.bfloat16):
-                return self.norm((one_hot @ self.table.to(torch.bfloat16)).float())
+                return self.norm((one_hot @ self.table.to(torch.bfloat16))[: len(bins)].float())
         return self.norm(F.embedding_bag(rows, self.table, mode="sum"))
 
 

@@ -115,12 +115,14 @@ class FlowHead(nn.Module):
         return self.out(self.final_norm(x) * (1 + scale) + shift)  # [N, width] -> [N, n_out]
 
     def loss(
-        self, h: Tensor, x1: Tensor, generator: torch.Generator | None = None, repeats: int = 4
+        self, h: Tensor, x1: Tensor, generator: torch.Generator | None = None, repeats: int = 2,
+        weight: Tensor | None = None,
     ) -> Tensor:
         """Mean squared error of the velocity, at `repeats` random times for each hidden state (the head is
         cheap beside the backbone, so each of its outputs is used several times).
 
-        Args: h `[N, d_model]`; x1 f32 `[N, n_out]`, normalised mel; generator: on h's device.
+        Args: h `[N, d_model]`; x1 f32 `[N, n_out]`, normalised mel; generator: on h's device; weight `[N]`: how much
+        each counts, all alike when None.
         Returns: a scalar; 0 with a gradient path when N = 0. Raises: ValueError if the shapes do not fit.
         """
         if x1.shape != (h.shape[0], self.n_out):
@@ -135,7 +137,10 @@ class FlowHead(nn.Module):
         target = x1.float().repeat(repeats, 1)  # [N, n_out] -> [R N, n_out]
         x_t = (1 - t[:, None]) * noise + t[:, None] * target
         embedded = self.embed_h(h).repeat(repeats, 1)  # [N, width] -> [R N, width]
-        return F.mse_loss(self._move(x_t, self._modulation(t, embedded)).float(), target - noise)
+        error = (self._move(x_t, self._modulation(t, embedded)).float() - (target - noise)).square().mean(1)  # [R N]
+        if weight is None:
+            return error.mean()
+        return (error * weight.repeat(repeats)).sum() / (repeats * weight.sum())
 
     @torch.no_grad()
     def sample(self, h: Tensor, noise: Tensor, n_steps: int = 4, temperature: float = 1.0) -> Tensor:

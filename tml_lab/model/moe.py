@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tml_kernels.experts import swiglu
 from tml_lab.config import ModelConfig
+from tml_lab.model.dispatch import Combine, Gather, places
 
 FEW_TOKENS = 16  # below this, visiting each token's experts beats sorting the tokens by expert
 
@@ -54,12 +55,19 @@ class Router(nn.Module):
         return weights[:, : self.top_k], experts, weights[:, self.top_k :]
 
 
+def gated(x: Tensor) -> Tensor:
+    """SwiGLU's middle: `x [..., 2 * inner]`, gate first -> `[..., inner]`."""
+    gate, up = x.chunk(2, dim=-1)
+    return F.silu(gate) * up
+
+
 class MoE(nn.Module):
     """Router, routed experts and shared experts; all experts are SwiGLU."""
 
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
         d, inner = cfg.d_model, cfg.d_expert
+        self.gated = gated  # the trainer may put a compiled one here
         self.n_experts, self.n_shared = cfg.n_experts, cfg.n_shared_experts
         self.router = Router(cfg)
         self.gate_up = nn.Parameter(torch.randn(cfg.n_experts, 2 * inner, d) * d**-0.5)
@@ -74,10 +82,13 @@ class MoE(nn.Module):
         if tap is not None:
             tap["experts"], tap["expert_weights"] = experts, weights
         self.last_experts = experts  # read by the trainer to balance the load
-        routed = self._few if len(flat) <= FEW_TOKENS else self._sorted
+        routed = self._few if len(flat) <= FEW_TOKENS else self._padded if self.training else self._sorted
         out = routed(flat, weights, experts)  # [n, d_model] float32
         for j in range(self.n_shared):
-            hidden = swiglu(flat, self.shared_gate_up[j], self.shared_down[j])
+            if self.training:
+                hidden = F.linear(self.gated(F.linear(flat, self.shared_gate_up[j])), self.shared_down[j])
+            else:
+                hidden = swiglu(flat, self.shared_gate_up[j], self.shared_down[j])
             out = out + hidden.float() * shared_weights[:, j : j + 1]
         return out.to(x.dtype).view(x.shape)
 
@@ -95,6 +106,21 @@ class MoE(nn.Module):
             hidden = swiglu(x[rows], self.gate_up[e], self.down[e])
             out[rows] += hidden.float() * weights[rows, slots, None]
         return out
+
+    def _padded(self, x: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
+        """As `_sorted`, but every expert's slice is filled up to one length, the longest's: in training, where
+        counts change with every batch, a product of a new shape costs more to prepare than to compute.
+        """
+        n, top_k = experts.shape
+        place, capacity = places(experts, self.n_experts)
+        slots = self.n_experts * capacity
+        token = torch.arange(n, device=x.device).repeat_interleave(top_k)  # [n * top_k]
+        source = torch.full((slots,), -1, device=x.device).scatter_(0, place.flatten(), token)  # [slots]
+        low = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+        rows = Gather.apply(x.to(low), source, place).view(self.n_experts, capacity, -1)  # [experts, capacity, d_model]
+        inner = self.gated(torch.bmm(rows, self.gate_up.to(rows.dtype).transpose(1, 2)))  # [experts, capacity, inner]
+        hidden = torch.bmm(inner, self.down.to(rows.dtype).transpose(1, 2))  # [experts, capacity, d_model]
+        return Combine.apply(hidden.view(slots, -1), weights, place, source)  # [n, d_model]
 
     def _sorted(self, x: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
         """Sort (token, expert) pairs by expert, run each expert on its slice, add back in fixed expert order."""

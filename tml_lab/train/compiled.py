@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from tml_lab.model.interaction import InteractionModel
+from tml_lab.model.moe import MoE, gated
 
 
 def compile_parts(model: InteractionModel) -> bool:
@@ -19,10 +20,14 @@ def compile_parts(model: InteractionModel) -> bool:
     if not any(shutil.which(compiler) for compiler in ("g++", "clang++")):
         return False
     torch._dynamo.config.recompile_limit = 64
+    glu = torch.compile(gated, dynamic=True)
+    model.flow._move = torch.compile(model.flow._move, dynamic=True)
     block: Any
     for block in model.backbone.blocks:
         parts = [block.attn, block.attn_conv, block.mlp_conv, block.attn_norm, block.mlp_norm]
-        parts += [block.mlp.router] if hasattr(block.mlp, "router") else []
+        if isinstance(block.mlp, MoE):
+            parts.append(block.mlp.router)
+            block.mlp.gated = glu
         for part in parts:
             part.forward = torch.compile(part.forward, dynamic=True)
     return True

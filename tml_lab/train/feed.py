@@ -30,11 +30,14 @@ from tml_lab.signal.out_mel import quantize_voice
 from tml_lab.signal.patches import frames_to_patches
 from tml_lab.stream.layout import NO_TARGET, Layout, Stream, TurnTokens, lay_out
 from tml_lab.train.shards import Rendered, read_shard
+from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.reply_voice import reply_mel
 
 CAMERA_SHARE = 0.3  # of the batches of episodes up to CAMERA_TURNS long
 CAMERA_TURNS = 64
 PICTURES = (VIDEO_SIZE, VIDEO_SIZE, (120, 80), (80, 80), (80, 40))  # width, height: 12, 12, 6, 4 and 2 patches
+# tokens of a row: few shapes, so that each is prepared once, and multiples of attention's block
+ROW_LENGTHS = (256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
 CAMERA_BUDGET = 0.5  # of a batch's tokens: attention to long rows costs more than their tokens' share
 
 
@@ -160,6 +163,17 @@ def _generator(rng: np.random.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(int(rng.integers(1 << 31)))
 
 
+def row_length(n: int) -> int:
+    """How long the rows of a batch are in which the longest has `n` tokens."""
+    return next((length for length in ROW_LENGTHS if length >= n), -(-n // 512) * 512)
+
+
+def count_tokens(episode: Rendered, seen: int = 0) -> int:
+    """Tokens of an episode's layout, or a few more, `seen` patches a turn."""
+    typed = sum(len(text.split()) for _, text in episode.typed)
+    return episode.n_turns * (FRAMES_PER_TURN + 1 + seen) + len(episode.speaking) * (OUT_TOKENS_PER_TURN + 1) + typed
+
+
 def collate(
     episodes: Sequence[Rendered], tokenizer: TextTokenizer, rng: np.random.Generator,
     video: tuple[int, int] | None = None,
@@ -168,7 +182,7 @@ def collate(
     seen = n_patches(video) if video else 0
     laid = [episode_layout(e, tokenizer, draw_first_turn(rng), seen) for e in episodes]
     patches = torch.cat([idle_video(e.n_turns, video, rng) for e in episodes]) if video else None
-    longest = -(-max(len(layout.stream) for layout, _ in laid) // 16) * 16
+    longest = row_length(max(len(layout.stream) for layout, _ in laid))
     rows = len(laid)
     columns = {
         "stream": torch.full((rows, longest), 3),
@@ -179,6 +193,8 @@ def collate(
     }
     voice_from = []
     for i, (layout, _) in enumerate(laid):
+        if episodes[i].family == DICTATION:  # what to say there is nobody's business: the listening head learns
+            layout.target[:] = NO_TARGET
         for name, column in columns.items():
             values = getattr(layout, name)
             column[i, : len(values)] = torch.from_numpy(values)
@@ -242,19 +258,18 @@ class Feed:
         longest = max(e.n_turns for e in group)
         if chance >= CAMERA_SHARE or longest > CAMERA_TURNS:
             return group, self.tokenizer, self.rng, None
-        rows = int(CAMERA_BUDGET * self.budget / (longest * (6 + n_patches(PICTURES[which]))))
-        return group[: max(1, rows)], self.tokenizer, self.rng, PICTURES[which]
+        seen = n_patches(PICTURES[which])
+        length = row_length(max(count_tokens(e, seen) for e in group))
+        return group[: max(1, int(CAMERA_BUDGET * self.budget / length))], self.tokenizer, self.rng, PICTURES[which]
 
     def _groups(self, pool: list[Rendered]) -> list[list[Rendered]]:
-        """Episodes of like length together, about `budget` tokens to a batch, in random order."""
-        pool = sorted(pool, key=lambda e: e.n_turns + self.rng.uniform(0, 8))
-        groups, group, longest = [], [], 0
+        """Episodes of like length together, `budget` tokens to a batch, in random order."""
+        pool = sorted(pool, key=count_tokens)
+        groups, group = [], []
         for episode in pool:
-            length = episode.n_turns * 5 + len(episode.speaking) * 5
-            if group and (len(group) + 1) * max(longest, length) > self.budget:
+            if group and (len(group) + 1) * row_length(count_tokens(episode)) > self.budget:
                 groups.append(group)
-                group, longest = [], 0
+                group = []
             group.append(episode)
-            longest = max(longest, length)
         groups.append(group)
         return [groups[i] for i in self.rng.permutation(len(groups))]

@@ -16,6 +16,16 @@ from tml_lab.model.text import SPECIALS
 from tml_lab.stream.layout import NO_TARGET
 from tml_lab.train.feed import Batch
 
+PADDED = 256  # what a batch has any number of is filled up to multiples of this: products of a few shapes only
+
+
+def filled_up(index: Tensor, multiple: int = PADDED) -> tuple[Tensor, Tensor]:
+    """`index [n]` with position 0 repeated behind it up to a multiple, and which entries count: float `[n']`."""
+    missing = -len(index) % multiple
+    counts = torch.ones(len(index) + missing, device=index.device)
+    counts[len(index) :] = 0.0
+    return torch.cat([index, index.new_zeros(missing)]), counts
+
 
 @contextmanager
 def residual_after(model: InteractionModel, layer: int) -> Iterator[list[Tensor]]:
@@ -45,25 +55,30 @@ def losses(
     x = model.embed(batch.tokens).view(rows, n, -1)  # [batch, tokens, d_model]
     with residual_after(model, model.cfg.listen_layer) as middle:
         hidden = model(x).reshape(rows * n, -1)  # [batch * tokens, d_model]
-    resid = middle[0].reshape(rows * n, -1)[batch.frames]  # [batch, frames, d_model]
+    frames = F.pad(batch.frames, (0, -batch.frames.shape[1] % 64))  # [batch, frames]
+    resid = middle[0].reshape(rows * n, -1)[frames]  # [batch, frames, d_model]
     listen = listen_loss(model.listen(resid), batch.n_frames, batch.words, batch.n_words)
-    asked = (batch.target != NO_TARGET).nonzero(as_tuple=True)[0]
+    asked, counts = filled_up((batch.target != NO_TARGET).nonzero(as_tuple=True)[0])
     target = batch.target[asked]
     logits = model.text_logits(hidden[asked]).float()  # [asked, vocab]
-    is_word = target >= len(SPECIALS)
-    weight = torch.where(target == silent_id, cfg.silent_weight, torch.where(is_word, cfg.word_weight, 1.0))
-    each = F.cross_entropy(logits, target, reduction="none")
+    is_word = (target >= len(SPECIALS)) & (counts > 0)
+    weight = torch.where(target == silent_id, cfg.silent_weight, torch.where(is_word, cfg.word_weight, 1.0)) * counts
+    each = F.cross_entropy(logits, target, reduction="none", ignore_index=NO_TARGET)
     text = (each * weight).sum() / weight.sum()
-    speech = hidden[batch.voice_from].float()
-    flow = model.flow.loss(speech, batch.voice_target, generator) if len(speech) else text.new_zeros(())
+    flow = text.new_zeros(())
+    if len(batch.voice_from):
+        where, counts_voice = filled_up(batch.voice_from)
+        speech = F.pad(batch.voice_target, (0, 0, 0, len(where) - len(batch.voice_target)))
+        flow = model.flow.loss(hidden[where].float(), speech, generator, weight=counts_voice)
     with torch.no_grad():
         right = logits.argmax(-1) == target
-        silent = target == silent_id
+        silent = (target == silent_id) & (counts > 0)
+        speaks = ~silent & (counts > 0)
     return {
         "text": text,
         "flow": flow,
         "listen": listen,
         "right_silent": right[silent].float().mean(),
-        "right_speak": right[~silent].float().mean(),
+        "right_speak": right[speaks].float().mean(),
         "right_word": right[is_word].float().mean(),
     }

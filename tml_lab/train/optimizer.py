@@ -20,7 +20,7 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrices.bfloat16()
     wide = x.shape[1] > x.shape[2]
-    x = x.transpose(1, 2) if wide else x  # rows <= cols
+    x = x.transpose(1, 2).contiguous() if wide else x
     x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
     for _ in range(steps):
         gram = x @ x.transpose(1, 2)  # [n, rows, rows]

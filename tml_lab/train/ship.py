@@ -1,4 +1,4 @@
-"""From a run to what is shipped: weights in eight bits, the voice's vocoder inside, no optimizer state.
+"""From a run to what is shipped: weights in six bits, the voice's vocoder inside, no optimizer state.
 
     python -m tml_lab.train.ship runs/nano data/checkpoints/nano
 """
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tml_lab.model.checkpoint import checkpoint_hash, load_checkpoint, read_notes, save_checkpoint
-from tml_lab.model.eight_bits import pack
+from tml_lab.model.few_bits import pack
 from tml_lab.train.vocoder import load_vocoder
 
 LIMIT = 40_000_000  # bytes a shipped checkpoint may have
@@ -28,7 +28,7 @@ def ship(run: Path, out: Path, vocoder: Path | None = None) -> Path:
         model.vocoder.load_state_dict(trained.state_dict())
     n_bytes = sum(t.nbytes for t in pack(model.state_dict()).values())
     if n_bytes > LIMIT:
-        raise ValueError(f"{run}: {n_bytes / 1e6:.1f} MB in eight bits is over the limit of {LIMIT / 1e6:.0f} MB")
+        raise ValueError(f"{run}: {n_bytes / 1e6:.1f} MB in six bits is over the limit of {LIMIT / 1e6:.0f} MB")
     notes = {key: value for key, value in read_notes(run).items() if key != "log"}
     save_checkpoint(out, model, tokenizer, notes, packed=True)
     return out

@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tml_lab.config import OUT_FRAMES_PER_TURN, OUT_HOP, SAMPLE_RATE, TURN_SAMPLES
-from tml_lab.model.eight_bits import unpack
+from tml_lab.model.few_bits import unpack
 from tml_lab.model.vocoder import VOCODER_DELAY, Vocoder
 from tml_lab.signal.mel import mel_filters
 from tml_lab.signal.out_mel import MEL_STD, OUT_N_FFT, normalise, out_mel

@@ -10,6 +10,7 @@ import numpy as np
 
 from tml_lab.worlds.families.answers import play_name, play_questions, play_repeat_after
 from tml_lab.worlds.families.cues import CUES, play_cues
+from tml_lab.worlds.families.hearing import DICTATION, play_dictation
 from tml_lab.worlds.families.restraint import play_background, play_noise, play_others, play_unasked
 from tml_lab.worlds.families.talk import play_interrupt, play_recite, play_story
 from tml_lab.worlds.families.timing import play_how_long, play_remind, play_tick
@@ -49,11 +50,12 @@ FAMILIES: dict[str, Play] = {
     "noise": play_noise,
 }
 # How often each is met in training: numbers carry the hardest hearing; sums and seconds are the slowest to learn.
+# Dictation is met in training only.
 WEIGHTS: dict[str, float] = {
-    "repeat_numbers": 4.9, "next_number": 4.2, "opposite": 3.2, "to_english": 2.3, "to_spanish": 2.2, "arithmetic": 5.2,
-    "colour": 0.9, "opposite_of": 1.5, "day": 1.4, "pause": 1.5, "name": 2.0, "repeat_after": 2.2, "remind": 3.6,
-    "tick": 3.6, "how_long": 2.4, "recite": 0.7, "interrupt": 2.0, "story": 0.7, "background": 1.2, "others": 2.1,
-    "unasked": 1.9, "noise": 0.3,
+    "repeat_numbers": 4.4, "next_number": 4.6, "opposite": 4.4, "to_english": 2.2, "to_spanish": 2.4, "arithmetic": 5.0,
+    "colour": 1.2, "opposite_of": 1.6, "day": 1.6, "pause": 1.8, "name": 1.4, "repeat_after": 1.8, "remind": 3.0,
+    "tick": 2.8, "how_long": 2.8, "recite": 0.8, "interrupt": 2.8, "story": 0.7, "background": 1.2, "others": 2.1,
+    "unasked": 1.9, "noise": 0.3, DICTATION: 9.0,
 }  # fmt: skip
 
 # The order of learning: numbers and time first, where hearing a word right is most of the task; then everything.
@@ -92,11 +94,14 @@ def training_episode(seed: int, bank: VoiceBank, lesson: str = "all") -> Episode
     first, second = (str(name) for name in rng.choice(names, 2, p=weights / weights.sum()))
     stage = open_easy_stage(bank, rng) if lesson == "easy" else open_stage(bank, rng, "train")
     stage.pace = float(rng.uniform(0.4, 1.0))
-    stage.lull = 0.35
+    stage.lull, stage.again = 0.35, 2
     if rng.uniform() < 0.4:  # what is typed costs few turns and is read without doubt: facts are learned there
         stage.typing = 0.9
+    if first == DICTATION:
+        play_dictation(stage)
+        return stage.finish(first, seed, noisy=not clean)
     FAMILIES[first](stage)
-    if stage.chance(0.2) and stage.now < 10.0:
+    if second != DICTATION and stage.chance(0.2) and stage.now < 10.0:
         stage.after_reply(0.4, 1.0)
         if first in CUES:
             stage.ask("stop")

@@ -89,6 +89,7 @@ class Stage:
     typing: float = 0.3  # probability that an instruction is typed
     pace: float = 1.0  # of the waits between things that happen; below 1, more happens in less time
     lull: float = 0.0  # probability that nothing happens for some seconds where something could
+    again: int = 0  # up to so many more things of a scene's kind happen in it
     now: float = 0.0
     free_turn: int = 0  # the first turn in which the model's mouth is free
     sounds: list[tuple[float, np.ndarray]] = field(default_factory=list)
@@ -108,6 +109,10 @@ class Stage:
     def wait(self, low: float, high: float | None = None) -> None:
         """Let `low..high` seconds pass, at the stage's pace; `low` alone is kept to the letter."""
         self.now += low if high is None else self.pace * float(self.rng.uniform(low, high))
+
+    def more(self) -> int:
+        """How many more things of its kind happen in this scene: none in a test, up to `again` in training."""
+        return int(self.rng.integers(0, self.again + 1)) if self.again else 0
 
     def perhaps_lull(self, share: float = 1.0) -> None:
         """Now and then nothing happens for 2.5 to 7 seconds: what was asked must outlast them."""

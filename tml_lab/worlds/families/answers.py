@@ -81,7 +81,7 @@ def ask_and_answer(stage: Stage, question: Question, pause: bool = False) -> Non
 
 def play_questions(stage: Stage, kind: str, pause: float = 0.2) -> None:
     """One to three questions of a kind, more when they are typed; thanks and small talk get no answer."""
-    for _ in range(int(stage.rng.integers(1, 4)) + (3 if stage.typing > 0.5 else 0)):
+    for _ in range(int(stage.rng.integers(1, 4)) + (3 if stage.typing > 0.5 else 0) + stage.more()):
         ask_and_answer(stage, KINDS[kind](stage), pause=stage.chance(pause))
         if stage.chance(0.15):
             stage.say(stage.pick(PRAISE))
@@ -102,6 +102,8 @@ def play_name(stage: Stage) -> None:
     others = tuple(n for n in NAMES if n != name)
     stage.reply((name,), end, "answer", margin=SETTLED, contrast=others, lead=LEAD_NAME)
     stage.after_reply(0.3, 1.0)
+    if stage.more() == 2:  # in training the user changes the name, or asks again after other talk
+        play_name(stage)
 
 
 def to_repeat(stage: Stage, pool: Sequence[str]) -> tuple[str, tuple[str, ...]]:

@@ -95,7 +95,7 @@ def play_cues(stage: Stage, name: str) -> None:
     speaker = cue_speaker(stage, cue)
     if speaker.kind == "human":
         stage.style = None
-    for _ in range(int(stage.rng.integers(3, 8))):
+    for _ in range(int(stage.rng.integers(3, 8)) + 2 * stage.more()):
         one_cue(stage, cue, speaker, answered=True)
         stage.wait(0.35, 1.5)
         distract(stage, cue, speaker)

@@ -19,7 +19,7 @@ def talk_until(stage: Stage, end: float) -> None:
 
 def play_remind(stage: Stage) -> None:
     """`remind me in N seconds`, with or without talk in between; sometimes a second one follows."""
-    for _ in range(1 + stage.chance(0.25)):
+    for _ in range(1 + stage.chance(0.25) + stage.more()):
         n = int(stage.rng.integers(2, 11))
         complete = stage.ask("remind", n=NUMBERS[n])
         due = complete + n
@@ -54,6 +54,14 @@ def play_tick(stage: Stage) -> None:
 
 def play_how_long(stage: Stage) -> None:
     """The user talks for some seconds, then asks for how long; the answer is rounded to whole seconds."""
+    talk_and_ask(stage)
+    for _ in range(stage.more()):
+        stage.after_reply(0.6, 1.2)
+        talk_and_ask(stage)
+
+
+def talk_and_ask(stage: Stage) -> None:
+    """Some seconds of talk, the question how long they were, and the answer."""
     start = stage.now
     goal = float(stage.rng.uniform(1.2, 7.5))
     while True:

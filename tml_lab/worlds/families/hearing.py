@@ -1,0 +1,46 @@
+"""Dictation: talk in many voices with nothing to answer, for the listening head alone. Training only."""
+
+from __future__ import annotations
+
+from tml_lab.worlds.families.answers import KINDS
+from tml_lab.worlds.families.cues import CUES, fragment
+from tml_lab.worlds.lexicon import COLOURS, DAYS, FILLER_SENTENCES, NAMES, NUMBERS, OPPOSITES, SPANISH
+from tml_lab.worlds.stage import Stage
+from tml_lab.worlds.wordings import WORDINGS
+
+DICTATION = "dictation"  # episodes of this family ask nothing of the model's own words
+
+
+def dictated(stage: Stage) -> str:
+    """A question, an instruction, a few words of a class, or ordinary talk."""
+    kind = stage.rng.uniform()
+    if kind < 0.3:
+        return KINDS[stage.pick(list(KINDS))](stage)[0]
+    if kind < 0.5:
+        name = stage.pick(("remind", "tick", "my_name_is", *CUES, "how_long", "what_name", "repeat_after", "stop"))
+        return stage.pick(WORDINGS[name]).format(n=stage.pick(NUMBERS[1:11]), x=stage.pick(NAMES))
+    if kind < 0.85:
+        pool = stage.pick((NUMBERS, NUMBERS, NUMBERS, tuple(OPPOSITES), tuple(OPPOSITES), COLOURS, DAYS))
+        return " ".join(stage.pick(pool) for _ in range(int(stage.rng.integers(1, 5))))
+    return stage.pick(FILLER_SENTENCES) if stage.chance(0.5) else fragment(stage)
+
+
+def play_dictation(stage: Stage) -> None:
+    """Five to nine things said one after the other, most of them by another voice than the one before."""
+    people = [v for v in stage.bank.voices if v.kind == "human"]
+    for _ in range(int(stage.rng.integers(5, 10))):
+        kind = stage.rng.uniform()
+        if people and kind < 0.35:
+            person = stage.pick(people)
+            words = stage.bank.human_words(person)
+            known = [w for w in words if w in NUMBERS or w in OPPOSITES or w in COLOURS or w in DAYS]
+            for _ in range(int(stage.rng.integers(1, 5))):
+                stage.say(stage.pick(known if known and stage.chance(0.8) else words), person)
+                stage.wait(0.1, 0.5)
+        elif kind < 0.42:
+            speaker = stage.bank.choose(stage.rng, ("uno",), kind="synthetic", language="es")
+            stage.say(stage.pick(tuple(SPANISH)), speaker, language="es")
+        else:
+            text = dictated(stage)
+            stage.say(text, stage.bank.choose(stage.rng, (text,), human_share=0.0) if stage.chance(0.7) else None)
+        stage.wait(0.15, 0.7)
