@@ -24,11 +24,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from tml_kernels.bmm import bmm, bmm_reference
 from tml_kernels.experts import experts, experts_grouped
 from tml_kernels.matmul import matmul
+from tml_kernels.mean import mean, mean_reference
 from tml_kernels.residual import add_branch, add_branch_reference
 from tml_kernels.rmsnorm import rms_norm, rms_norm_reference
 from tml_kernels.router import route, route_reference
+from tml_kernels.softmax import softmax, softmax_reference
 from tml_kernels.split_attention import split_attention, split_attention_reference
 from tml_lab.bench.machine import machine, now
 
@@ -82,6 +85,15 @@ def cases(shape: Shape, n: int, device: str, dtype: torch.dtype) -> list[Case]:
     found.append(
         Case("rms_norm", lambda: rms_norm(x, gain), {"torch": lambda: rms_norm_reference(x, gain)}, size * 2 * n * d, 0)
     )
+    many, weights = randn(8, n, shape.d_head), randn(8, shape.keys, shape.d_head)
+    scores = randn(n, shape.keys)
+    found += [
+        Case("bmm, 8 heads' scores", lambda: bmm(many, weights), {"torch": lambda: bmm_reference(many, weights)},
+             size * (many.numel() + weights.numel() + 8 * n * shape.keys), 2 * 8 * n * weights[0].numel()),
+        Case("softmax", lambda: softmax(scores), {"torch": lambda: softmax_reference(scores)},
+             size * 2 * scores.numel(), 0),
+        Case("mean", lambda: mean(scores), {"torch": lambda: mean_reference(scores)}, size * scores.numel(), 0),
+    ]  # fmt: skip
     taps, tail = randn(d, 4), randn(3, d)
     found.append(
         Case("add_branch", lambda: add_branch(x, x, taps, tail, gain),

@@ -161,6 +161,9 @@ def train(
     score_every: Annotated[
         int, typer.Option(min=0, help="Score every family on held-out voices each so many steps; 0: never.")
     ] = 0,
+    sharded: Annotated[
+        bool, typer.Option(help="With several processes: each keeps its share of the weights (FSDP2).")
+    ] = False,
     compiled: Annotated[bool, typer.Option(help="Compile parts of the model first (needs a C++ compiler).")] = False,
     processes: Annotated[
         int, typer.Option(min=1, help="Train in so many processes that share the work; on a CPU, one for each core.")
@@ -191,6 +194,7 @@ def train(
         score=score if score_every else None,
         score_every=score_every,
         compiled=compiled,
+        sharded=sharded,
     )
     typer.echo(f"the checkpoint lies in {folder}")
 

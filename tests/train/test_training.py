@@ -170,3 +170,14 @@ def test_what_fills_a_batch_up_does_not_count() -> None:
     index, counts = filled_up(torch.arange(7), 5)
     assert len(index) == 10 and counts.tolist() == [1.0] * 7 + [0.0] * 3
     assert len(filled_up(torch.arange(10), 5)[0]) == 10
+    assert filled_up(torch.arange(0), 5)[1].tolist() == [0.0] * 5
+
+
+def test_a_batch_of_nothing_but_dictation_has_a_loss(scenes, folder: Path, tmp_path: Path) -> None:
+    episodes = scenes(3)
+    for episode in episodes:
+        episode.family = DICTATION
+    trainer = open_trainer("pico", tmp_path, ((folder, 1.0),), TRAIN_PRESETS["pico"], False, "cpu")
+    row = trainer.one_step(collate(episodes, TOKENIZER, np.random.default_rng(0)))
+    assert row["text"] == 0.0 and row["listen"] > 0.0
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from tml_lab.config import ModelConfig, preset
 from tml_lab.model.few_bits import pack, unpack
@@ -41,14 +43,20 @@ def new_model(name: str, tokenizer: TextTokenizer, seed: int = 0) -> Interaction
 
 
 def save_checkpoint(
-    folder: Path, model: InteractionModel, tokenizer: TextTokenizer, notes: dict, packed: bool = False
+    folder: Path,
+    model: InteractionModel,
+    tokenizer: TextTokenizer,
+    notes: dict,
+    packed: bool = False,
+    tensors: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a checkpoint; each file appears whole or not at all. `packed` stores the weights in few bits.
 
-    `notes` (steps, minutes, seed, ...) go into `config.json` beside the sizes.
+    `notes` (steps, minutes, seed, ...) go into `config.json` beside the sizes. `tensors`: the weights, where the model
+    holds only a share of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    tensors = {name: t.detach().cpu().contiguous() for name, t in (tensors or model.state_dict()).items()}
     tensors = pack(tensors) if packed else tensors
     scratch = folder / (WEIGHTS + ".tmp")
     save_file(tensors, str(scratch))

@@ -140,7 +140,7 @@ class FlowHead(nn.Module):
         error = (self._move(x_t, self._modulation(t, embedded)).float() - (target - noise)).square().mean(1)  # [R N]
         if weight is None:
             return error.mean()
-        return (error * weight.repeat(repeats)).sum() / (repeats * weight.sum())
+        return (error * weight.repeat(repeats)).sum() / (repeats * weight.sum()).clamp(min=1.0)
 
     @torch.no_grad()
     def sample(self, h: Tensor, noise: Tensor, n_steps: int = 4, temperature: float = 1.0) -> Tensor:

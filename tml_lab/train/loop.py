@@ -22,7 +22,8 @@ from tml_lab.train.compiled import compile_parts
 from tml_lab.train.feed import Batch, Feed
 from tml_lab.train.losses import losses
 from tml_lab.train.optimizer import Muon, split_parameters
-from tml_lab.train.parallel import average_gradients, join, sum_over_processes
+from tml_lab.train.parallel import agreed, average_gradients, join, sum_over_processes, wait_for_all
+from tml_lab.train.sharded import in_shares, is_sharded, shard, whole
 from tml_lab.train.shards import ensure_episodes
 from tml_lab.train.vocoder import load_vocoder, train_vocoder
 from tml_lab.worlds.episode import LESSONS, closed_world
@@ -89,7 +90,8 @@ class Trainer:
             parts = losses(self.model, batch, self.silent, cfg, self.generator)
         weights = {"text": 1.0, "flow": self.cfg.flow_weight, "listen": self.cfg.listen_weight}
         torch.stack([weight * parts[name] for name, weight in weights.items()]).sum().backward()
-        average_gradients(self.model.parameters())
+        if not is_sharded(self.model):  # else they were averaged where they were divided
+            average_gradients(self.model.parameters())
         rest = [p for group in self.adamw.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(rest, 1.0)
         rate = self.rate()
@@ -123,24 +125,24 @@ class Trainer:
 
     def save(self) -> None:
         """Checkpoint and optimizer state; a kill in the middle leaves the earlier one whole."""
-        if join()[0] > 0:  # one process writes for all
-            return
-        notes = {"step": self.step, "seconds": round(self.seconds), "train": vars(self.cfg), "log": self.log[-200:]}
-        save_checkpoint(self.folder, self.model, self.tokenizer, notes)
+        tensors = whole(self.model.state_dict())
         state = {
-            "step": self.step, "seconds": self.seconds, "muon": self.muon.state_dict(),
-            "adamw": self.adamw.state_dict(), "rng": self.generator.get_state(), "log": self.log,
+            "step": self.step, "seconds": self.seconds, "muon": whole(self.muon.state_dict()),
+            "adamw": whole(self.adamw.state_dict()), "rng": self.generator.get_state(), "log": self.log,
         }  # fmt: skip
-        scratch = self.folder / "trainer.pt.tmp"
-        torch.save(state, scratch)
-        scratch.replace(self.folder / "trainer.pt")
+        if join()[0] == 0:  # one process writes for all
+            notes = {"step": self.step, "seconds": round(self.seconds), "train": vars(self.cfg), "log": self.log[-200:]}
+            save_checkpoint(self.folder, self.model, self.tokenizer, notes, tensors=tensors)
+            scratch = self.folder / "trainer.pt.tmp"
+            torch.save(state, scratch)
+            scratch.replace(self.folder / "trainer.pt")
 
     def resume(self) -> None:
         """Go on from the state in `folder`."""
         state = torch.load(self.folder / "trainer.pt", weights_only=True)
         self.step, self.seconds, self.log = state["step"], state["seconds"], state["log"]
-        self.muon.load_state_dict(state["muon"])
-        self.adamw.load_state_dict(state["adamw"])
+        self.muon.load_state_dict(in_shares(state["muon"], self.muon))
+        self.adamw.load_state_dict(in_shares(state["adamw"], self.adamw))
         self.generator.set_state(state["rng"])
         for rng in (self.feed.rng, self.feed.camera):  # other batches than the ones seen before the stop
             bits: Any = rng.bit_generator
@@ -159,15 +161,26 @@ def render_lessons(cfg: TrainConfig) -> Lessons:
         lessons.append((Path("data/cache") / f"episodes-{lesson}", until))
         if join()[0] == 0:
             ensure_episodes(lessons[-1][0], cfg.n_episodes, lesson=lesson)
-    if join()[1] > 1:
-        torch.distributed.barrier()
+    wait_for_all()
     return tuple(lessons)
 
 
 def open_trainer(
-    preset: str, folder: Path, lessons: Lessons, cfg: TrainConfig, resume: bool, device: str, init: str | None = None
+    preset: str,
+    folder: Path,
+    lessons: Lessons,
+    cfg: TrainConfig,
+    resume: bool,
+    device: str,
+    init: str | None = None,
+    vocoder: Vocoder | None = None,
+    sharded: bool = False,
 ) -> Trainer:
-    """A trainer with fresh weights, or with those of `init`, or with all of an interrupted run's state."""
+    """A trainer with fresh weights, or with those of `init`, or with all of an interrupted run's state.
+
+    `vocoder`: its weights go into the model. `sharded`: the weights are divided among the processes (see
+    `tml_lab.train.sharded`).
+    """
     rank, _ = join()
     tokenizer = TextTokenizer.build(closed_world())
     going_on = resume and (folder / "trainer.pt").is_file()
@@ -177,6 +190,10 @@ def open_trainer(
     else:
         model = new_model(preset, tokenizer, cfg.seed).to(device)
     model.vocoder.requires_grad_(False)  # it has its own training: the same mels, no backbone needed
+    if vocoder is not None:
+        model.vocoder.load_state_dict(vocoder.state_dict())
+    if sharded:
+        shard(model)
     feed = Feed(lessons[0][0], tokenizer, cfg.seed + 1 + 1000 * rank, cfg.budget, camera_seed=cfg.seed)
     trainer = Trainer(model.train(), tokenizer, cfg, folder, feed, lessons)
     if going_on:
@@ -199,25 +216,27 @@ def train(
     lesson: str | None = None,
     score: Score | None = None,
     score_every: int = 0,
+    sharded: bool = False,
 ) -> Path:
     """Train a preset; returns the folder of its checkpoint.
 
     Stops after `steps` (default: the preset's) or `minutes`, whichever comes first; `resume` goes on where an
     earlier run in `out` stopped. `episodes`: a folder of rendered episodes; by default those of the preset's
     curriculum are rendered first, under `data/cache/`, or those of one `lesson` (easy, all) alone. `init`: a
-    checkpoint to start from. Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
+    checkpoint to start from, at `TrainConfig.going_on`'s rates. `sharded`: in several processes, each of which keeps
+    its share of the weights (FSDP2). Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
     `compiled` uses `torch.compile` where a C++ compiler is found. `score` gives scores by name, asked for every
     `score_every` steps and at the end, and written to `out/scores.jsonl`.
     """
     cfg = TRAIN_PRESETS.get(preset, TrainConfig())
-    cfg = replace(cfg, seed=seed, steps=steps or cfg.steps)
+    if sharded and score:
+        raise ValueError("scores are taken by one process with whole weights: leave out score_every or sharded")
+    cfg = replace(cfg.going_on() if init else cfg, seed=seed, steps=steps or cfg.steps)
     cfg = replace(cfg, curriculum=((lesson, 1.0),)) if lesson else cfg
     folder = Path(out)
     lessons = ((Path(episodes), 1.0),) if episodes else render_lessons(cfg)
     vocoder = _trained_vocoder(preset, folder_for(folder) / "vocoder", cfg, device)
-    trainer = open_trainer(preset, folder, lessons, cfg, resume, device, init)
-    if vocoder is not None:
-        trainer.model.vocoder.load_state_dict(vocoder.state_dict())
+    trainer = open_trainer(preset, folder, lessons, cfg, resume, device, init, vocoder, sharded)
     if compiled:
         compile_parts(trainer.model)
     started, saved = time.monotonic(), time.monotonic()
@@ -236,16 +255,24 @@ def train(
                 if trainer.step % 20 == 0:
                     trainer.log.append(row)
                 progress.update(task, completed=trainer.step, description=_describe(row))
-                if time.monotonic() - saved > save_every:
+                clock = time.monotonic()
+                save_now, end_now = agreed(clock - saved > save_every, bool(minutes) and clock - started > 60 * minutes)
+                if save_now:
                     trainer.save()
                     saved = time.monotonic()
                 if score and score_every and trainer.step % score_every == 0:
                     trainer.write_scores(score)
-                if trainer.step >= cfg.steps or (minutes and time.monotonic() - started > 60 * minutes):
+                if trainer.step >= cfg.steps or end_now:
                     break
         except KeyboardInterrupt:
-            progress.console.print("interrupted: saving; the same command goes on from here")
+            if sharded:  # the others may be anywhere: their shares cannot be asked for
+                progress.console.print("interrupted: the same command goes on from the last save")
+            else:
+                progress.console.print("interrupted: saving; the same command goes on from here")
+                trainer.save()
+            return folder
         trainer.save()
+        wait_for_all()  # nobody takes a run up before it is written
         if score and trainer.step >= cfg.steps:
             trainer.write_scores(score)
     return folder

@@ -20,8 +20,8 @@ PADDED = 256  # what a batch has any number of is filled up to multiples of this
 
 
 def filled_up(index: Tensor, multiple: int = PADDED) -> tuple[Tensor, Tensor]:
-    """`index [n]` with position 0 repeated behind it up to a multiple, and which entries count: float `[n']`."""
-    missing = -len(index) % multiple
+    """`index [n]` with position 0 repeated behind it up to a multiple, at least one; which entries count: `[n']`."""
+    missing = max(1, -(-len(index) // multiple)) * multiple - len(index)
     counts = torch.ones(len(index) + missing, device=index.device)
     counts[len(index) :] = 0.0
     return torch.cat([index, index.new_zeros(missing)]), counts
@@ -64,12 +64,10 @@ def losses(
     is_word = (target >= len(SPECIALS)) & (counts > 0)
     weight = torch.where(target == silent_id, cfg.silent_weight, torch.where(is_word, cfg.word_weight, 1.0)) * counts
     each = F.cross_entropy(logits, target, reduction="none", ignore_index=NO_TARGET)
-    text = (each * weight).sum() / weight.sum()
-    flow = text.new_zeros(())
-    if len(batch.voice_from):
-        where, counts_voice = filled_up(batch.voice_from)
-        speech = F.pad(batch.voice_target, (0, 0, 0, len(where) - len(batch.voice_target)))
-        flow = model.flow.loss(hidden[where].float(), speech, generator, weight=counts_voice)
+    text = (each * weight).sum() / weight.sum().clamp(min=1e-6)  # 0 where nothing was asked
+    where, counts_voice = filled_up(batch.voice_from)
+    speech = F.pad(batch.voice_target, (0, 0, 0, len(where) - len(batch.voice_target)))
+    flow = model.flow.loss(hidden[where].float(), speech, generator, weight=counts_voice)
     with torch.no_grad():
         right = logits.argmax(-1) == target
         silent = (target == silent_id) & (counts > 0)

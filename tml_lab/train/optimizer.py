@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tml_lab.train.parallel import share_rows
+from tml_lab.train.sharded import full, like
 
 
 @torch.no_grad()
@@ -47,14 +48,14 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(p)
                 state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                update = p.grad.lerp(state["momentum"], group["momentum"])  # Nesterov
+                update = full(p.grad.lerp(state["momentum"], group["momentum"]))  # Nesterov
                 by_shape[(p.shape[-2], p.shape[-1])].append((p, update.reshape(-1, p.shape[-2], p.shape[-1])))
             for (rows, cols), pairs in by_shape.items():
                 updates = share_rows(torch.cat([u for _, u in pairs]), orthogonalise)  # [matrices, rows, cols]
                 scale = group["lr"] * max(1.0, rows / cols) ** 0.5
                 for (p, _), update in zip(pairs, updates.split([len(u) for _, u in pairs]), strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(update.reshape(p.shape), alpha=-scale)
+                    p.add_(like(update.reshape(p.shape), p), alpha=-scale)
 
 
 def split_parameters(

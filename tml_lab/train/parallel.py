@@ -48,6 +48,23 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         p.grad.copy_(piece.view_as(p))
 
 
+def agreed(*wishes: bool) -> list[bool]:
+    """What the first process wishes: clocks differ, and what all do together all must begin."""
+    if not dist.is_initialized():
+        return list(wishes)
+    flags = torch.tensor(wishes, dtype=torch.float32)
+    if torch.cuda.is_available():
+        flags = flags.cuda()
+    dist.broadcast(flags, 0)
+    return [bool(flag) for flag in flags.tolist()]
+
+
+def wait_for_all() -> None:
+    """Go on when every process has come here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def sum_over_processes(values: Tensor) -> Tensor:
     """The sum of a small tensor over all processes."""
     if dist.is_initialized():
