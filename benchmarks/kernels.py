@@ -26,6 +26,7 @@ from torch import Tensor
 
 from tml_kernels.bmm import bmm, bmm_reference
 from tml_kernels.experts import experts, experts_grouped
+from tml_kernels.flow_launch import FlowLayers, flow_launch, flow_launch_reference
 from tml_kernels.matmul import matmul
 from tml_kernels.mean import mean, mean_reference
 from tml_kernels.residual import add_branch, add_branch_reference
@@ -114,7 +115,23 @@ def cases(shape: Shape, n: int, device: str, dtype: torch.dtype) -> list[Case]:
               "SDPA": lambda: F.scaled_dot_product_attention(q[None], k[None], v[None], seen[None], scale=1.0)},
              4 * 2 * k.numel(), 4 * n * k.numel())
     )  # fmt: skip
+    if shape is NANO:
+        found.append(flow_case(n, randn, size))
     return found
+
+
+def flow_case(n: int, randn: Callable[..., Tensor], size: int) -> Case:
+    """Four Euler steps of nano's flow head (width 320, depth 3); the tokens are those whose mouths move at once."""
+    width, n_out, depth, steps = 320, 320, 3, 4
+    layers = FlowLayers(
+        randn(width, n_out), randn(width), randn(depth, width, width), randn(depth, width),
+        randn(depth, width, width), randn(depth, width), randn(depth, 3 * width), randn(n_out, width), randn(n_out),
+    )  # fmt: skip
+    noise, modulation = randn(n, n_out), randn(steps, n, 5 * width)
+    weights = sum(t.numel() for t in vars(layers).values())
+    rivals: dict[str, Run] = {"torch": lambda: flow_launch_reference(noise, modulation, layers)}
+    moved = size * steps * (weights + n * 5 * width)
+    return Case("flow_launch", lambda: flow_launch(noise, modulation, layers), rivals, moved, 2 * n * steps * weights)
 
 
 def experts_case(shape: Shape, x: Tensor, routed: tuple[Tensor, ...], randn: Callable[..., Tensor], size: int) -> Case:
