@@ -34,7 +34,7 @@ from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.reply_voice import reply_mel
 
 CAMERA_SHARE = 0.3  # of the batches of episodes up to CAMERA_TURNS long
-CAMERA_TURNS = 64
+CAMERA_TURNS = 128
 PICTURES = (VIDEO_SIZE, VIDEO_SIZE, (120, 80), (80, 80), (80, 40))  # width, height: 12, 12, 6, 4 and 2 patches
 # tokens of a row: few shapes, so that each is prepared once, and multiples of attention's block
 ROW_LENGTHS = (256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
