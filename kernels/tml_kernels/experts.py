@@ -10,6 +10,7 @@ with it to rounding, and promise no order.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -55,10 +56,15 @@ def experts_reference(x: Tensor, weight: Tensor, chosen: Tensor, gate_up: Tensor
     return (said * counts[..., None].to(said.dtype)).sum(1)
 
 
-def swiglu(x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
-    """One expert: `x [n, d]`, `gate_up [2 * inner, d]`, `down [d, inner]` -> `[n, d]`."""
-    gate, up = F.linear(x, gate_up).chunk(2, dim=-1)  # [n, inner] twice
-    return F.linear(F.silu(gate) * up, down)
+def gated(x: Tensor) -> Tensor:
+    """SwiGLU's middle: `x [..., 2 * inner]`, gate first -> `[..., inner]`."""
+    gate, up = x.chunk(2, dim=-1)
+    return F.silu(gate) * up
+
+
+def swiglu(x: Tensor, gate_up: Tensor, down: Tensor, middle: Callable[[Tensor], Tensor] = gated) -> Tensor:
+    """One expert: `x [n, d]`, `gate_up [2 * inner, d]`, `down [d, inner]` -> `[n, d]`; `middle`: a compiled `gated`."""
+    return F.linear(middle(F.linear(x, gate_up)), down)
 
 
 def experts_grouped(x: Tensor, weight: Tensor, chosen: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:

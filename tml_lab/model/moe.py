@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tml_kernels.experts import swiglu
+from tml_kernels.experts import gated, swiglu
 from tml_lab.config import ModelConfig
 from tml_lab.model.dispatch import Combine, Gather, places
 
@@ -55,12 +55,6 @@ class Router(nn.Module):
         return weights[:, : self.top_k], experts, weights[:, self.top_k :]
 
 
-def gated(x: Tensor) -> Tensor:
-    """SwiGLU's middle: `x [..., 2 * inner]`, gate first -> `[..., inner]`."""
-    gate, up = x.chunk(2, dim=-1)
-    return F.silu(gate) * up
-
-
 class MoE(nn.Module):
     """Router, routed experts and shared experts; all experts are SwiGLU."""
 
@@ -85,10 +79,7 @@ class MoE(nn.Module):
         routed = self._few if len(flat) <= FEW_TOKENS else self._padded if self.training else self._sorted
         out = routed(flat, weights, experts)  # [n, d_model] float32
         for j in range(self.n_shared):
-            if self.training:
-                hidden = F.linear(self.gated(F.linear(flat, self.shared_gate_up[j])), self.shared_down[j])
-            else:
-                hidden = swiglu(flat, self.shared_gate_up[j], self.shared_down[j])
+            hidden = swiglu(flat, self.shared_gate_up[j], self.shared_down[j], self.gated)
             out = out + hidden.float() * shared_weights[:, j : j + 1]
         return out.to(x.dtype).view(x.shape)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from tml_kernels.experts import gated
 from tml_lab.model.interaction import InteractionModel
-from tml_lab.model.moe import MoE, gated
+from tml_lab.model.moe import MoE
 
 
 def compile_parts(model: InteractionModel) -> bool:
