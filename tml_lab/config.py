@@ -112,20 +112,24 @@ class TrainConfig:
     """How one preset is trained; times are measured on two CPU cores."""
 
     steps: int = 4000
+    minutes: float | None = None  # a run that must end sooner: then the schedule follows the clock
     budget: int = 5_000  # tokens in one process's batch
+    cuda_budget: int = 49_152  # the same on a GPU
     lr_muon: float = 0.02
     lr_adamw: float = 2e-3
     lr_tables: float = 5e-4  # embeddings of sound
     lr_fast: float = 1e-2  # norm gains, ShortConv taps, relative bias
     weight_decay: float = 0.05
     warmup: int = 60
-    cooldown: float = 0.6  # share of the steps over which the learning rate falls to zero
+    cooldown: float = 0.6  # share of the run over which the learning rate falls to zero
     silent_weight: float = 0.3  # of a silent decision at first; it rises to 1 while the learning rate falls
     word_weight: float = 4.0  # what is said is decided once in many turns
     flow_weight: float = 0.3
     listen_weight: float = 0.5
     curriculum: tuple[tuple[str, float], ...] = (("easy", 0.2), ("all", 1.0))  # lesson, until which share of the steps
     n_episodes: int = 20_000  # rendered for each lesson
+    camera_share: float = 0.3  # of the batches (of episodes that are not too long) in which the camera is on
+    as_shipped_from: float = 0.75  # from this share of the run on the model computes with the few bits it is shipped in
     vocoder_steps: int = 3000
     seed: int = 0
 
@@ -161,7 +165,7 @@ PRESETS: dict[str, ModelConfig] = {
 TRAIN_PRESETS: dict[str, TrainConfig] = {
     "pico": TrainConfig(steps=300, curriculum=(("easy", 1.0),), n_episodes=600, vocoder_steps=0),
     "nano": TrainConfig(),
-    "mini": TrainConfig(steps=20_000, budget=48_000, n_episodes=200_000),
+    "mini": TrainConfig(steps=20_000, budget=48_000, cuda_budget=98_304, n_episodes=200_000),
 }
 
 

@@ -36,21 +36,19 @@ class Matrix(NamedTuple):
 def matrix(full: F32) -> Matrix:
     """The parameter `[..., rows, cols]` with its integer twin, where it has one."""
     lead = full.shape[:-2]
-    if full.size and _twin(full.reshape(-1, full.shape[-1])[:1]) is not None:  # most that have none say so at once
-        twin = _twin(full)
+    for bits in BITS if full.size else ():
+        first = full.reshape(-1, full.shape[-1])[:1]
+        twin = _twin(first, bits) and _twin(full, bits)  # most that have none say so at once
         if twin is not None:
             return Matrix(full, *twin)
     return Matrix(full, np.zeros((*lead, 0, 0), np.int8), np.zeros((*lead, 0), np.float32))
 
 
-def _twin(full: F32) -> tuple[NDArray[np.int8], F32] | None:
-    for bits in BITS:
-        small, scale = to_integers(full, bits)
-        with np.errstate(all="ignore"):
-            same = np.array_equal(small.astype(np.float32) * scale[..., None], full)  # what holds NaN has no twin
-        if same:
-            return small, scale
-    return None
+def _twin(full: F32, bits: int) -> tuple[NDArray[np.int8], F32] | None:
+    small, scale = to_integers(full, bits, rounded_before=True)
+    with np.errstate(all="ignore"):
+        same = np.array_equal(small.astype(np.float32) * scale[..., None], full)  # what holds NaN has no twin
+    return (small, scale) if same else None
 
 
 @jit
@@ -66,7 +64,9 @@ def is_true(full, small, scale):
 def still_true(m: Matrix) -> bool:
     """Whether the integer twin, if there is one, still says what the parameter says."""
     cols = m.full.shape[-1]
-    return m.scale.size == 0 or bool(is_true(m.full.reshape(-1, cols), m.small.reshape(-1, cols), m.scale.reshape(-1)))
+    return m.scale.size == 0 or bool(
+        is_true(m.full.reshape(-1, cols), m.small.reshape(-1, cols), m.scale.reshape(-1))
+    )
 
 
 @jit

@@ -56,3 +56,32 @@ def test_the_pattern_and_its_gradient(window: int, n_blocks: int, group: int) ->
         slope = p * (g - (p * g).sum(-1, keepdim=True))
         assert (poisoned[i].double() - slope).norm() < 4e-3 * slope.norm()
         assert torch.equal(bent(grad_bias[i], window), poisoned[i])
+
+
+LAUNCH = """
+from tml_kernels.band_launch import softmax_rows, softmax_rows_backward, softmax_rows_reference
+for window, n_blocks, group in ((16, 4, 2), (8, 3, 1), (24, 3, 3)):
+    block = 8
+    rows, width = group * block, window + block
+    scores = (4 * torch.randn(2 * n_blocks, rows, width)).to(half).to(device)
+    bias = torch.randn(2 * n_blocks, rows, window).to(half).to(device)
+    grad = torch.randn(2 * n_blocks, rows, width).to(half).to(device)
+    want = softmax_rows_reference(scores.double(), bias.double(), block, n_blocks)
+    first = torch.arange(rows, device=device)[:, None] % block + 1
+    column = torch.arange(width, device=device)
+    band = ((column >= first) & (column < first + window)).expand(2 * n_blocks, -1, -1)
+    seen = want != 0
+    pattern, slope = scores.masked_fill(~seen, float("nan")), grad.masked_fill(~band, float("nan"))
+    softmax_rows(pattern, bias, block, n_blocks)
+    assert relative_error(pattern, want) < 4e-3 and not pattern[~seen].any(), relative_error(pattern, want)
+    grad_bias = torch.full_like(bias, float("nan"))
+    p, g = pattern.double(), grad.double().masked_fill(~band, 0.0)
+    exact = p * (g - (p * g).sum(-1, keepdim=True))
+    softmax_rows_backward(pattern, slope, grad_bias, block)
+    assert relative_error(slope, exact) < 4e-3 and not slope[~band].any(), relative_error(slope, exact)
+    assert torch.equal(grad_bias.flatten(), slope[band])
+"""
+
+
+def test_the_launched_kernels_do_the_same(check_kernel) -> None:
+    check_kernel(LAUNCH)

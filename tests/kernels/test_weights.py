@@ -1,4 +1,4 @@
-"""Eight-bit twins: only where they say the same, and then the same bits."""
+"""Integer twins: only where they say the same, and then the same bits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def of_few_bits(*shape: int, bits: int = 8) -> np.ndarray:
     return rows.reshape(shape).numpy().copy()
 
 
-@pytest.mark.parametrize("bits", [6, 8])
+@pytest.mark.parametrize("bits", [4, 6, 8])
 @pytest.mark.parametrize("shape", [(64, 256), (11, 40), (3, 32, 64)])
 def test_what_was_shipped_in_few_bits_has_a_twin(shape: tuple[int, ...], bits: int) -> None:
     full = of_few_bits(*shape, bits=bits)
@@ -28,8 +28,9 @@ def test_what_was_shipped_in_few_bits_has_a_twin(shape: tuple[int, ...], bits: i
     assert np.array_equal(m.small.astype(np.float32) * m.scale[..., None], full) and weights.still_true(m)
 
 
-def test_a_twin_gives_the_same_bits() -> None:
-    full = of_few_bits(70, 256)  # not a multiple of four rows
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_twin_gives_the_same_bits(bits: int) -> None:
+    full = of_few_bits(70, 256, bits=bits)  # not a multiple of four rows
     m = weights.matrix(full)
     plain = m._replace(small=np.zeros((0, 0), np.int8), scale=np.zeros(0, np.float32))
     for n in (1, 2, 17):
@@ -37,13 +38,16 @@ def test_a_twin_gives_the_same_bits() -> None:
         assert np.array_equal(weights.matmul(m, x), weights.matmul(plain, x))
 
 
-@pytest.mark.parametrize("spoil", [lambda w: w * 1.1, lambda w: w + 1e-3, lambda w: np.where(w == w.max(), np.nan, w)])
+@pytest.mark.parametrize(
+    "spoil", [lambda w: w * 1.1, lambda w: w + 1e-3, lambda w: np.where(w == w.max(), np.nan, w)]
+)
 def test_any_other_matrix_has_none(spoil) -> None:
     full = RNG.standard_normal((64, 256)).astype(np.float32)
     assert weights.matrix(full).scale.size == 0
-    shipped = of_few_bits(64, 256)
-    shipped[40, 3] = np.nextafter(shipped[40, 3], np.float32(9), dtype=np.float32)  # one weight, one bit
-    assert weights.matrix(shipped).scale.size == 0
+    for bits in (4, 6, 8):
+        shipped = of_few_bits(64, 256, bits=bits)
+        shipped[40, 3] = np.nextafter(shipped[40, 3], np.float32(9), dtype=np.float32)  # one weight, one bit
+        assert weights.matrix(shipped).scale.size == 0
     assert weights.matrix(spoil(full).astype(np.float32)).scale.size == 0
 
 
@@ -59,4 +63,6 @@ def test_what_was_written_behind_its_back_is_found() -> None:
 
 
 def test_an_empty_matrix_is_one() -> None:
-    assert weights.matmul(weights.matrix(np.zeros((0, 4), np.float32)), np.zeros((3, 4), np.float32)).shape == (3, 0)
+    assert weights.matmul(
+        weights.matrix(np.zeros((0, 4), np.float32)), np.zeros((3, 4), np.float32)
+    ).shape == (3, 0)

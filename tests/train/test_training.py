@@ -18,6 +18,7 @@ from tml_lab.train.feed import ROW_LENGTHS, Feed, collate, count_tokens, episode
 from tml_lab.train.loop import open_trainer, train
 from tml_lab.train.losses import filled_up
 from tml_lab.train.optimizer import orthogonalise
+from tml_lab.train.prefetch import Prefetch
 from tml_lab.train.shards import read_shard, write_shard
 from tml_lab.worlds.episode import closed_world
 from tml_lab.worlds.families.hearing import DICTATION
@@ -56,10 +57,43 @@ def test_targets_stand_where_the_layout_says(scenes) -> None:
 
 
 def test_video_stands_in_its_place(scenes) -> None:
-    batch = collate(scenes(2), TOKENIZER, np.random.default_rng(0), video=(160, 120))
+    laid = collate(scenes(2), TOKENIZER, np.random.default_rng(0), video=(160, 120))
+    assert laid.tokens.patches is None  # drawn where the model is, not where batches are laid out
+    batch, again = laid.to(torch.device("cpu")), laid.to(torch.device("cpu"))
     seen = batch.tokens.stream == Stream.VIDEO_IN
     assert batch.tokens.patches is not None and int(seen.sum()) == len(batch.tokens.patches) == 12 * batch.n_turns
-    assert batch.tokens.patches.std() > 0.1
+    assert batch.tokens.patches.std() > 0.1 and torch.equal(batch.tokens.patches, again.tokens.patches)
+
+
+def test_batches_made_ahead_repeat_and_follow_the_folder(scenes, folder: Path, tmp_path: Path) -> None:
+    def ahead() -> Prefetch:
+        return Prefetch(Feed(folder, TOKENIZER, seed=3, budget=1024), n_workers=2)
+
+    def sounds(feed: Prefetch, n: int) -> list[torch.Tensor]:
+        return [batch.tokens.heard for batch, _ in zip(iter(feed), range(n), strict=False) if batch.tokens.heard is not None]
+
+    once, again = sounds(ahead(), 5), sounds(ahead(), 5)
+    assert all(torch.equal(one, other) for one, other in zip(once, again, strict=True))
+    later = ahead()
+    later.skip(5)
+    assert not torch.equal(sounds(later, 1)[0], once[0])
+    write_shard(tmp_path / "episodes-00000.safetensors", scenes(2, seed=9))
+    feed, turns = ahead(), []
+    for batch, _ in zip(iter(feed), range(4), strict=False):
+        turns.append(batch.n_turns)
+        feed.folder = tmp_path
+    assert turns[1:] == [sum(e.n_turns for e in scenes(2, seed=9))] * 3
+
+
+def test_a_run_that_must_end_sooner_follows_the_clock(folder: Path, tmp_path: Path) -> None:
+    cfg = replace(TRAIN_PRESETS["pico"], steps=100, minutes=2.0, warmup=1, cooldown=0.5)
+    trainer = open_trainer("pico", tmp_path, ((folder, 1.0),), cfg, resume=False, device="cpu")
+    trainer.step, trainer.seconds = 10, 90.0  # three quarters of its time, a tenth of its steps
+    assert trainer.done() == 0.75 and trainer.rate() == pytest.approx(0.5)
+    trainer.seconds = 6.0
+    assert trainer.done() == 0.1 and trainer.rate() == 1.0
+    train("pico", tmp_path / "run", episodes=folder, steps=1000, minutes=1e-6)
+    assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 1
 
 
 def test_losses_fall_and_the_run_resumes_and_repeats(folder: Path, tmp_path: Path) -> None:

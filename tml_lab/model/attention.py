@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tml_lab.config import ModelConfig
-from tml_lab.model.blocked import BLOCK, band_kernels, blocked_attention
+from tml_lab.model.blocked import BLOCK, blocked_attention, can_band
 from tml_lab.model.norm import RMSNorm
 from tml_lab.model.short_conv import ShortConv
 from tml_lab.model.state import RingView, RingViews, State, reach, view_ring
@@ -88,12 +88,12 @@ class Attention(nn.Module):
         return self.o_proj(out.transpose(1, 2).reshape(batch, n, -1))  # [b, n, d_model]
 
     def _in_blocks(self, x: Tensor) -> bool:
-        """Training in half precision on a CPU, rows of a multiple of a block: see `tml_lab.model.blocked`."""
-        low = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        """Training in half precision, rows of a multiple of a block: see `tml_lab.model.blocked`."""
+        device = x.device.type
+        low = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
         whole = x.shape[1] % BLOCK == 0 and (self.window % BLOCK == 0 or not self.is_local)
         near = self.is_local or x.shape[1] <= self.window
-        wanted = self.training and x.device.type == "cpu" and low and whole and near and self.n_floor is None
-        return wanted and band_kernels() is not None
+        return self.training and low and whole and near and self.n_floor is None and can_band(device)
 
     def _pattern(self, q: Tensor, k: Tensor, bias: Tensor, unseen: Tensor) -> Tensor:
         """Softmax of the scaled scores plus bias: `[batch, heads, tokens, keys]`.

@@ -1,7 +1,8 @@
-"""Attention as training on a CPU does it: blocks of queries, each against the keys in its reach and no others.
+"""Attention as training does it: blocks of queries, each against the keys in its reach and no others.
 
 The same function as `Attention`'s own square, in bfloat16, without the scores that no query may see. Products go to
-the processor's matrix unit; bias, mask and softmax are one pass (`tml_kernels.band_softmax`).
+the processor's matrix unit; bias, mask and softmax are one pass, compiled for a CPU (`tml_kernels.band_softmax`) or
+launched on a GPU (`tml_kernels.band_launch`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from tml_kernels import band_launch
+from tml_kernels.rmsnorm import triton_available
 
 BLOCK = 128  # queries; rows of a batch are a multiple of it
 
@@ -25,6 +29,30 @@ def band_kernels() -> Any | None:
         return band_softmax
     except (ImportError, RuntimeError):
         return None
+
+
+@torch.compiler.assume_constant_result
+def can_band(device_type: str) -> bool:
+    """Whether this machine has a band softmax for tensors on such a device."""
+    return triton_available() if device_type == "cuda" else device_type == "cpu" and band_kernels() is not None
+
+
+def band_softmax(scores: Tensor, bias: Tensor, n_blocks: int) -> None:
+    """`scores [rows * n_blocks, group * BLOCK, window + BLOCK]` become the pattern, in place."""
+    if scores.is_cuda:
+        band_launch.softmax_rows(scores, bias, BLOCK, n_blocks)
+    else:
+        kernels: Any = band_kernels()
+        kernels.softmax_rows(bits(scores), bits(bias), BLOCK, n_blocks, bias.shape[2])
+
+
+def band_softmax_backward(pattern: Tensor, grad: Tensor, grad_bias: Tensor) -> None:
+    """The pattern's `grad` becomes the scores', in place; `grad_bias [..., window]` receives its band."""
+    if grad.is_cuda:
+        band_launch.softmax_rows_backward(pattern, grad, grad_bias, BLOCK)
+    else:
+        kernels: Any = band_kernels()
+        kernels.softmax_rows_backward(bits(pattern), bits(grad), bits(grad_bias), BLOCK)
 
 
 def bits(x: Tensor) -> Any:
@@ -66,11 +94,8 @@ class BandAttention(torch.autograd.Function):
         window, n_blocks = bias.shape[2], k.shape[1] // BLOCK
         keys, values = windows(k, n_blocks, window), windows(v, n_blocks, window)
         pattern = torch.bmm(q, keys.transpose(1, 2))  # [rows * blocks, group * BLOCK, window + BLOCK]
-        kernels = band_kernels()
-        assert kernels is not None
-        kernels.softmax_rows(bits(pattern), bits(bias.contiguous()), BLOCK, n_blocks, window)
+        band_softmax(pattern, bias.contiguous(), n_blocks)
         ctx.save_for_backward(q, keys, values, pattern)
-        ctx.kernels = kernels
         ctx.sizes = (k.shape[0], n_blocks, window)
         return torch.bmm(pattern, values)
 
@@ -83,7 +108,7 @@ class BandAttention(torch.autograd.Function):
         grad_v = fold_windows(torch.bmm(pattern.transpose(1, 2), grad), rows, n_blocks, window)
         scores = torch.bmm(grad, values.transpose(1, 2))  # the pattern's gradient, then the scores'
         grad_bias = scores.new_empty(*scores.shape[:2], window)
-        ctx.kernels.softmax_rows_backward(bits(pattern), bits(scores), bits(grad_bias), BLOCK)
+        band_softmax_backward(pattern, scores, grad_bias)
         grad_k = fold_windows(torch.bmm(scores.transpose(1, 2), q), rows, n_blocks, window)
         return torch.bmm(scores, keys), grad_k, grad_v, grad_bias
 

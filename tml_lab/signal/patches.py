@@ -34,18 +34,24 @@ def frames_to_patches(frames: Tensor | np.ndarray) -> Tensor:
     Returns: f32 `[P, 2, 40, 40, 3]`, normalised, P = ceil(H / 40) * ceil(W / 40).
     Raises: SignalError for a wrong type or shape.
     """
-    pixels = _check_frames(frames)
-    _, height, width, _ = pixels.shape
+    return turns_to_patches(_check_frames(frames)[None])
+
+
+def turns_to_patches(pixels: Tensor) -> Tensor:
+    """As `frames_to_patches`, for many turns at once, on their device: uint8 `[turns, 2, H, W, 3]` ->
+    f32 `[turns * P, 2, 40, 40, 3]`.
+    """
+    turns, _, height, width, _ = pixels.shape
     rows, columns = -(-height // PATCH), -(-width // PATCH)
-    size = (VIDEO_FRAMES_PER_TURN, rows * PATCH, columns * PATCH, 3)
+    size = (turns, VIDEO_FRAMES_PER_TURN, rows * PATCH, columns * PATCH, 3)
     canvas = torch.full(size, PAD_VALUE, device=pixels.device)
-    canvas[:, :height, :width] = pixels.to(torch.float32)
+    canvas[:, :, :height, :width] = pixels.to(torch.float32)
     # Mean and deviation are scaled up, not the pixels down: Inkling's order, equal to the bit.
     mean, std = IMAGE_MEAN.to(canvas) * 255.0, IMAGE_STD.to(canvas) * 255.0
     normalised = (canvas - mean) / std
-    grid = normalised.view(VIDEO_FRAMES_PER_TURN, rows, PATCH, columns, PATCH, 3)
-    grid = grid.permute(1, 3, 0, 2, 4, 5)  # [rows, columns, 2, 40, 40, 3]
-    return grid.reshape(-1, VIDEO_FRAMES_PER_TURN, PATCH, PATCH, 3)  # [P, 2, 40, 40, 3]
+    grid = normalised.view(turns, VIDEO_FRAMES_PER_TURN, rows, PATCH, columns, PATCH, 3)
+    grid = grid.permute(0, 2, 4, 1, 3, 5, 6)  # [turns, rows, columns, 2, 40, 40, 3]
+    return grid.reshape(-1, VIDEO_FRAMES_PER_TURN, PATCH, PATCH, 3)  # [turns * P, 2, 40, 40, 3]
 
 
 def patches_to_frames(patches: Tensor, height: int, width: int) -> Tensor:

@@ -18,7 +18,8 @@ def compile_parts(model: InteractionModel) -> bool:
     The routed experts stay eager: their shapes change with every batch. Costs a minute or two at the first step
     and saves about a quarter of each later one on two CPU cores.
     """
-    if not any(shutil.which(compiler) for compiler in ("g++", "clang++")):
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    if on_cpu and not any(shutil.which(compiler) for compiler in ("g++", "clang++")):
         return False
     torch._dynamo.config.recompile_limit = 64
     glu = torch.compile(gated, dynamic=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from tml_lab.config import (
@@ -18,24 +17,20 @@ from tml_lab.config import (
     OUT_DIM,
     OUT_FRAMES_PER_TURN,
     OUT_TOKENS_PER_TURN,
-    PATCH,
     SAMPLE_RATE,
-    VIDEO_SIZE,
 )  # fmt: skip
 from tml_lab.model.interaction import Tokens
 from tml_lab.model.text import AUDIO, SILENT, SPEAK, TextTokenizer
 from tml_lab.signal.dmel import quantize
 from tml_lab.signal.mel import hz_to_mel, mel_to_hz
 from tml_lab.signal.out_mel import quantize_voice
-from tml_lab.signal.patches import frames_to_patches
 from tml_lab.stream.layout import NO_TARGET, Layout, Stream, TurnTokens, lay_out
+from tml_lab.train.pictures import PICTURES, Film, n_patches
 from tml_lab.train.shards import Rendered, read_shard
 from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.reply_voice import reply_mel
 
-CAMERA_SHARE = 0.3  # of the batches of episodes up to CAMERA_TURNS long
-CAMERA_TURNS = 128
-PICTURES = (VIDEO_SIZE, VIDEO_SIZE, (120, 80), (80, 80), (80, 40))  # width, height: 12, 12, 6, 4 and 2 patches
+CAMERA_TURNS = 200  # the longest episode that is seen as well as heard
 # tokens of a row: few shapes, so that each is prepared once, and multiples of attention's block
 ROW_LENGTHS = (256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
 CAMERA_BUDGET = 0.5  # of a batch's tokens: attention to long rows costs more than their tokens' share
@@ -48,7 +43,8 @@ class Batch:
     `target [batch * tokens]` text ids or NO_TARGET; `voice_from [n]` flat positions whose hidden state conditions
     `voice_target [n, 320]` (normalised output mel). `frames [batch, most frames]`: flat positions of each row's
     audio_in tokens, of which `n_frames [batch]` count; `words`: ids of the words heard, all rows end to end,
-    `n_words [batch]` of each. `n_turns`: turns in the batch, padding left out.
+    `n_words [batch]` of each. `n_turns`: turns in the batch, padding left out. `films`: what the camera shows in each
+    row; `to` draws them, and `tokens.patches` is there only then.
     """
 
     tokens: Tokens
@@ -61,12 +57,15 @@ class Batch:
     words: Tensor
     n_words: Tensor
     n_turns: int
+    films: list[Film] = field(default_factory=list)
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
+        """The same batch on another device, with its pictures drawn."""
         moved: dict[str, Any] = {name: None if t is None else t.to(device) for name, t in vars(self.tokens).items()}
+        if self.films:
+            moved["patches"] = torch.cat([film.patches(device) for film in self.films])
         rest = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
-        return replace(self, tokens=Tokens(**moved), **rest)
+        return replace(self, tokens=Tokens(**moved), films=[], **rest)
 
 
 def voice_tokens(word: str, k: int) -> Tensor:
@@ -133,36 +132,6 @@ def draw_first_turn(rng: np.random.Generator) -> int:
     return int(rng.integers(0, 3_000 if kind < 0.9 else 100_000))
 
 
-def n_patches(size: tuple[int, int]) -> int:
-    """Patches of a picture of `(width, height)`, and so tokens of a turn with the camera on."""
-    return (size[0] // PATCH) * (size[1] // PATCH)
-
-
-def idle_video(n_turns: int, size: tuple[int, int], rng: np.random.Generator) -> Tensor:
-    """A camera picture with nothing in it that matters: soft colours that drift, grain, a blob that moves.
-
-    `[n_turns * n_patches, 2, 40, 40, 3]` normalised patches. The first families are heard, not seen; what the nano
-    must learn of the camera is that it may be on.
-    """
-    width, height = size
-    coarse = torch.from_numpy(rng.uniform(0, 255, (1, 3, 4, 5)).astype(np.float32))
-    scene = F.interpolate(coarse, (height, width), mode="bilinear")[0].permute(1, 2, 0)  # [height, width, 3]
-    colour = torch.from_numpy(rng.uniform(0, 255, 3).astype(np.float32))
-    drift, grain = rng.uniform(0, 8), float(rng.uniform(0, 12))
-    patches = []
-    for turn in range(n_turns):
-        frames = scene.roll(int(turn * drift), 1).repeat(2, 1, 1, 1)  # [2, height, width, 3]
-        frames = frames + grain * torch.randn(frames.shape, generator=_generator(rng))
-        y, x = int(rng.integers(height - 20)), int(rng.integers(width - 20))
-        frames[:, y : y + 20, x : x + 20] = colour
-        patches.append(frames_to_patches(frames.clamp(0, 255).to(torch.uint8)))
-    return torch.cat(patches)
-
-
-def _generator(rng: np.random.Generator) -> torch.Generator:
-    return torch.Generator().manual_seed(int(rng.integers(1 << 31)))
-
-
 def row_length(n: int) -> int:
     """How long the rows of a batch are in which the longest has `n` tokens."""
     return next((length for length in ROW_LENGTHS if length >= n), -(-n // 512) * 512)
@@ -181,7 +150,7 @@ def collate(
     """Lay out, augment, quantise and pad a batch of episodes; `video`: with the camera on, pictures of that size."""
     seen = n_patches(video) if video else 0
     laid = [episode_layout(e, tokenizer, draw_first_turn(rng), seen) for e in episodes]
-    patches = torch.cat([idle_video(e.n_turns, video, rng) for e in episodes]) if video else None
+    films = [Film(e.n_turns, video, int(rng.integers(1 << 31))) for e in episodes] if video else []
     longest = row_length(max(len(layout.stream) for layout, _ in laid))
     rows = len(laid)
     columns = {
@@ -205,7 +174,7 @@ def collate(
     history = voice + torch.from_numpy(rng.normal(0.0, 0.15, voice.shape).astype(np.float32))
     flat = {name: column.flatten() for name, column in columns.items()}
     first = flat["slot"] == 0
-    tokens = Tokens(flat["stream"], flat["token"], flat["turn"], first, heard, quantize_voice(history), patches)
+    tokens = Tokens(flat["stream"], flat["token"], flat["turn"], first, heard, quantize_voice(history))
     n_frames = torch.tensor([len(e.mel) for e in episodes])
     where = [(columns["stream"][i] == Stream.AUDIO_IN).nonzero().flatten() + i * longest for i in range(rows)]
     words = [[tokenizer.vocab.get(word, tokenizer.id("<unk>")) for word in e.heard] for e in episodes]
@@ -213,7 +182,7 @@ def collate(
         tokens, (rows, longest), flat["target"], torch.cat(voice_from), voice,
         torch.nn.utils.rnn.pad_sequence(where, batch_first=True), n_frames,
         torch.tensor([i for row in words for i in row], dtype=torch.long), torch.tensor([len(row) for row in words]),
-        int(n_frames.sum()) // FRAMES_PER_TURN,
+        int(n_frames.sum()) // FRAMES_PER_TURN, films,
     )  # fmt: skip
 
 
@@ -224,18 +193,25 @@ class Feed:
     """
 
     def __init__(
-        self, folder: Path, tokenizer: TextTokenizer, seed: int, budget: int = 6_000, camera_seed: int = 0
+        self, folder: Path, tokenizer: TextTokenizer, seed: int, budget: int = 6_000, camera_seed: int = 0,
+        camera_share: float = 0.3,
     ) -> None:
-        self.folder, self.tokenizer, self.budget = folder, tokenizer, budget
+        self.folder, self.tokenizer, self.budget, self.camera_share = folder, tokenizer, budget, camera_share
         self.rng = np.random.default_rng(seed)
         self.camera = np.random.default_rng(camera_seed)
+
+    def skip(self, n_steps: int) -> None:
+        """Go on with other draws than those of the first `n_steps` batches."""
+        for rng in (self.rng, self.camera):
+            bits: Any = rng.bit_generator
+            bits.advance(n_steps)
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
             yield from self._lesson(self.folder)
 
     def _lesson(self, folder: Path) -> Iterator[Batch]:
-        """Every episode of one folder once, in random order, unless the lesson changes before."""
+        """Every episode of one folder once, in random order, unless the lesson changes or new files come before."""
         paths = sorted(folder.glob("*.safetensors"))
         if not paths:
             raise ValueError(f"no training episodes in {folder}: `tml train` renders them")
@@ -246,6 +222,8 @@ class Feed:
                 if self.folder != folder:
                     return
                 yield collate(*self._camera(group))
+            if len(list(folder.glob("*.safetensors"))) > len(paths):
+                return
 
     def _camera(
         self, group: list[Rendered]
@@ -256,7 +234,7 @@ class Feed:
         """
         chance, which = self.camera.uniform(), int(self.camera.integers(len(PICTURES)))
         longest = max(e.n_turns for e in group)
-        if chance >= CAMERA_SHARE or longest > CAMERA_TURNS:
+        if chance >= self.camera_share or longest > CAMERA_TURNS:
             return group, self.tokenizer, self.rng, None
         seen = n_patches(PICTURES[which])
         length = row_length(max(count_tokens(e, seen) for e in group))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.moe import MoE
 from tml_lab.model.text import SILENT, TextTokenizer
 from tml_lab.model.vocoder import Vocoder
+from tml_lab.train.as_shipped import as_shipped
 from tml_lab.train.compiled import compile_parts
 from tml_lab.train.feed import Batch, Feed
 from tml_lab.train.losses import losses
 from tml_lab.train.optimizer import Muon, split_parameters
 from tml_lab.train.parallel import agreed, average_gradients, join, sum_over_processes, wait_for_all
+from tml_lab.train.prefetch import Prefetch
 from tml_lab.train.sharded import in_shares, is_sharded, shard, whole
 from tml_lab.train.shards import ensure_episodes
 from tml_lab.train.vocoder import load_vocoder, train_vocoder
@@ -41,7 +44,7 @@ class Trainer:
     tokenizer: TextTokenizer
     cfg: TrainConfig
     folder: Path
-    feed: Feed
+    feed: Feed | Prefetch
     lessons: Lessons
     step: int = 0
     seconds: float = 0.0
@@ -56,13 +59,18 @@ class Trainer:
             {"params": tables, "lr": self.cfg.lr_tables, "base": self.cfg.lr_tables},
         ]
         self.adamw = torch.optim.AdamW(groups, betas=(0.8, 0.95), weight_decay=0.0, fused=True)
-        self.generator = torch.Generator().manual_seed(self.cfg.seed)
+        device = next(self.model.parameters()).device
+        self.generator = torch.Generator(device).manual_seed(self.cfg.seed)
         self.silent = self.tokenizer.id(SILENT)
 
+    def done(self) -> float:
+        """The share of the run that lies behind: of its steps, or of its minutes where they end first."""
+        in_time = self.seconds / (60 * self.cfg.minutes) if self.cfg.minutes else 0.0
+        return max(self.step / self.cfg.steps, in_time)
+
     def cooldown(self) -> float:
-        """1 at first, then down to 0 in a straight line over the last `cooldown` of the steps."""
-        done = self.step / self.cfg.steps
-        return max(0.0, min(1.0, (1.0 - done) / self.cfg.cooldown)) if self.cfg.cooldown else 1.0
+        """1 at first, then down to 0 in a straight line over the last `cooldown` of the run."""
+        return max(0.0, min(1.0, (1.0 - self.done()) / self.cfg.cooldown)) if self.cfg.cooldown else 1.0
 
     def rate(self) -> float:
         """The learning rate's share at this step: warm-up, plateau, linear cooldown."""
@@ -84,12 +92,13 @@ class Trainer:
     def one_step(self, batch: Batch) -> dict[str, float]:
         """Forward, backward, update, balance; returns the scalars to log."""
         device = next(self.model.parameters()).device
-        batch = batch.to(device) if device.type != "cpu" else batch
-        with torch.autocast(device.type, torch.bfloat16):
-            cfg = replace(self.cfg, silent_weight=self.silent_weight())
-            parts = losses(self.model, batch, self.silent, cfg, self.generator)
+        batch = batch.to(device)
+        cfg = replace(self.cfg, silent_weight=self.silent_weight())
         weights = {"text": 1.0, "flow": self.cfg.flow_weight, "listen": self.cfg.listen_weight}
-        torch.stack([weight * parts[name] for name, weight in weights.items()]).sum().backward()
+        with as_shipped(self.model) if self.done() >= self.cfg.as_shipped_from else nullcontext():
+            with torch.autocast(device.type, torch.bfloat16):
+                parts = losses(self.model, batch, self.silent, cfg, self.generator)
+            torch.stack([weight * parts[name] for name, weight in weights.items()]).sum().backward()
         if not is_sharded(self.model):  # else they were averaged where they were divided
             average_gradients(self.model.parameters())
         rest = [p for group in self.adamw.param_groups for p in group["params"]]
@@ -144,9 +153,7 @@ class Trainer:
         self.muon.load_state_dict(in_shares(state["muon"], self.muon))
         self.adamw.load_state_dict(in_shares(state["adamw"], self.adamw))
         self.generator.set_state(state["rng"])
-        for rng in (self.feed.rng, self.feed.camera):  # other batches than the ones seen before the stop
-            bits: Any = rng.bit_generator
-            bits.advance(self.step)
+        self.feed.skip(self.step)  # other batches than the ones seen before the stop
 
 
 def render_lessons(cfg: TrainConfig) -> Lessons:
@@ -175,11 +182,12 @@ def open_trainer(
     init: str | None = None,
     vocoder: Vocoder | None = None,
     sharded: bool = False,
+    workers: int = 0,
 ) -> Trainer:
     """A trainer with fresh weights, or with those of `init`, or with all of an interrupted run's state.
 
     `vocoder`: its weights go into the model. `sharded`: the weights are divided among the processes (see
-    `tml_lab.train.sharded`).
+    `tml_lab.train.sharded`). `workers`: processes that make batches ahead; 0: this one makes them.
     """
     rank, _ = join()
     tokenizer = TextTokenizer.build(closed_world())
@@ -194,8 +202,9 @@ def open_trainer(
         model.vocoder.load_state_dict(vocoder.state_dict())
     if sharded:
         shard(model)
-    feed = Feed(lessons[0][0], tokenizer, cfg.seed + 1 + 1000 * rank, cfg.budget, camera_seed=cfg.seed)
-    trainer = Trainer(model.train(), tokenizer, cfg, folder, feed, lessons)
+    feed = Feed(lessons[0][0], tokenizer, cfg.seed + 1 + 1000 * rank, cfg.budget, cfg.seed, cfg.camera_share)
+    ahead = Prefetch(feed, workers) if workers else feed
+    trainer = Trainer(model.train(), tokenizer, cfg, folder, ahead, lessons)
     if going_on:
         trainer.resume()
     return trainer
@@ -217,10 +226,13 @@ def train(
     score: Score | None = None,
     score_every: int = 0,
     sharded: bool = False,
+    workers: int | None = None,
 ) -> Path:
     """Train a preset; returns the folder of its checkpoint.
 
-    Stops after `steps` (default: the preset's) or `minutes`, whichever comes first; `resume` goes on where an
+    Stops after `steps` (default: the preset's) or `minutes` of training, earlier runs counted in, whichever comes
+    first; the learning rate falls accordingly. `workers`: processes that make batches ahead (on a GPU four by
+    default, else none). `resume` goes on where an
     earlier run in `out` stopped. `episodes`: a folder of rendered episodes; by default those of the preset's
     curriculum are rendered first, under `data/cache/`, or those of one `lesson` (easy, all) alone. `init`: a
     checkpoint to start from, at `TrainConfig.going_on`'s rates. `sharded`: in several processes, each of which keeps
@@ -231,12 +243,16 @@ def train(
     cfg = TRAIN_PRESETS.get(preset, TrainConfig())
     if sharded and score:
         raise ValueError("scores are taken by one process with whole weights: leave out score_every or sharded")
-    cfg = replace(cfg.going_on() if init else cfg, seed=seed, steps=steps or cfg.steps)
+    cfg = replace(cfg.going_on() if init else cfg, seed=seed, steps=steps or cfg.steps, minutes=minutes)
     cfg = replace(cfg, curriculum=((lesson, 1.0),)) if lesson else cfg
+    on_gpu = torch.device(device).type == "cuda"
+    cfg = replace(cfg, budget=cfg.cuda_budget) if on_gpu else cfg
+    cfg = replace(cfg, as_shipped_from=2.0) if sharded else cfg  # nobody holds a whole row to round
     folder = Path(out)
     lessons = ((Path(episodes), 1.0),) if episodes else render_lessons(cfg)
     vocoder = _trained_vocoder(preset, folder_for(folder) / "vocoder", cfg, device)
-    trainer = open_trainer(preset, folder, lessons, cfg, resume, device, init, vocoder, sharded)
+    ahead = workers if workers is not None else 4 if on_gpu else 0
+    trainer = open_trainer(preset, folder, lessons, cfg, resume, device, init, vocoder, sharded, ahead)
     if compiled:
         compile_parts(trainer.model)
     started, saved = time.monotonic(), time.monotonic()
@@ -247,22 +263,21 @@ def train(
         try:
             for batch in trainer.batches():
                 row = trainer.one_step(batch)
-                trainer.seconds = before + time.monotonic() - started
+                clock = time.monotonic()
+                trainer.seconds, save_now = agreed(before + clock - started, clock - saved > save_every)
                 row |= {"step": trainer.step, "seconds": round(trainer.seconds, 1), "turns": batch.n_turns}
                 if join()[0] == 0:
                     log.write(json.dumps({k: round(v, 4) for k, v in row.items()}) + "\n")
                     log.flush()
                 if trainer.step % 20 == 0:
                     trainer.log.append(row)
-                progress.update(task, completed=trainer.step, description=_describe(row))
-                clock = time.monotonic()
-                save_now, end_now = agreed(clock - saved > save_every, bool(minutes) and clock - started > 60 * minutes)
+                progress.update(task, completed=trainer.done() * cfg.steps, description=_describe(row))
                 if save_now:
                     trainer.save()
                     saved = time.monotonic()
                 if score and score_every and trainer.step % score_every == 0:
                     trainer.write_scores(score)
-                if trainer.step >= cfg.steps or end_now:
+                if trainer.done() >= 1.0:
                     break
         except KeyboardInterrupt:
             if sharded:  # the others may be anywhere: their shares cannot be asked for
@@ -273,7 +288,7 @@ def train(
             return folder
         trainer.save()
         wait_for_all()  # nobody takes a run up before it is written
-        if score and trainer.step >= cfg.steps:
+        if score and trainer.done() >= 1.0:
             trainer.write_scores(score)
     return folder
 

@@ -48,15 +48,15 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         p.grad.copy_(piece.view_as(p))
 
 
-def agreed(*wishes: bool) -> list[bool]:
-    """What the first process wishes: clocks differ, and what all do together all must begin."""
+def agreed(*figures: float) -> list[float]:
+    """The first process's figures: clocks differ, and what all do together all must begin."""
     if not dist.is_initialized():
-        return list(wishes)
-    flags = torch.tensor(wishes, dtype=torch.float32)
+        return list(figures)
+    figure = torch.tensor(figures, dtype=torch.float64)
     if torch.cuda.is_available():
-        flags = flags.cuda()
-    dist.broadcast(flags, 0)
-    return [bool(flag) for flag in flags.tolist()]
+        figure = figure.cuda()
+    dist.broadcast(figure, 0)
+    return figure.tolist()
 
 
 def wait_for_all() -> None:

@@ -1,6 +1,6 @@
-"""From a run to what is shipped: weights in six bits, the voice's vocoder inside, no optimizer state.
+"""From a run to what is shipped: weights in few bits, the voice's vocoder inside, no optimizer state.
 
-    python -m tml_lab.train.ship runs/nano data/checkpoints/nano
+Run `python -m tml_lab.train.ship runs/nano data/checkpoints/nano`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def ship(run: Path, out: Path, vocoder: Path | None = None) -> Path:
         model.vocoder.load_state_dict(trained.state_dict())
     n_bytes = sum(t.nbytes for t in pack(model.state_dict()).values())
     if n_bytes > LIMIT:
-        raise ValueError(f"{run}: {n_bytes / 1e6:.1f} MB in six bits is over the limit of {LIMIT / 1e6:.0f} MB")
+        raise ValueError(
+            f"{run}: {n_bytes / 1e6:.1f} MB in few bits is over the limit of {LIMIT / 1e6:.0f} MB"
+        )
     notes = {key: value for key, value in read_notes(run).items() if key != "log"}
     save_checkpoint(out, model, tokenizer, notes, packed=True)
     return out

@@ -14,7 +14,7 @@ from tml_lab.worlds.style import Style, draw_synthetic
 from tml_lab.worlds.voices import Voice, VoiceBank
 from tml_lab.worlds.wordings import WORDINGS
 
-SURE = 0.13  # seconds of quiet after a cued word before the model can know that the word is over
+SURE = 0.20  # seconds of quiet after a cued word before the model can know that the word is over
 SETTLED = 0.30  # the same after a question, whose sense is complete
 OPEN_END = 0.55  # after speech that could go on ("repeat after me two five ...")
 LATE = 0.15  # share of replies given one turn later, so that the model learns to catch up when it was unsure

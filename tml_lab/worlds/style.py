@@ -44,13 +44,16 @@ def draw_synthetic(rng: np.random.Generator) -> Style:
     )
 
 
-def draw_human(rng: np.random.Generator) -> Style:
-    """For a person's recording: rate 0.85..1.2, pitch with formants +-8 %, a darker or brighter tone."""
+def draw_human(rng: np.random.Generator, spread: float = 1.0) -> Style:
+    """For a person's recording: rate 0.85..1.2, pitch with formants +-8 %, a darker or brighter tone.
+
+    `spread` widens all of it: the few people of the training packages stand for many.
+    """
     rate, warp, tilt = rng.uniform(size=3)
     return Style(
-        rate=float(0.85 * (1.2 / 0.85) ** rate),
-        warp=float(1.08 ** (2 * warp - 1)),
-        tilt=float(0.6 * tilt - 0.3),
+        rate=float((0.85 * (1.2 / 0.85) ** rate) ** spread),
+        warp=float(1.08 ** (spread * (2 * warp - 1))),
+        tilt=float(spread * (0.6 * tilt - 0.3)),
     )
 
 
