@@ -15,12 +15,14 @@ from tml_lab.train.shards import write_shard
 
 SCRIPT = """
 import json, sys
+from dataclasses import replace
 from pathlib import Path
 import torch
 from torch.distributed.tensor import DTensor
 import tml_lab.train.loop as loop
 from tml_lab.train.parallel import join
 
+loop.TRAIN_PRESETS["pico"] = replace(loop.TRAIN_PRESETS["pico"], as_shipped_from=2.0)  # shares cannot
 folder = Path(sys.argv[1])
 rank, world = join()
 whole = loop.train("pico", folder / "whole", episodes=folder / "shards", steps=4, seed=1)

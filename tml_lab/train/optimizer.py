@@ -11,6 +11,12 @@ from torch import Tensor, nn
 from tml_lab.train.parallel import share_rows
 from tml_lab.train.sharded import full, like
 
+# All tensors of a list in one launch: a GPU would else wait for each.
+_lerp = torch._foreach_lerp  # pyright: ignore[reportPrivateImportUsage]
+_lerp_ = torch._foreach_lerp_  # pyright: ignore[reportPrivateImportUsage]
+_mul_ = torch._foreach_mul_  # pyright: ignore[reportPrivateImportUsage]
+_add_ = torch._foreach_add_  # pyright: ignore[reportPrivateImportUsage]
+
 
 @torch.no_grad()
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
@@ -40,22 +46,25 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One update; matrices of one shape are orthogonalised together."""
         for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            grads: list[Tensor] = [p.grad for p in params if p.grad is not None]
+            if not params:
+                continue
+            for p in params:
+                if not self.state[p]:
+                    self.state[p]["momentum"] = torch.zeros_like(p)
+            momenta = [self.state[p]["momentum"] for p in params]
+            _lerp_(momenta, grads, 1 - group["momentum"])
+            updates = _lerp(grads, momenta, group["momentum"])  # Nesterov
             by_shape: dict[tuple[int, int], list[tuple[nn.Parameter, Tensor]]] = defaultdict(list)
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["momentum"] = torch.zeros_like(p)
-                state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                update = full(p.grad.lerp(state["momentum"], group["momentum"]))  # Nesterov
-                by_shape[(p.shape[-2], p.shape[-1])].append((p, update.reshape(-1, p.shape[-2], p.shape[-1])))
+            for p, update in zip(params, updates, strict=True):
+                by_shape[(p.shape[-2], p.shape[-1])].append((p, full(update).reshape(-1, p.shape[-2], p.shape[-1])))
+            _mul_(params, 1 - group["lr"] * group["weight_decay"])
             for (rows, cols), pairs in by_shape.items():
-                updates = share_rows(torch.cat([u for _, u in pairs]), orthogonalise)  # [matrices, rows, cols]
-                scale = group["lr"] * max(1.0, rows / cols) ** 0.5
-                for (p, _), update in zip(pairs, updates.split([len(u) for _, u in pairs]), strict=True):
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(like(update.reshape(p.shape), p), alpha=-scale)
+                matrices = share_rows(torch.cat([u for _, u in pairs]), orthogonalise)  # [matrices, rows, cols]
+                pieces = matrices.split([len(u) for _, u in pairs])
+                steps = [like(u.reshape(p.shape), p) for (p, _), u in zip(pairs, pieces, strict=True)]
+                _add_([p for p, _ in pairs], steps, alpha=-group["lr"] * max(1.0, rows / cols) ** 0.5)
 
 
 def split_parameters(
