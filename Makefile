@@ -79,7 +79,7 @@ bench: $(VENV)/.test
 # Every kernel beside its rivals on a CUDA GPU, and the tests of the kernels there.
 bench-gpu: $(VENV)/.test
 	$(BIN)/python -m pytest -q tests/kernels
-	$(BIN)/python benchmarks/kernels.py --device cuda --json benchmarks/results/kernels_gpu.json
+	$(BIN)/python benchmarks/kernels.py --device cuda
 
 # --- checks ---
 

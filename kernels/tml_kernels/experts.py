@@ -21,8 +21,9 @@ from tml_kernels.rmsnorm import triton_available
 
 FEW_TOKENS = 16
 """Up to so many tokens go by gather + gemv; the crossover is to be measured on each machine (`benchmarks/`)."""
-BLOCK_ROWS, BLOCK_COLS = 16, 128
-"""The Triton kernels' tile: weight rows, and how much of them is read at once. No function of the batch."""
+HIDDEN_TILE, OUT_TILE = (8, 256), (4, 512)
+"""Weight rows of a program, and how much of them it reads at once: so few that one token's experts give a thousand
+programs, so long that a warp reads half a kilobyte in a piece. No function of the batch."""
 
 
 def experts(x: Tensor, weight: Tensor, chosen: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
@@ -86,21 +87,26 @@ def experts_grouped(x: Tensor, weight: Tensor, chosen: Tensor, gate_up: Tensor, 
 
 def experts_triton(x: Tensor, weight: Tensor, chosen: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
     """Gather + gemv: one program for each pair and each block of weight rows. CUDA tensors, or the interpreter."""
+    chosen, slot = chosen.sort(dim=1)  # by expert: the order of additions
+    return experts_in_order(x, weight.gather(1, slot), chosen, gate_up, down)
+
+
+def experts_in_order(x: Tensor, weight: Tensor, chosen: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+    """`experts_triton` where each token's `chosen` ascend, as `route` leaves them: two launches."""
     hidden_kernel, out_kernel, triton = _build_kernels()
     n, d = x.shape
     top_k, inner = chosen.shape[1], down.shape[2]
-    chosen, slot = chosen.sort(dim=1)  # by expert: the order of additions
-    weight = weight.gather(1, slot).float().contiguous()
     hidden = torch.empty(n, top_k, inner, dtype=torch.float32, device=x.device)
     out = torch.empty(n, d, dtype=torch.float32, device=x.device)
     if n == 0:
         return out
+    weight = weight.float().contiguous()
     x, gate_up, down, chosen = (t.contiguous() for t in (x, gate_up, down, chosen))
-    hidden_kernel[(n * top_k, triton.cdiv(inner, BLOCK_ROWS))](
-        x, chosen, gate_up, hidden, d, inner, top_k, BLOCK_ROWS, BLOCK_COLS
-    )
-    out_kernel[(n, triton.cdiv(d, BLOCK_ROWS))](
-        hidden, chosen, weight, down, out, d, inner, top_k, BLOCK_ROWS, BLOCK_COLS
+    (rows, most), (out_rows, out_most) = HIDDEN_TILE, OUT_TILE
+    cols, out_cols = (min(b, max(16, triton.next_power_of_2(k))) for b, k in ((most, d), (out_most, inner)))
+    hidden_kernel[(n * top_k, triton.cdiv(inner, rows))](x, chosen, gate_up, hidden, d, inner, top_k, rows, cols)
+    out_kernel[(n, triton.cdiv(d, out_rows))](
+        hidden, chosen, weight, down, out, d, inner, top_k, out_rows, out_cols
     )
     return out
 

@@ -20,7 +20,22 @@ from torch import Tensor
 from tml_kernels.rmsnorm import triton_available
 
 BLOCK_ROWS, BLOCK_OUT, BLOCK_COLS = 32, 32, 64
-"""The Triton kernel's tile. One size for every batch: another would be another order of additions."""
+"""The Triton kernel's tile in float32: rows of x, rows of the weight, columns."""
+BLOCK_HALF = 64
+"""Columns of a tile in half precision: one size for every batch, for another would be another order of additions."""
+GROUP = 8
+"""Tiles of x's rows that are computed side by side, so that they share what the second cache holds of the weight."""
+
+
+def half_tile(n: int) -> tuple[int, int, int, int]:
+    """For `n` rows in half precision: rows of x and of the weight in a tile, warps, stages.
+
+    These only share the outputs out. Each output adds `BLOCK_HALF` columns after `BLOCK_HALF` columns, whatever its
+    tile; 64 rows are the fewest that Hopper's tensor cores take by the same instruction as many.
+    """
+    if n <= 64:
+        return 64, 32, 4, 6  # the weight is read once: many programs, much of it under way
+    return (128, 128, 8, 4) if n < 2048 else (128, 256, 8, 3)
 
 
 def matmul(x: Tensor, weight: Tensor) -> Tensor:
@@ -71,8 +86,17 @@ def matmul_triton(x: Tensor, weight: Tensor) -> Tensor:
     weight = weight.contiguous()
     n, cols = rows.shape
     out = torch.empty(n, len(weight), dtype=x.dtype, device=x.device)  # [n, rows]
-    grid = (triton.cdiv(max(n, 1), BLOCK_ROWS), triton.cdiv(len(weight), BLOCK_OUT))
-    kernel[grid](rows, weight, out, n, len(weight), cols, BLOCK_ROWS, BLOCK_OUT, BLOCK_COLS)
+    half = x.dtype in (torch.bfloat16, torch.float16)
+    # the largest tile is for columns that are read 16 bytes at a time; others would not fit the registers
+    many = n if cols % 16 == 0 else min(n, 2047)
+    tile_n, tile_r, warps, stages = half_tile(many) if half else (BLOCK_ROWS, BLOCK_OUT, 4, 3)
+    block = BLOCK_HALF if half else BLOCK_COLS
+    if out.numel():
+        grid = (triton.cdiv(n, tile_n) * triton.cdiv(len(weight), tile_r),)
+        kernel[grid](
+            rows, weight, out, n, len(weight), cols, cols % block == 0, tile_n, tile_r, block, GROUP,
+            num_warps=warps, num_stages=stages,
+        )  # fmt: skip
     return out.view(*x.shape[:-1], len(weight))
 
 
@@ -106,20 +130,31 @@ def _build_kernel() -> tuple[Any, Any]:
     @triton.jit
     def kernel(  # pyright: ignore
         x_ptr, w_ptr, out_ptr, n, rows, cols,
-        BLOCK_N: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr,
+        WHOLE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr, GROUP: tl.constexpr,
     ):  # fmt: skip
-        token = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
-        row = tl.program_id(1) * BLOCK_R + tl.arange(0, BLOCK_R)
+        # GROUP tiles down x, then one along the weight: neighbours in time read the same weights
+        tiles_n, tiles_r = tl.cdiv(n, BLOCK_N), tl.cdiv(rows, BLOCK_R)
+        group = tl.program_id(0) // (GROUP * tiles_r)
+        height = tl.minimum(tiles_n - group * GROUP, GROUP)
+        within = tl.program_id(0) % (GROUP * tiles_r)
+        token = (group * GROUP + within % height) * BLOCK_N + tl.arange(0, BLOCK_N)
+        row = (within // height) * BLOCK_R + tl.arange(0, BLOCK_R)
         column = tl.arange(0, BLOCK_C)
-        here, there = token < n, row < rows
-        token64, row64 = token.to(tl.int64)[:, None], row.to(tl.int64)[:, None]
+        # beyond the last row the first ones are read again, and not stored: no mask in the loop
+        from_x = x_ptr + (token % n).to(tl.int64)[:, None] * cols + column[None, :]
+        from_w = w_ptr + (row % rows).to(tl.int64)[None, :] * cols + column[:, None]
         total = tl.zeros((BLOCK_N, BLOCK_R), dtype=tl.float32)
         for start in range(0, cols, BLOCK_C):
-            inside = (start + column)[None, :] < cols
-            x = tl.load(x_ptr + token64 * cols + (start + column)[None, :], mask=here[:, None] & inside, other=0.0)
-            w = tl.load(w_ptr + row64 * cols + (start + column)[None, :], mask=there[:, None] & inside, other=0.0)
-            total = tl.dot(x, tl.trans(w), total, input_precision="ieee")
-        where = out_ptr + token64 * rows + row.to(tl.int64)[None, :]
-        tl.store(where, total.to(out_ptr.dtype.element_ty), mask=here[:, None] & there[None, :])
+            if WHOLE:
+                x, w = tl.load(from_x), tl.load(from_w)
+            else:
+                inside = start + column < cols
+                x = tl.load(from_x, mask=inside[None, :], other=0.0)
+                w = tl.load(from_w, mask=inside[:, None], other=0.0)
+            total = tl.dot(x, w, total, input_precision="ieee")
+            from_x += BLOCK_C
+            from_w += BLOCK_C
+        where = out_ptr + token.to(tl.int64)[:, None] * rows + row[None, :]
+        tl.store(where, total.to(out_ptr.dtype.element_ty), mask=(token < n)[:, None] & (row < rows)[None, :])
 
     return kernel, triton

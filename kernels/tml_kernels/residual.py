@@ -58,13 +58,16 @@ def add_branch_triton(
     """One program a token; it reads the branch's last `kernel` inputs itself. CUDA tensors, or the interpreter."""
     kernel, triton = _build_kernel()
     n, d = x.shape
-    padded = torch.cat([tail.to(branch.dtype), branch])  # [kernel - 1 + n, d]
-    resid, normed = torch.empty_like(x), torch.empty_like(x)
-    if n:
-        args = (x.contiguous(), padded, weight.contiguous(), gain.contiguous(), resid, normed)
-        block = triton.next_power_of_2(d)
-        kernel[(n,)](*args, d, eps, weight.shape[1], block, num_warps=4 if block <= 2048 else 8)
-    return resid, normed, padded[n:]
+    if not n:
+        return x, x, tail
+    x, branch, tail = x.contiguous(), branch.contiguous(), tail.contiguous()
+    resid, normed, moved = torch.empty_like(x), torch.empty_like(x), torch.empty_like(tail, dtype=branch.dtype)
+    block = triton.next_power_of_2(d)
+    kernel[(n,)](
+        x, branch, tail, weight.contiguous(), gain.contiguous(), resid, normed, moved, n, d, eps,
+        weight.shape[1], block, num_warps=4 if block <= 2048 else 8,
+    )  # fmt: skip
+    return resid, normed, moved
 
 
 @functools.cache
@@ -75,16 +78,26 @@ def _build_kernel() -> tuple[Any, Any]:
 
     @triton.jit
     def kernel(  # pyright: ignore
-        x_ptr, padded_ptr, weight_ptr, gain_ptr, resid_ptr, normed_ptr, d, eps,
+        x_ptr, branch_ptr, tail_ptr, weight_ptr, gain_ptr, resid_ptr, normed_ptr, moved_ptr, n, d, eps,
         KERNEL: tl.constexpr, BLOCK: tl.constexpr,
     ):  # fmt: skip
         token = tl.program_id(0).to(tl.int64)
         column = tl.arange(0, BLOCK)
         inside = column < d
-        total = tl.load(padded_ptr + (token + KERNEL - 1) * d + column, mask=inside, other=0.0).to(tl.float32)
+        total = tl.load(branch_ptr + token * d + column, mask=inside, other=0.0).to(tl.float32)
         for j in tl.static_range(KERNEL):  # pyright: ignore
-            past = tl.load(padded_ptr + (token + j) * d + column, mask=inside, other=0.0).to(tl.float32)
+            at = token + j - (KERNEL - 1)  # below 0: among the tail
+            new = tl.load(branch_ptr + at * d + column, mask=inside & (at >= 0), other=0.0).to(tl.float32)
+            line = tail_ptr + (at + KERNEL - 1) * d
+            past = new + tl.load(line + column, mask=inside & (at < 0), other=0.0).to(tl.float32)
             total += past * tl.load(weight_ptr + column * KERNEL + j, mask=inside, other=0.0).to(tl.float32)
+        first = inside & (token == 0)  # one token's program leaves the tail to go on with
+        for j in tl.static_range(KERNEL - 1):  # pyright: ignore
+            at = n + j - (KERNEL - 1)
+            new = tl.load(branch_ptr + at * d + column, mask=first & (at >= 0), other=0.0).to(tl.float32)
+            line = tail_ptr + (at + KERNEL - 1) * d
+            past = new + tl.load(line + column, mask=first & (at < 0), other=0.0).to(tl.float32)
+            tl.store(moved_ptr + j * d + column, past.to(moved_ptr.dtype.element_ty), mask=first)
         stored = tl.load(x_ptr + token * d + column, mask=inside, other=0.0)
         kind = stored.dtype
         # rounded where the separate operators round: the branch, the sum, and the value before the gain

@@ -1,4 +1,4 @@
-"""The router in one launch: scores, top-k with a balancing bias, weights with the shared experts as a sink.
+"""The router in two launches: scores, top-k with a balancing bias, weights with the shared experts as a sink.
 
 Torch reference, Triton, dispatch. Source: `InklingTopkRouter` (see `tml_lab.model.moe.Router`); everything is float32,
 because half precision would round distinct scores to ties.
@@ -19,7 +19,8 @@ Routed = tuple[Tensor, Tensor, Tensor]
 """Weights of the chosen experts `[n, top_k]` float32, which they are `[n, top_k]`, shared weights `[n, n_shared]`."""
 MAX_EXPERTS = 1024
 """Most experts, shared ones included, that one program holds; more go by the reference."""
-BLOCK_COLS = 64
+BLOCK_ROWS, BLOCK_COLS = 8, 256
+"""Of the router's weight, read at once by one program: no function of the batch."""
 
 
 def route(x: Tensor, weight: Tensor, bias: Tensor, top_k: int, scale: float) -> Routed:
@@ -53,41 +54,56 @@ def route_reference(x: Tensor, weight: Tensor, bias: Tensor, top_k: int, scale: 
 
 
 def route_triton(x: Tensor, weight: Tensor, bias: Tensor, top_k: int, scale: float) -> Routed:
-    """One program a token. CUDA tensors, or Triton's interpreter. No gradient."""
-    kernel, triton = _build_kernel()
+    """Scores by a few experts a program, the choice by one program a token. CUDA tensors, or Triton's interpreter.
+
+    No gradient.
+    """
+    score_kernel, kernel, triton = _build_kernels()
     n, d = x.shape
     n_experts, n_all = len(bias), len(weight)
-    chosen = torch.empty(n, top_k, dtype=torch.int64, device=x.device)
-    weights = torch.empty(n, n_all, dtype=torch.float32, device=x.device)  # 0 where not chosen
+    # zeros, not what the memory holds: a token that is not a number chooses nothing, and an index must stay an index
+    chosen = torch.zeros(n, top_k, dtype=torch.int64, device=x.device)
+    weights = torch.empty(n, n_all, dtype=torch.float32, device=x.device)  # scores at first; then 0 where not chosen
     if n:
+        cols = min(BLOCK_COLS, max(16, triton.next_power_of_2(d)))
+        args = (x.contiguous(), weight.contiguous(), weights, d, n_all, BLOCK_ROWS, cols)
+        score_kernel[(n, triton.cdiv(n_all, BLOCK_ROWS))](*args)
         block = max(2, triton.next_power_of_2(n_all))
-        args = (x.contiguous(), weight.contiguous(), bias.float().contiguous(), chosen, weights)
-        kernel[(n,)](*args, d, n_experts, n_all, float(scale), top_k, block, BLOCK_COLS)
+        kernel[(n,)](bias.float().contiguous(), chosen, weights, n_experts, n_all, float(scale), top_k, block)
     return weights.gather(1, chosen), chosen, weights[:, n_experts:]
 
 
 @functools.cache
-def _build_kernel() -> tuple[Any, Any]:
-    """The kernel, built on first use: importing Triton is slow and not always possible."""
+def _build_kernels() -> tuple[Any, Any, Any]:
+    """The kernels, built on first use: importing Triton is slow and not always possible."""
     import triton
     import triton.language as tl
 
     @triton.jit
-    def kernel(  # pyright: ignore
-        x_ptr, weight_ptr, bias_ptr, chosen_ptr, out_ptr, d, n_experts, n_all, scale,
-        TOP_K: tl.constexpr, BLOCK: tl.constexpr, COLS: tl.constexpr,
-    ):  # fmt: skip
+    def score_kernel(  # pyright: ignore
+        x_ptr, weight_ptr, out_ptr, d, n_all, ROWS: tl.constexpr, COLS: tl.constexpr
+    ):
         token = tl.program_id(0).to(tl.int64)
-        expert = tl.arange(0, BLOCK)
+        expert = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
         there = expert < n_all
-        sums = tl.zeros((BLOCK, COLS), dtype=tl.float32)
+        rows = weight_ptr + expert.to(tl.int64)[:, None] * d
+        sums = tl.zeros((ROWS, COLS), dtype=tl.float32)
         for start in range(0, d, COLS):
             column = start + tl.arange(0, COLS)
             inside = column < d
             x = tl.load(x_ptr + token * d + column, mask=inside, other=0.0).to(tl.float32)[None, :]
-            rows = weight_ptr + expert.to(tl.int64)[:, None] * d + column[None, :]
-            sums += x * tl.load(rows, mask=there[:, None] & inside[None, :], other=0.0).to(tl.float32)
-        score = 1.0 / (1.0 + tl.exp(-tl.sum(sums, axis=1)))
+            both = there[:, None] & inside[None, :]
+            sums += x * tl.load(rows + column[None, :], mask=both, other=0.0).to(tl.float32)
+        tl.store(out_ptr + token * n_all + expert, 1.0 / (1.0 + tl.exp(-tl.sum(sums, axis=1))), mask=there)
+
+    @triton.jit
+    def kernel(  # pyright: ignore
+        bias_ptr, chosen_ptr, out_ptr, n_experts, n_all, scale, TOP_K: tl.constexpr, BLOCK: tl.constexpr
+    ):
+        token = tl.program_id(0).to(tl.int64)
+        expert = tl.arange(0, BLOCK)
+        there = expert < n_all
+        score = tl.load(out_ptr + token * n_all + expert, mask=there, other=0.0)
         routed = expert < n_experts
         rank = tl.where(routed, score + tl.load(bias_ptr + expert, mask=routed, other=0.0), -float("inf"))
         kept = there & (expert >= n_experts)
@@ -102,4 +118,4 @@ def _build_kernel() -> tuple[Any, Any]:
         place = tl.cumsum(picked.to(tl.int32), axis=0) - 1
         tl.store(chosen_ptr + token * TOP_K + place, expert.to(tl.int64), mask=picked)
 
-    return kernel, triton
+    return score_kernel, kernel, triton

@@ -119,7 +119,10 @@ def split_attention_triton(
     scratch = torch.empty(n, n_splits, 2 + d, dtype=torch.float32, device=q.device)  # largest, sum, values
     out = torch.empty(n, d, dtype=torch.float32, device=q.device)
     q, k, v, bias = (t.contiguous() for t in (q, k, v, bias))
-    partial_kernel[(n, n_splits)](q, k, v, bias, scratch, len(k), first, first // split, d, n_splits, split, width)
+    warps = 8 if split * width > 16384 else 4  # a split's keys lie in registers
+    partial_kernel[(n, n_splits)](
+        q, k, v, bias, scratch, len(k), first, first // split, d, n_splits, split, width, num_warps=warps
+    )
     merge_kernel[(n,)](scratch, out, d, n_splits, width)
     return out
 

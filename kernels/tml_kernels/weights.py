@@ -21,6 +21,7 @@ jit = njit(cache=True, error_model="numpy", nogil=True)
 # ... but for sums over a row, whose additions may be regrouped: how, is settled by the row's length alone.
 summing = njit(cache=True, fastmath={"reassoc", "contract"}, error_model="numpy", nogil=True)
 
+FEW = 2  # rows of x up to which int8 rows are made float32 as they are read, and not all at once before
 SOME = 64  # rows of x that are multiplied together: a matter of caches, not of bits
 
 
@@ -75,35 +76,76 @@ def part(m, i):  # [n, rows, cols] -> the i-th [rows, cols]
 
 
 @summing
+def four(w0, w1, w2, w3, x):  # rows [cols] of float32, x [cols]: four numbers for each reading of x
+    a = b = c = e = np.float32(0.0)
+    for j in range(len(x)):
+        value = x[j]
+        a += w0[j] * value
+        b += w1[j] * value
+        c += w2[j] * value
+        e += w3[j] * value
+    return a, b, c, e
+
+
+@summing
+def one(w, x):
+    total = np.float32(0.0)
+    for j in range(len(x)):
+        total += w[j] * x[j]
+    return total
+
+
+@jit
+def matmul_full(full, x, first, last, out):  # rows `first .. last` of x
+    for i in range(0, full.shape[0] // 4 * 4, 4):
+        w0, w1, w2, w3 = full[i], full[i + 1], full[i + 2], full[i + 3]
+        for t in range(first, last):
+            out[t, i], out[t, i + 1], out[t, i + 2], out[t, i + 3] = four(w0, w1, w2, w3, x[t])
+
+
+@summing
+def matmul_small(small, scale, x, out):  # for few rows of x: every weight is made float32 once for each of them
+    for i in range(0, small.shape[0] // 4 * 4, 4):
+        w0, w1, w2, w3 = small[i], small[i + 1], small[i + 2], small[i + 3]
+        s0, s1, s2, s3 = scale[i], scale[i + 1], scale[i + 2], scale[i + 3]
+        for t in range(x.shape[0]):
+            row = x[t]
+            a = b = c = e = np.float32(0.0)
+            for j in range(x.shape[1]):
+                value = row[j]
+                a += (np.float32(w0[j]) * s0) * value
+                b += (np.float32(w1[j]) * s1) * value
+                c += (np.float32(w2[j]) * s2) * value
+                e += (np.float32(w3[j]) * s3) * value
+            out[t, i], out[t, i + 1], out[t, i + 2], out[t, i + 3] = a, b, c, e
+
+
+@jit
+def matmul_widened(small, scale, x, first, last, out):  # for many: made float32 once for all
+    wide = np.empty((4, x.shape[1]), np.float32)
+    for i in range(0, small.shape[0] // 4 * 4, 4):
+        for r in range(4):
+            for j in range(x.shape[1]):
+                wide[r, j] = np.float32(small[i + r, j]) * scale[i + r]
+        w0, w1, w2, w3 = wide[0], wide[1], wide[2], wide[3]
+        for t in range(first, last):
+            out[t, i], out[t, i + 1], out[t, i + 2], out[t, i + 3] = four(w0, w1, w2, w3, x[t])
+
+
+@jit
 def matmul(m, x):  # [rows, cols], [n, cols] -> [n, rows]; four rows at a time share each reading of x
-    n, rows, cols = x.shape[0], m.full.shape[0], m.full.shape[1]
+    n, rows = x.shape[0], m.full.shape[0]
     out = np.empty((n, rows), np.float32)
-    packed = len(m.scale) > 0
-    wide = np.empty((4, cols), np.float32)
-    whole = rows // 4 * 4
-    for first in range(0, n, SOME):  # what is read again and again stays in the first cache
-        last = min(n, first + SOME)
-        for i in range(0, whole, 4):
-            if packed:
-                for r in range(4):
-                    for j in range(cols):
-                        wide[r, j] = np.float32(m.small[i + r, j]) * m.scale[i + r]
-                w0, w1, w2, w3 = wide[0], wide[1], wide[2], wide[3]
+    if len(m.scale) and n <= FEW:
+        matmul_small(m.small, m.scale, x, out)
+    else:
+        for first in range(0, n, SOME):  # what is read again and again stays in the first cache
+            last = min(n, first + SOME)
+            if len(m.scale):
+                matmul_widened(m.small, m.scale, x, first, last, out)
             else:
-                w0, w1, w2, w3 = m.full[i], m.full[i + 1], m.full[i + 2], m.full[i + 3]
-            for t in range(first, last):
-                a = b = c = e = np.float32(0.0)
-                for j in range(cols):
-                    value = x[t, j]
-                    a += w0[j] * value
-                    b += w1[j] * value
-                    c += w2[j] * value
-                    e += w3[j] * value
-                out[t, i], out[t, i + 1], out[t, i + 2], out[t, i + 3] = a, b, c, e
-        for i in range(whole, rows):
-            for t in range(first, last):
-                a = np.float32(0.0)
-                for j in range(cols):
-                    a += m.full[i, j] * x[t, j]
-                out[t, i] = a
+                matmul_full(m.full, x, first, last, out)
+    for i in range(rows // 4 * 4, rows):
+        for t in range(n):
+            out[t, i] = one(m.full[i], x[t])
     return out

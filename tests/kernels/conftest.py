@@ -21,6 +21,7 @@ torch.manual_seed(0)
 device = "cuda" if torch.cuda.is_available() else "cpu"
 # The interpreter truncates where a GPU rounds to the nearest bfloat16, so bfloat16 is for the GPU.
 half = torch.bfloat16 if device == "cuda" else torch.float16
+coarse = 8.0 if device == "cuda" else 1.0  # bounds are for float16: bfloat16 has three binary digits fewer
 def relative_error(actual, exact):
     return float((actual.double() - exact.double()).norm() / exact.double().norm().clamp_min(1e-30))
 """
@@ -40,7 +41,7 @@ def _run(code: str) -> None:
 
 @pytest.fixture(scope="session")
 def check_kernel() -> Callable[[str], None]:
-    """Runs code that is given `torch`, `device`, `half` and `relative_error`; fails with the code's own words."""
+    """Runs code that is given what `PREFIX` defines; fails with the code's own words."""
     if not triton_available():
         pytest.skip("Triton is not installed (Linux only, extra `kernels`)")
     return _run

@@ -79,7 +79,7 @@ def test_import_does_not_pull_in_triton() -> None:
 
 KERNEL_CHECK = """
 from tml_kernels.rmsnorm import rms_norm_reference, rms_norm_triton
-for dtype, bound in ((torch.float32, 1e-6), (half, 1e-3)):
+for dtype, bound in ((torch.float32, 1e-6), (half, 1e-3 * coarse)):
     for shape in ((1, 3), (5, 80), (2, 3, 257)):
         x = (3 * torch.randn(shape)).to(device, dtype)
         weight = torch.randn(shape[-1]).to(device, dtype)

@@ -164,7 +164,7 @@ def test_eight_bit_twins_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> 
     packed, _ = stream(model, x, chunks)
     twins = decode.inside(model).kept[0][1]
     assert twins.gate_up.scale.size and twins.q_proj.scale.size, "nothing was read in eight bits"
-    monkeypatch.setattr(weights, "_twin", lambda full: None)
+    monkeypatch.setattr(weights, "_twin", lambda full, bits: None)
     model.__dict__.pop("_inside")
     plain, _ = stream(model, x, chunks)
     assert not decode.inside(model).kept[0][1].gate_up.scale.size

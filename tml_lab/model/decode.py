@@ -206,7 +206,8 @@ def compile_kernels(model: InteractionModel) -> bool:
     About twelve seconds the first time, half a second afterwards. Returns whether they will be used.
     """
     cfg, head = model.cfg, model.flow
-    token, noise = torch.zeros(1, 1, cfg.d_model), torch.zeros(1, head.n_out)
+    device = model.embed_stream.device
+    token, noise = torch.zeros(1, 1, cfg.d_model, device=device), torch.zeros(1, head.n_out, device=device)
     with torch.no_grad():
         if not can_fuse(model.backbone, token):
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,11 @@ class Tokens:
     heard: Tensor | None = None
     voice: Tensor | None = None
     patches: Tensor | None = None
+
+    def to(self, device: torch.device) -> Tokens:
+        """The same positions on another device."""
+        moved: dict[str, Any] = {name: t if t is None else t.to(device) for name, t in vars(self).items()}
+        return Tokens(**moved)
 
 
 class InteractionModel(nn.Module):

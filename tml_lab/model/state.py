@@ -63,8 +63,10 @@ def positions_held(next_pos: Tensor, slots: int, sinks: int) -> Tensor:
     last = next_pos[:, None] - 1  # [batch, 1]
     # the newest position p <= last with sinks + (p - sinks) % ring == slot
     newest = last - (last - slot) % ring
-    held = torch.where(slot < sinks, torch.where(slot <= last, slot, -1), newest)
-    return torch.where((held < sinks) & (slot >= sinks), -1, held)  # [batch, slots]
+    # masked_fill and not `where`: inside a CUDA graph no number may travel to the device
+    sink = slot.expand(newest.shape).masked_fill(slot > last, -1)
+    held = torch.where(slot < sinks, sink, newest)
+    return held.masked_fill((held < sinks) & (slot >= sinks), -1)  # [batch, slots]
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from tml_lab.signal.dmel import DMelStream
 from tml_lab.signal.out_mel import quantize_voice
 from tml_lab.stream.checkpoint_hash import weights_hash
 from tml_lab.stream.clock import turn_hearing
+from tml_lab.stream.graphed import Graphed
 from tml_lab.stream.layout import MAX_WORDS, Stream
 from tml_lab.stream.recording import Recording, RecordingError
 from tml_lab.stream.tape import Reel, Tape, Turn
@@ -78,6 +79,9 @@ class Session:
         self._not_a_word = torch.zeros(tokenizer.size, dtype=torch.bool, device=self.device)
         self._not_a_word[never_words] = True
         self._broken = False
+        # on a GPU a turn costs its launches: CUDA graphs, unless somebody looks inside. None: always the ordinary way
+        self.graphed = Graphed(model) if self.device.type == "cuda" else None
+        self._graphs: Graphed | None = None  # this turn's
         compile_kernels(model)
         self.state: State = {
             "turn": torch.zeros((), dtype=torch.long),
@@ -134,13 +138,13 @@ class Session:
         self._broken = True  # until the turn is whole: Ctrl-C in between leaves half a turn behind
         timings = {"signal": time.perf_counter() - began}
         self.state["dmel.tail"] = heard.dmel_tail
-        tokens = heard.tokens(
-            self.turn, self.state["pending.token"], self.state["pending.voice"], self.device
-        )
         rows = heard.rows()
         taps = None if self._watched is None else {self._watched[0]: {}}
+        self._graphs = self.graphed if self.graphed and taps is None and self.graphed.ready() else None
+        device = torch.device("cpu") if self._graphs else self.device
+        tokens = heard.tokens(self.turn, self.state["pending.token"], self.state["pending.voice"], device)
         hidden = self._forward(tokens, taps)
-        logits = self.model.text_logits(hidden)[self._decisions].float()  # [n decisions]
+        logits = self.model.text_logits(hidden).cpu()[self._decisions].float()  # [n decisions]
         best = int(logits.argmax())
         p_speak = float(logits.softmax(-1)[DECISIONS.index(SPEAK)])
         seen = None
@@ -157,13 +161,18 @@ class Session:
             words, hidden = self._say_words(rows, timings)
             mel, bins = self._say_sound(hidden, rows, timings)
         mark = time.perf_counter()
-        sound = self.voice.step(mel, self.state)  # float32 [3200]
+        sound = self.voice.step(mel, self.state, self._graphs)  # float32 [3200]
         timings["vocoder"] = time.perf_counter() - mark
         timings["total"] = time.perf_counter() - began
         return self._finish(heard, frames, text, best, p_speak, words, sound, rows, bins, timings, seen)
 
     def _forward(self, tokens: Tokens, taps: dict[int, dict[str, Tensor]] | None = None) -> Tensor:
         """Append the tokens to the state; the hidden state `[d_model]` at the last of them."""
+        if self._graphs is not None:
+            hidden = self._graphs.turn(tokens, self.state)
+            if hidden is not None:
+                return hidden
+            tokens = tokens.to(self.device)
         x = self.model.embed(tokens)[None]  # [1, n, d_model]
         hidden = x
         for start in range(0, x.shape[1], MAX_CHUNK):  # long typed text: more than one forward
@@ -174,6 +183,10 @@ class Session:
 
     def _feed(self, stream: Stream, token: int = 0, voice: Tensor | None = None) -> Tensor:
         """Append one output token of this turn; the hidden state `[d_model]`."""
+        if self._graphs is not None and voice is None:
+            hidden = self._graphs.word(int(stream), token, self.state)
+            if hidden is not None:
+                return hidden
         x = self.model.embed_output(int(stream), token, voice)[None]  # [1, 1, d_model]
         return self.model(x, self.state)[0, -1]
 
@@ -209,6 +222,12 @@ class Session:
         """
         mark = time.perf_counter()
         noise = turn_noise(self.seed, self.turn).to(self.device)  # [4, 320]
+        said = self._graphs.sound(hidden, noise, self.state) if self._graphs else None
+        if said is not None:
+            rows += [(Stream.AUDIO_OUT, -1)] * OUT_TOKENS_PER_TURN
+            self._leave(voice=said[1][-1:])
+            timings["voice"] = time.perf_counter() - mark
+            return said[0], said[1].cpu().numpy()
         out: list[Tensor] = []
         heard: list[Tensor] = []
         for k in range(OUT_TOKENS_PER_TURN):

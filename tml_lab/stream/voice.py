@@ -17,6 +17,7 @@ from tml_lab.config import (
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.state import State
 from tml_lab.model.vocoder import WINDOW
+from tml_lab.stream.graphed import Graphed
 
 PREFIX = "vocoder."
 
@@ -52,10 +53,11 @@ class VoiceOut:
         """At rest. `vocoder.ringing` counts the silent turns that the vocoder must still be given."""
         return {PREFIX + "ringing": torch.zeros((), dtype=torch.long), **self.rested}
 
-    def step(self, mel: Tensor | None, state: State) -> np.ndarray:
+    def step(self, mel: Tensor | None, state: State, graphs: Graphed | None = None) -> np.ndarray:
         """One turn of sound: float32 [3200]; moves `state` on.
 
-        Args: mel normalised float32 [4, 320] of a speaking turn, or None in a silent one.
+        Args: mel normalised float32 [4, 320] of a speaking turn, or None in a silent one; graphs: the session's, when
+        this turn runs by them.
         """
         ringing = self.ring_turns + 1 if mel is not None else int(state[PREFIX + "ringing"])
         if not ringing:
@@ -64,6 +66,12 @@ class VoiceOut:
             frames = self.silence.expand(OUT_FRAMES_PER_TURN, N_MELS)  # [16, 80]
         else:
             frames = mel.reshape(OUT_FRAMES_PER_TURN, N_MELS)  # [4, 320] -> [16, 80]
+        sound = graphs.vocoder(frames, state) if graphs else None
+        if sound is not None:
+            if ringing == 1:
+                state.update(self.rested)
+            state[PREFIX + "ringing"] = torch.tensor(ringing - 1)
+            return sound.cpu().numpy()
         inner = {name: state[PREFIX + name] for name in (key.removeprefix(PREFIX) for key in self.rested)}
         sound = self.vocoder.step(frames[None], inner)[0]  # [3200]
         after = {PREFIX + name: tensor for name, tensor in inner.items()}
