@@ -12,6 +12,7 @@ import importlib.util
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 MAX_FUSED_WIDTH = 16384
@@ -32,7 +33,8 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
     Raises:
         ValueError: `weight` is not a vector as long as the last dimension of `x`.
 
-    The Triton kernel runs on CUDA tensors when no gradient is asked for; everything else takes the reference.
+    The Triton kernel runs on CUDA tensors when no gradient is asked for; under autocast there torch's fused norm, which
+    rounds once, after the weight; everything else takes the reference.
     Row i's result depends on row i alone and is summed in an order fixed by `d`, never by the batch.
     """
     if weight.ndim != 1 or x.ndim == 0 or x.shape[-1] != weight.shape[0]:
@@ -42,6 +44,8 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
         )
     if takes_kernel(x, weight):
         return rms_norm_triton(x, weight, eps)
+    if x.is_cuda and torch.is_autocast_enabled("cuda"):  # training in half precision: torch's own, with its gradient
+        return F.rms_norm(x, weight.shape, weight.to(x.dtype), eps)
     return rms_norm_reference(x, weight, eps)
 
 

@@ -83,5 +83,5 @@ for window, n_blocks, group in ((16, 4, 2), (8, 3, 1), (24, 3, 3)):
 """
 
 
-def test_the_launched_kernels_do_the_same(check_kernel) -> None:
+def test_triton_does_the_same(check_kernel) -> None:
     check_kernel(LAUNCH)

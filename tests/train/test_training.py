@@ -70,7 +70,8 @@ def test_batches_made_ahead_repeat_and_follow_the_folder(scenes, folder: Path, t
         return Prefetch(Feed(folder, TOKENIZER, seed=3, budget=1024), n_workers=2)
 
     def sounds(feed: Prefetch, n: int) -> list[torch.Tensor]:
-        return [batch.tokens.heard for batch, _ in zip(iter(feed), range(n), strict=False) if batch.tokens.heard is not None]
+        batches = [batch for batch, _ in zip(iter(feed), range(n), strict=False)]
+        return [batch.tokens.heard for batch in batches if batch.tokens.heard is not None]
 
     once, again = sounds(ahead(), 5), sounds(ahead(), 5)
     assert all(torch.equal(one, other) for one, other in zip(once, again, strict=True))

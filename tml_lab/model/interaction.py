@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tml_kernels.matmul import matmul
@@ -77,7 +78,7 @@ class InteractionModel(nn.Module):
 
     def embed(self, tokens: Tokens) -> Tensor:
         """`[n, d_model]`: the embedding of each position, with its stream's and (turn's first position) the clock's."""
-        x = self.embed_stream[tokens.stream]  # [n, d_model]
+        x = self._streams(tokens.stream)  # [n, d_model]
         text = (tokens.stream == 0) | (tokens.stream == 3)
         parts = [(text, self.embed_text(tokens.token[text]))]
         if tokens.heard is not None and len(tokens.heard):
@@ -91,6 +92,13 @@ class InteractionModel(nn.Module):
             where = mask.nonzero(as_tuple=True)[0]
             x = x.index_add(0, where, part.to(x.dtype))
         return x
+
+    def _streams(self, stream: Tensor) -> Tensor:
+        """The embedding of each position's stream: `[n]` -> `[n, d_model]`."""
+        if self.deterministic or not self.training:
+            return self.embed_stream[stream]
+        with torch.autocast(stream.device.type, enabled=False):  # a product: five rows' gradients from all positions
+            return F.one_hot(stream, N_STREAMS).to(self.embed_stream.dtype) @ self.embed_stream
 
     def embed_output(self, stream: int, token: int = 0, voice: Tensor | None = None) -> Tensor:
         """`[1, d_model]`: one token of the model's own inside a turn, a word (`token`) or a piece of voice `[1, 320]`.

@@ -5,6 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tml_kernels.conv_train import RowConv
+from tml_kernels.rmsnorm import triton_available
+
+
+def takes_launch(x: Tensor, n_tokens: int, kernel: int) -> bool:
+    """Whether whole rows with a gradient go through the GPU's kernel."""
+    return x.is_cuda and torch.is_grad_enabled() and n_tokens >= kernel and triton_available()
+
 
 class ShortConv(nn.Module):
     """`y[t] = x[t] + sum_j weight[:, j] * x[t - kernel + 1 + j]`, in float32, for each channel alone.
@@ -23,6 +31,8 @@ class ShortConv(nn.Module):
         Returns `(y, new tail)`.
         """
         batch, n_tokens, channels = x.shape
+        if tail is None and takes_launch(x, n_tokens, self.kernel):
+            return RowConv.apply(x, self.weight), x[:, n_tokens - self.kernel + 1 :]  # pyright: ignore[reportReturnType]
         if tail is None:
             tail = x.new_zeros(batch, self.kernel - 1, channels)
         padded = torch.cat([tail.to(x.dtype), x], dim=1)  # [batch, kernel - 1 + tokens, channels]

@@ -104,16 +104,17 @@ def throat(mel: Tensor, factor: float) -> Tensor:
 
 
 def vary(mel: Tensor, rng: np.random.Generator) -> Tensor:
-    """Another throat and another microphone for the same scene: vocal tract, level, tilt, a dip, a noise floor, a
+    """Another throat and another microphone for the same scene: vocal tract, level, tilt, two dips, a noise floor, a
     band that is missing. `[frames, 80]` log10.
     """
     mel = mel.float() + float(rng.normal(0.0, 0.25))
-    if rng.uniform() < 0.6:
-        mel = throat(mel, float(np.exp(rng.uniform(-0.14, 0.14))))
+    if rng.uniform() < 0.7:
+        mel = throat(mel, float(np.exp(rng.uniform(-0.18, 0.18))))
     channel = torch.linspace(-1.0, 1.0, N_MELS)
     mel = mel + float(rng.normal(0.0, 0.2)) * channel
-    centre, width = rng.uniform(-1, 1), rng.uniform(0.1, 0.5)
-    mel = mel + float(rng.normal(0.0, 0.2)) * torch.exp(-(((channel - centre) / width) ** 2))
+    for _ in range(2):
+        centre, width = rng.uniform(-1, 1), rng.uniform(0.1, 0.5)
+        mel = mel + float(rng.normal(0.0, 0.2)) * torch.exp(-(((channel - centre) / width) ** 2))
     if rng.uniform() < 0.3:
         mel = torch.maximum(mel, torch.tensor(float(rng.uniform(-4.5, -1.5))))
     if rng.uniform() < 0.15:  # a telephone: nothing above 3.4 kHz

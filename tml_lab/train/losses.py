@@ -56,18 +56,18 @@ def losses(
     with residual_after(model, model.cfg.listen_layer) as middle:
         hidden = model(x).reshape(rows * n, -1)  # [batch * tokens, d_model]
     frames = F.pad(batch.frames, (0, -batch.frames.shape[1] % 64))  # [batch, frames]
-    resid = middle[0].reshape(rows * n, -1)[frames]  # [batch, frames, d_model]
-    listen = listen_loss(model.listen(resid), batch.n_frames, batch.words, batch.n_words)
+    resid = middle[0].reshape(rows * n, -1).index_select(0, frames.flatten())  # [batch * frames, d_model]
+    listen = listen_loss(model.listen(resid).view(*frames.shape, -1), batch.n_frames, batch.words, batch.n_words)
     asked, counts = filled_up((batch.target != NO_TARGET).nonzero(as_tuple=True)[0])
     target = batch.target[asked]
-    logits = model.text_logits(hidden[asked]).float()  # [asked, vocab]
+    logits = model.text_logits(hidden.index_select(0, asked)).float()  # [asked, vocab]
     is_word = (target >= len(SPECIALS)) & (counts > 0)
     weight = torch.where(target == silent_id, cfg.silent_weight, torch.where(is_word, cfg.word_weight, 1.0)) * counts
     each = F.cross_entropy(logits, target, reduction="none", ignore_index=NO_TARGET)
     text = (each * weight).sum() / weight.sum().clamp(min=1e-6)  # 0 where nothing was asked
     where, counts_voice = filled_up(batch.voice_from)
     speech = F.pad(batch.voice_target, (0, 0, 0, len(where) - len(batch.voice_target)))
-    flow = model.flow.loss(hidden[where].float(), speech, generator, weight=counts_voice)
+    flow = model.flow.loss(hidden.index_select(0, where).float(), speech, generator, weight=counts_voice)
     with torch.no_grad():
         right = logits.argmax(-1) == target
         silent = (target == silent_id) & (counts > 0)
