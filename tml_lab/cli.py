@@ -148,7 +148,7 @@ def train(
     preset: Annotated[str, typer.Option(help="pico, nano or mini.")] = "nano",
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/PRESET.")] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0.0, help="Stop cleanly after so many minutes.")
+        float | None, typer.Option(min=0.0, help="Be finished in so many minutes: the schedule follows the clock.")
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run's last state when there is one.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
@@ -164,6 +164,9 @@ def train(
     sharded: Annotated[
         bool, typer.Option(help="With several processes: each keeps its share of the weights (FSDP2).")
     ] = False,
+    render: Annotated[
+        int, typer.Option(min=0, help="So many processes go on rendering new episodes of the lesson meanwhile.")
+    ] = 0,
     compiled: Annotated[bool, typer.Option(help="Compile parts of the model first (needs a C++ compiler).")] = False,
     processes: Annotated[
         int, typer.Option(min=1, help="Train in so many processes that share the work; on a CPU, one for each core.")
@@ -195,6 +198,7 @@ def train(
         score_every=score_every,
         compiled=compiled,
         sharded=sharded,
+        render=render,
     )
     typer.echo(f"the checkpoint lies in {folder}")
 

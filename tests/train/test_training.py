@@ -216,3 +216,15 @@ def test_a_batch_of_nothing_but_dictation_has_a_loss(scenes, folder: Path, tmp_p
     row = trainer.one_step(collate(episodes, TOKENIZER, np.random.default_rng(0)))
     assert row["text"] == 0.0 and row["listen"] > 0.0
     assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+
+
+def test_episodes_are_rendered_while_the_model_trains(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="no voice to render with")
+    out = train("pico", tmp_path / "run", episodes=tmp_path / "episodes", steps=2, render=1)
+    assert len(list((tmp_path / "episodes").glob("*.safetensors"))) >= 2
+    assert len((out / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_what_is_rendered_meanwhile_is_one_lesson() -> None:
+    with pytest.raises(ValueError, match="one lesson only"):
+        train("nano", render=1, steps=1)

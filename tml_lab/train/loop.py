@@ -22,18 +22,17 @@ from tml_lab.model.vocoder import Vocoder
 from tml_lab.train.as_shipped import as_shipped
 from tml_lab.train.compiled import compile_parts
 from tml_lab.train.feed import Batch, Feed
+from tml_lab.train.lessons import Lessons, render_lessons, rendered_meanwhile
 from tml_lab.train.losses import losses
 from tml_lab.train.optimizer import Muon, split_parameters
 from tml_lab.train.parallel import agreed, average_gradients, join, sum_over_processes, wait_for_all
 from tml_lab.train.prefetch import Prefetch
 from tml_lab.train.sharded import in_shares, is_sharded, shard, whole
-from tml_lab.train.shards import ensure_episodes
 from tml_lab.train.vocoder import load_vocoder, train_vocoder
-from tml_lab.worlds.episode import LESSONS, closed_world
+from tml_lab.worlds.episode import closed_world
 
 BALANCE_RATE = 1e-3  # step of the router's balancing bias: load is evened out without an auxiliary loss
 Score = Callable[[InteractionModel, TextTokenizer], dict[str, float]]
-Lessons = tuple[tuple[Path, float], ...]  # folders of episodes, each until a share of the steps
 
 
 @dataclass
@@ -156,22 +155,6 @@ class Trainer:
         self.feed.skip(self.step)  # other batches than the ones seen before the stop
 
 
-def render_lessons(cfg: TrainConfig) -> Lessons:
-    """The folders of the curriculum's episodes under `data/cache/`; what is missing is rendered.
-
-    Raises ValueError for a lesson that does not exist.
-    """
-    lessons = []
-    for lesson, until in cfg.curriculum:
-        if lesson not in LESSONS:
-            raise ValueError(f"no lesson is called {lesson!r}; choose one of {', '.join(LESSONS)}")
-        lessons.append((Path("data/cache") / f"episodes-{lesson}", until))
-        if join()[0] == 0:
-            ensure_episodes(lessons[-1][0], cfg.n_episodes, lesson=lesson)
-    wait_for_all()
-    return tuple(lessons)
-
-
 def open_trainer(
     preset: str,
     folder: Path,
@@ -227,6 +210,7 @@ def train(
     score_every: int = 0,
     sharded: bool = False,
     workers: int | None = None,
+    render: int = 0,
 ) -> Path:
     """Train a preset; returns the folder of its checkpoint.
 
@@ -234,7 +218,8 @@ def train(
     first; the learning rate falls accordingly. `workers`: processes that make batches ahead (on a GPU four by
     default, else none). `resume` goes on where an
     earlier run in `out` stopped. `episodes`: a folder of rendered episodes; by default those of the preset's
-    curriculum are rendered first, under `data/cache/`, or those of one `lesson` (easy, all) alone. `init`: a
+    curriculum are rendered first, under `data/cache/`, or those of one `lesson` (easy, all) alone; `render`: so many
+    processes go on rendering that lesson's while the model trains. `init`: a
     checkpoint to start from, at `TrainConfig.going_on`'s rates. `sharded`: in several processes, each of which keeps
     its share of the weights (FSDP2). Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
     `compiled` uses `torch.compile` where a C++ compiler is found. `score` gives scores by name, asked for every
@@ -249,7 +234,7 @@ def train(
     cfg = replace(cfg, budget=cfg.cuda_budget) if on_gpu else cfg
     cfg = replace(cfg, as_shipped_from=2.0) if sharded else cfg  # nobody holds a whole row to round
     folder = Path(out)
-    lessons = ((Path(episodes), 1.0),) if episodes else render_lessons(cfg)
+    lessons = ((Path(episodes), 1.0),) if episodes else render_lessons(cfg, render)
     vocoder = _trained_vocoder(preset, folder_for(folder) / "vocoder", cfg, device)
     ahead = workers if workers is not None else 4 if on_gpu else 0
     trainer = open_trainer(preset, folder, lessons, cfg, resume, device, init, vocoder, sharded, ahead)
@@ -258,7 +243,8 @@ def train(
     started, saved = time.monotonic(), time.monotonic()
     before = trainer.seconds
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress, (folder_for(folder) / "log.jsonl").open("a") as log:
+    meanwhile = rendered_meanwhile(lessons[0][0], render, cfg.curriculum[0][0])
+    with meanwhile, Progress(*columns) as progress, (folder_for(folder) / "log.jsonl").open("a") as log:
         task = progress.add_task(f"train {preset}", total=cfg.steps, completed=trainer.step)
         try:
             for batch in trainer.batches():

@@ -11,7 +11,7 @@ from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES, TURN_SECONDS
 from tml_lab.worlds.augment import augment, distant
 from tml_lab.worlds.reply_voice import reply_turns
 from tml_lab.worlds.style import Style, draw_synthetic
-from tml_lab.worlds.voices import Voice, VoiceBank
+from tml_lab.worlds.voices import WIDER_SYNTHETIC, Voice, VoiceBank
 from tml_lab.worlds.wordings import WORDINGS
 
 SURE = 0.20  # seconds of quiet after a cued word before the model can know that the word is over
@@ -216,7 +216,8 @@ def open_stage(bank: VoiceBank, rng: np.random.Generator, split: str) -> Stage:
     """An empty stage with a user whose voice and manner stay the same through the episode."""
     synthetic = [v for v in bank.voices if v.kind == "synthetic"]
     user = bank.choose(rng, human_share=0.0, kind="synthetic") if synthetic else bank.choose(rng)
-    return Stage(bank, rng, split, user, draw_synthetic(rng), now=float(rng.uniform(0.2, 1.0)))
+    style = draw_synthetic(rng, WIDER_SYNTHETIC if split == "train" else 1.0)
+    return Stage(bank, rng, split, user, style, now=float(rng.uniform(0.2, 1.0)))
 
 
 def open_easy_stage(bank: VoiceBank, rng: np.random.Generator) -> Stage:

@@ -33,13 +33,14 @@ class Style:
 PLAIN = Style()
 
 
-def draw_synthetic(rng: np.random.Generator) -> Style:
-    """For a synthetic voice: rate 0.8..1.3, pitch +-25 %, formants +-10 % (VTLP, Jaitly & Hinton 2013)."""
+def draw_synthetic(rng: np.random.Generator, spread: float = 1.0) -> Style:
+    """For a synthetic voice: rate 0.8..1.3, pitch +-25 %, formants +-10 % (VTLP, Jaitly & Hinton 2013); `spread`
+    widens all three."""
     rate, pitch, warp, liveliness = rng.uniform(size=4)
     return Style(
-        rate=float(0.8 * (1.3 / 0.8) ** rate),
-        pitch=float(1.25 ** (2 * pitch - 1)),
-        warp=float(1.1 ** (2 * warp - 1)),
+        rate=float((0.8 * (1.3 / 0.8) ** rate) ** spread),
+        pitch=float(1.25 ** (spread * (2 * pitch - 1))),
+        warp=float(1.1 ** (spread * (2 * warp - 1))),
         liveliness=float(0.3 + 1.2 * liveliness),
     )
 

@@ -1,0 +1,89 @@
+"""The episodes of a run: a lesson's rendered before it, or more and more of them while it goes on.
+
+A GPU reads episodes faster than any folder made before would last.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from tml_lab.config import TrainConfig
+from tml_lab.train.parallel import join, wait_for_all
+from tml_lab.train.shards import ensure_episodes, make_shard
+from tml_lab.worlds.episode import LESSONS
+from tml_lab.worlds.voices import VoiceBank
+
+Lessons = tuple[tuple[Path, float], ...]  # folders of episodes, each until a share of the steps
+SHARD = 100  # episodes in one file: the first ones are there soon
+FIRST = 2  # files from each process before training begins
+
+
+def render_lessons(cfg: TrainConfig, meanwhile: int = 0) -> Lessons:
+    """The folders of the curriculum's episodes under `data/cache/`; what is missing is rendered, unless so many
+    processes are to do that `meanwhile`.
+
+    Raises ValueError for a lesson that does not exist, or where there are several to be rendered meanwhile.
+    """
+    lessons = []
+    if meanwhile and len(cfg.curriculum) > 1:
+        raise ValueError("episodes are rendered meanwhile for one lesson only: name it (--lesson all)")
+    for lesson, until in cfg.curriculum:
+        if lesson not in LESSONS:
+            raise ValueError(f"no lesson is called {lesson!r}; choose one of {', '.join(LESSONS)}")
+        lessons.append((Path("data/cache") / f"episodes-{lesson}{'-meanwhile' if meanwhile else ''}", until))
+        if join()[0] == 0 and not meanwhile:
+            ensure_episodes(lessons[-1][0], cfg.n_episodes, lesson=lesson)
+    wait_for_all()
+    return tuple(lessons)
+
+
+@contextmanager
+def rendered_meanwhile(folder: Path, workers: int, lesson: str = "all") -> Iterator[None]:
+    """Inside, `workers` processes go on adding new episodes of a lesson to `folder`, each file's from its own number.
+
+    Nothing happens without workers, and of several training processes the first one's render for all. What is there
+    already is kept and counted. Raises RuntimeError when a process ends before its first files are
+    there.
+    """
+    if not workers or join()[0] > 0:
+        yield
+        return
+    VoiceBank.open("train")  # says once which engines are absent
+    folder.mkdir(parents=True, exist_ok=True)
+    context = get_context("spawn")
+    processes = [
+        context.Process(target=_go_on, args=(folder, first, workers, lesson), daemon=True) for first in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        _wait(folder, FIRST * workers, processes)
+        yield
+    finally:
+        for process in processes:
+            process.terminate()  # a file appears whole or not at all
+        for process in processes:
+            process.join()
+
+
+def _wait(folder: Path, n_files: int, processes: Sequence[BaseProcess]) -> None:
+    while len(list(folder.glob("*.safetensors"))) < n_files:
+        if not all(process.is_alive() for process in processes):
+            raise RuntimeError(f"a process that rendered episodes into {folder} has ended; its last words are above")
+        time.sleep(0.2)
+
+
+def _go_on(folder: Path, first: int, step: int, lesson: str) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    bank = VoiceBank.open("train", quiet=True)
+    index = first
+    while True:
+        make_shard(folder, index, SHARD, bank, lesson)
+        index += step
