@@ -7,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-from tml_lab.train.parallel import average_gradients, join, launch, share_rows
-from tml_lab.train.shards import write_shard
+from tml_lab.train.parallel import average_gradients, join, share_rows
 
 SCRIPT = """
 import json, sys
@@ -43,15 +42,8 @@ report = {
 """
 
 
-def test_two_processes_hold_one_model(scenes, tmp_path: Path) -> None:
-    for i in range(2):
-        write_shard(tmp_path / f"episodes-0000{i}.safetensors", scenes(30, seed=i))
-    (tmp_path / "shards").mkdir()
-    for path in tmp_path.glob("*.safetensors"):
-        path.rename(tmp_path / "shards" / path.name)
-    (tmp_path / "two.py").write_text(SCRIPT)
-    assert launch(2, [str(tmp_path / "two.py"), str(tmp_path)]) == 0
-    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
+def test_two_processes_hold_one_model(in_two_processes, tmp_path: Path) -> None:
+    first, second = in_two_processes(SCRIPT)
     assert first["world"] == 2 and first["mean"] == [0.5] * 3 and first["unused"] == [0.0] * 2
     assert first["equal"] and second["equal"]
     assert (first["sum"], first["norm"]) == (second["sum"], second["norm"])

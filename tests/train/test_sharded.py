@@ -10,7 +10,6 @@ import torch
 
 from tml_lab.model.checkpoint import load_checkpoint
 from tml_lab.train.loop import train
-from tml_lab.train.parallel import launch
 from tml_lab.train.shards import write_shard
 
 SCRIPT = """
@@ -42,15 +41,8 @@ loop.train("pico", folder / "shares", episodes=folder / "shards", steps=6, seed=
 """
 
 
-def test_shares_train_as_the_whole_does_and_go_on_where_they_stopped(scenes, tmp_path: Path) -> None:
-    for i in range(2):
-        write_shard(tmp_path / f"episodes-0000{i}.safetensors", scenes(30, seed=i))
-    (tmp_path / "shards").mkdir()
-    for path in tmp_path.glob("*.safetensors"):
-        path.rename(tmp_path / "shards" / path.name)
-    (tmp_path / "two.py").write_text(SCRIPT)
-    assert launch(2, [str(tmp_path / "two.py"), str(tmp_path)]) == 0
-    reports = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+def test_shares_train_as_the_whole_does_and_go_on_where_they_stopped(in_two_processes, tmp_path: Path) -> None:
+    reports = in_two_processes(SCRIPT)
     for report in reports:
         assert report["world"] == 2 and 0.3 * report["all"] < report["own"] < 0.7 * report["all"]
         assert 0 < sum(report["momentum"]) < 0.7 * report["matrices"]
