@@ -1,5 +1,5 @@
-# ruff: noqa: E402  (what a lent machine lacks must be replaced before it is imported)
-"""All that needs a GPU, in one short run on a machine that is lent for minutes.
+# ruff: noqa: E402  (what a bare machine lacks must be replaced before it is imported)
+"""All that needs a GPU, in one short run: for a machine that is at hand for minutes only.
 
     PYTHONPATH=.:kernels:widgets OUT=folder python benchmarks/gpu_check.py --seconds 90
 
@@ -32,7 +32,7 @@ import torch
 
 
 def stand_in(*names: str) -> None:
-    """Empty modules for sound libraries that a lent machine may lack, here and in the processes started from here."""
+    """Empty modules for sound libraries that a bare machine may lack, here and in the processes started from here."""
     folder = Path(tempfile.mkdtemp())
     for name in names:
         (folder / f"{name}.py").write_text("class LibsndfileError(Exception): ...\nclass SoundFile: ...\n")
@@ -112,11 +112,16 @@ def sessions(seconds: float, out: Path) -> dict[str, Any]:
     heard, found = clip(), {}
     near = copy.deepcopy(model).cuda()
     model.backbone.fused = model.flow.fused = False  # torch's code on both sides, and no waiting for Numba
+    torch.set_num_threads(2)  # a turn is too small to be shared out among more
     lives = {
         "cpu": Session(model, tokenizer), "cuda": Session(near, tokenizer), "cuda graphs": Session(near, tokenizer)
     }  # fmt: skip
     lives["cuda"].graphed = None
-    said = {name: [(r.decision, r.p_speak, r.text) for r in live(session, heard)] for name, session in lives.items()}
+    said = {}
+    for name, session in lives.items():  # on the GPU mostly compiling
+        began = time.monotonic()
+        said[name] = [(r.decision, r.p_speak, r.text) for r in live(session, heard)]
+        print(f"{name}: {len(heard)} turns in {time.monotonic() - began:.1f} s", flush=True)
     for name in ("cuda", "cuda graphs"):
         pairs = list(zip(said["cpu"], said[name], strict=True))
         found[f"{name} beside cpu"] = {

@@ -66,7 +66,7 @@ def weights_of(shape: Shape, device: str, dtype: torch.dtype) -> dict[str, Tenso
         "down": (shape.n_experts, d, inner),
     }  # fmt: skip
     made = {name: random(*size, device=device, dtype=dtype) for name, size in sizes.items()}
-    return made | {"bias": random(shape.n_experts, device=device, dtype=torch.float32)}
+    return made | {"bias": torch.zeros(shape.n_experts, device=device)}  # each token chooses for itself
 
 
 def random(*size: int, device: str, dtype: torch.dtype) -> Tensor:

@@ -2,8 +2,9 @@
 
 A session keeps its past in a ring of fixed length; which position a slot holds follows from how many tokens there have
 been, a number that stays on the device. So the launch is the same at every turn, as a CUDA graph wants it. The slots
-are shared out among programs and the partial softmaxes merged (flash decoding); query heads that share keys read them
-in one program, so that each key comes from memory once. Slots that a query does not see are not read.
+are shared out among programs and the partial softmaxes merged (flash decoding); all tokens and query heads that share
+keys meet them in one program, as the rows of a matrix product, so that each key comes from memory once. Slots that no
+query sees are not read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ BLOCK = 64
 """Slots read at once."""
 MOST_SPLITS = 128
 """Partial softmaxes that one program merges."""
+LEAST_ROWS, MOST_ROWS = 16, 64
+"""Queries (tokens times the heads of a group) of one program: what a matrix unit takes at least, and registers bear."""
 
 
 def ring_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, pos: Tensor, sinks: int, window: int) -> Tensor:
@@ -78,7 +81,7 @@ def ring_attention_reference(
 def ring_attention_triton(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor, pos: Tensor, sinks: int, window: int
 ) -> Tensor:
-    """A program for each token, kv head and stretch of slots, then one for each token and head to merge them.
+    """A program for some queries of a kv head and a stretch of slots, then one for each token and head to merge them.
 
     Sums are float32. CUDA tensors, or the interpreter.
     """
@@ -90,9 +93,11 @@ def ring_attention_triton(
     out = torch.empty(n, heads, d, dtype=q.dtype, device=q.device)
     q, k, v, bias = (t.contiguous() for t in (q, k, v, bias))
     if n:
-        partial_kernel[(n, n_kv, n_splits)](
+        queries = n * (heads // n_kv)  # that share keys
+        rows = min(MOST_ROWS, max(LEAST_ROWS, triton.next_power_of_2(queries)))
+        partial_kernel[(triton.cdiv(queries, rows), n_kv, n_splits)](
             q, k, v, bias, pos, scratch, n, heads, slots, sinks, window, bias.shape[2], d, n_splits, 1.0 / d,
-            heads // n_kv, BLOCK, steps, width,
+            heads // n_kv, rows, BLOCK, steps, width,
         )  # fmt: skip
         many = max(2, triton.next_power_of_2(n_splits))
         merge_kernel[(n * heads,)](scratch, out, d, n_splits, many, width, num_warps=8 if many * width > 8192 else 4)
@@ -109,44 +114,50 @@ def _build_kernels() -> tuple[Any, Any, Any]:
     def partial_kernel(  # pyright: ignore
         q_ptr, k_ptr, v_ptr, bias_ptr, pos_ptr, scratch_ptr,
         n, heads, slots, sinks, window, extent, d, n_splits, scale,
-        GROUP: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr, D: tl.constexpr,
+        GROUP: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr, D: tl.constexpr,
     ):  # fmt: skip
-        token, kv, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+        kv, part = tl.program_id(1), tl.program_id(2)
+        row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)  # token by token, the heads of the group in each
+        token, there = row // GROUP, row < n * GROUP
+        line = (token * heads + kv * GROUP + row % GROUP).to(tl.int64)
         column = tl.arange(0, D)
         inside = column < d
         before = tl.load(pos_ptr)
         last, here, ring = before + n - 1, before + token, slots - sinks
-        for g in tl.static_range(GROUP):  # pyright: ignore  (the second head finds its keys in the first cache)
-            line = (token * heads + kv * GROUP + g).to(tl.int64)
-            q = tl.load(q_ptr + line * d + column, mask=inside, other=0.0).to(tl.float32) * scale
-            largest = tl.full((), float("-inf"), tl.float32)
-            total = tl.zeros((), dtype=tl.float32)
-            mixed = tl.zeros((D,), dtype=tl.float32)
-            for step in range(STEPS):
-                slot = (part * STEPS + step) * BLOCK + tl.arange(0, BLOCK)
-                behind = ((last - slot) % ring + ring) % ring  # of a negative number `%` is negative on a GPU
-                held = tl.where(slot < sinks, slot, last - behind)
-                real = (slot < slots) & (held >= 0) & ((slot < sinks) | (held >= sinks))
-                distance = here - held
-                seen = real & (distance >= 0) & ((distance < window) | (held < sinks))
-                both = seen[:, None] & inside[None, :]
-                place = (kv.to(tl.int64) * slots + slot)[:, None] * d + column[None, :]
-                k = tl.load(k_ptr + place, mask=both, other=0.0).to(tl.float32)
-                v = tl.load(v_ptr + place, mask=both, other=0.0).to(tl.float32)
-                near = seen & (distance < extent)
-                bias = tl.load(bias_ptr + line * extent + distance, mask=near, other=0.0).to(tl.float32)
-                score = tl.where(seen, tl.sum(k * q[None, :], axis=1) + bias, float("-inf"))
-                higher = tl.maximum(largest, tl.max(score, axis=0))
-                safe = tl.where(higher == float("-inf"), 0.0, higher)  # nothing seen yet
-                shrink = tl.exp(largest - safe)
-                weight = tl.exp(score - safe)
-                mixed = mixed * shrink + tl.sum(weight[:, None] * v, axis=0)
-                total = total * shrink + tl.sum(weight, axis=0)
-                largest = higher
-            base = scratch_ptr + (line * n_splits + part) * (2 + d)
-            tl.store(base, largest)
-            tl.store(base + 1, total)
-            tl.store(base + 2 + column, mixed, mask=inside)
+        asked = there[:, None] & inside[None, :]
+        q = tl.load(q_ptr + line[:, None] * d + column[None, :], mask=asked, other=0.0)
+        largest = tl.full((ROWS,), float("-inf"), tl.float32)
+        total = tl.zeros((ROWS,), dtype=tl.float32)
+        mixed = tl.zeros((ROWS, D), dtype=tl.float32)
+        for step in range(STEPS):
+            slot = (part * STEPS + step) * BLOCK + tl.arange(0, BLOCK)
+            behind = ((last - slot) % ring + ring) % ring  # of a negative number `%` is negative on a GPU
+            held = tl.where(slot < sinks, slot, last - behind)
+            real = (slot < slots) & (held >= 0) & ((slot < sinks) | (held >= sinks))
+            distance = here[:, None] - held[None, :]  # [rows, slots]
+            near = (distance < window) | (held < sinks)[None, :]
+            seen = there[:, None] & real[None, :] & (distance >= 0) & near
+            useful = tl.max(seen.to(tl.int32), axis=0) > 0
+            both = useful[:, None] & inside[None, :]
+            place = (kv.to(tl.int64) * slots + slot)[:, None] * d + column[None, :]
+            k = tl.load(k_ptr + place, mask=both, other=0.0)
+            v = tl.load(v_ptr + place, mask=both, other=0.0)
+            close = seen & (distance < extent)
+            bias = tl.load(bias_ptr + line[:, None] * extent + distance, mask=close, other=0.0).to(tl.float32)
+            # float32 in three pieces of tf32: as exact within a few last digits, and on the matrix units
+            score = tl.dot(q, tl.trans(k), input_precision="tf32x3") * scale + bias
+            score = tl.where(seen, score, float("-inf"))
+            higher = tl.maximum(largest, tl.max(score, axis=1))
+            safe = tl.where(higher == float("-inf"), 0.0, higher)  # nothing seen yet
+            shrink = tl.exp(largest - safe)
+            weight = tl.exp(score - safe[:, None])
+            mixed = mixed * shrink[:, None] + tl.dot(weight.to(v.dtype), v, input_precision="tf32x3")
+            total = total * shrink + tl.sum(weight, axis=1)
+            largest = higher
+        base = scratch_ptr + (line * n_splits + part) * (2 + d)
+        tl.store(base, largest, mask=there)
+        tl.store(base + 1, total, mask=there)
+        tl.store(base[:, None] + 2 + column[None, :], mixed, mask=asked)
 
     @triton.jit
     def merge_kernel(scratch_ptr, out_ptr, d, n_splits, SPLITS: tl.constexpr, D: tl.constexpr):  # pyright: ignore
