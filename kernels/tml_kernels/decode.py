@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tml_kernels.weights import F32, Matrix, jit, matmul, part, summing
+from tml_kernels.weights import F32, Matrix, jit, matmul, ordered, part, summing
+
+STRETCH = 128  # keys that all queries meet before the next ones: a multiple of four, so that no sum is regrouped
 
 
 class BlockWeights(NamedTuple):
@@ -101,8 +103,7 @@ def slot_of(pos, slots, sinks):
 
 
 @summing
-def dots(q, keys, seen):  # [d_head], [slots, d_head], slots [n] -> [n]; four keys at a time
-    out = np.empty(len(seen), np.float32)
+def dots(q, keys, seen, out):  # [d_head], [slots, d_head], slots [n] -> out [n]; four keys at a time
     whole = len(seen) // 4 * 4
     for i in range(0, whole, 4):
         k0, k1, k2, k3 = keys[seen[i]], keys[seen[i + 1]], keys[seen[i + 2]], keys[seen[i + 3]]
@@ -119,7 +120,6 @@ def dots(q, keys, seen):  # [d_head], [slots, d_head], slots [n] -> [n]; four ke
         for d in range(len(q)):
             a += q[d] * key[d]
         out[i] = a
-    return out
 
 
 @jit
@@ -161,38 +161,88 @@ def exp_below(x):
     return out * power.view(np.float32)
 
 
-@jit
-def attend(q, bias, ring_k, ring_v, pos, sinks, window, pattern):
-    """One query `q [heads, d_head]` at `pos`; `bias [heads, extent]` by distance -> `[heads * d_head]`.
+@summing
+def total_of(x):  # [n] -> scalar
+    total = np.float32(0.0)
+    for i in range(len(x)):
+        total += x[i]
+    return total
 
-    `pattern [heads, slots in use]`, unless it is empty, receives what the query gives to each slot.
+
+@ordered
+def largest_of(x):  # [n] -> scalar; a maximum has no order
+    top = x[0]
+    for i in range(1, len(x)):
+        top = max(top, x[i])
+    return top
+
+
+@jit
+def look(pos, slots, sinks, window):
+    """What a query at `pos` sees: its slots, the oldest position first, and how many of them are sinks.
+
+    A ring of another length, or none at all, gives the same positions in the same order.
     """
-    n_heads, d_head = q.shape
-    n_kv, slots = ring_k.shape[0], ring_k.shape[1]
     first = max(sinks, pos - window + 1)  # the oldest position in sight behind the sinks
     n_sinks = min(sinks, pos + 1)
-    n_seen = n_sinks + max(0, pos - first + 1)
-    seen = np.empty(n_seen, np.int64)  # slots that the query sees, the oldest position first: a ring of another
-    distance = np.empty(n_seen, np.int64)  # length, or none at all, gives the same order of additions
+    seen = np.empty(n_sinks + max(0, pos - first + 1), np.int64)
     at = slot_of(first, slots, sinks)
-    for i in range(n_seen):
+    for i in range(len(seen)):
         if i < n_sinks:
-            seen[i], distance[i] = i, pos - i
+            seen[i] = i
         else:
-            seen[i], distance[i] = at, pos - first - (i - n_sinks)
+            seen[i] = at
             at = at + 1 if at + 1 < slots else sinks
-    out = np.zeros(n_heads * d_head, np.float32)
-    for h in range(n_heads):
-        keys, values = ring_k[h // (n_heads // n_kv)], ring_v[h // (n_heads // n_kv)]
-        weight = dots(q[h], keys, seen)
-        for i in range(n_seen):
-            if distance[i] < bias.shape[1]:
-                weight[i] += bias[h, distance[i]]
-        weight = exp_below(weight - weight.max())
-        weight /= weight.sum()
-        mix(weight, values, seen, out[h * d_head : (h + 1) * d_head])
-        for i in range(n_seen if pattern.shape[1] else 0):
-            pattern[h, seen[i]] = weight[i]
+    return seen, n_sinks
+
+
+@jit
+def add_bias(weight, bias, pos, n_sinks):  # scores [n] of the positions seen, the oldest first; bias [extent]
+    extent, n = len(bias), len(weight)
+    for i in range(n_sinks):
+        if pos - i < extent:
+            weight[i] += bias[pos - i]
+    near = weight[max(n_sinks, n - extent) :]  # the last position seen is the query's own
+    for i in range(len(near)):
+        near[i] += bias[len(near) - 1 - i]
+
+
+@jit
+def attend(q, bias, ring_k, ring_v, pos, sinks, window, pattern):
+    """Queries `q [n, heads, d_head]` from `pos` on; `bias [n, heads, extent]` by distance -> `[n, heads * d_head]`.
+
+    A stretch of keys, or values, meets all queries before the next one comes: a long past lies beyond the second
+    cache. A query meets its own past in its own order, alone or not.
+
+    `pattern [heads, n, slots in use]`, unless it is empty, receives what the queries give to each slot.
+    """
+    n, n_heads, d_head = q.shape
+    n_kv, slots = ring_k.shape[0], ring_k.shape[1]
+    group = n_heads // n_kv
+    looks = [look(pos + t, slots, sinks, window) for t in range(n)]
+    longest = len(looks[n - 1][0])
+    weight = np.empty((n, n_heads, longest), np.float32)
+    out = np.zeros((n, n_heads * d_head), np.float32)
+    for start in range(0, longest, STRETCH):
+        for h in range(n_heads):
+            for t in range(n):
+                seen = looks[t][0][start : start + STRETCH]
+                dots(q[t, h], ring_k[h // group], seen, weight[t, h, start : start + len(seen)])
+    for t in range(n):
+        seen, n_sinks = looks[t]
+        for h in range(n_heads):
+            score = weight[t, h, : len(seen)]
+            add_bias(score, bias[t, h], pos + t, n_sinks)
+            score[:] = exp_below(score - largest_of(score))
+            score /= total_of(score)
+            for i in range(len(seen) if pattern.shape[2] else 0):
+                pattern[h, t, seen[i]] = score[i]
+    for start in range(0, longest, STRETCH):
+        for h in range(n_heads):
+            for t in range(n):
+                seen = looks[t][0][start : start + STRETCH]
+                said = weight[t, h, start : start + len(seen)]
+                mix(said, ring_v[h // group], seen, out[t, h * d_head : (h + 1) * d_head])
     return out
 
 
@@ -211,16 +261,15 @@ def attention(x, w, state, pos, sinks, window, tau, eps, pattern):  # [n, d_mode
         at = slot_of(pos + t, slots, sinks)
         state.k[:, at] = k[t]
         state.v[:, at] = v[t]
-    out = np.empty((n, n_heads * d_head), np.float32)
+    bias = np.zeros((n, n_heads, extent), np.float32)  # by distance
     for t in range(n):
-        bias = np.zeros((n_heads, extent), np.float32)  # by distance
+        q[t] *= np.float32(tau[t] / d_head)
         for h in range(n_heads):
             for i in range(d_rel):
                 factor = r[t, h, i] * np.float32(tau[t])
                 for e in range(min(extent, pos + t + 1)):
-                    bias[h, e] += factor * w.rel[i, e]
-        scaled = q[t] * np.float32(tau[t] / d_head)
-        out[t] = attend(scaled, bias, state.k, state.v, pos + t, sinks, window, pattern[:, t])
+                    bias[t, h, e] += factor * w.rel[i, e]
+    out = attend(q, bias, state.k, state.v, pos, sinks, window, pattern)
     return matmul(w.o_proj, out)
 
 

@@ -20,6 +20,8 @@ F32 = NDArray[np.float32]
 jit = njit(cache=True, error_model="numpy", nogil=True)
 # ... but for sums over a row, whose additions may be regrouped: how, is settled by the row's length alone.
 summing = njit(cache=True, fastmath={"reassoc", "contract"}, error_model="numpy", nogil=True)
+# ... or where there is no order: a maximum, of numbers that are none of them NaN.
+ordered = njit(cache=True, fastmath={"nnan", "nsz", "reassoc"}, error_model="numpy", nogil=True)
 
 FEW = 2  # rows of x up to which int8 rows are made float32 as they are read, and not all at once before
 SOME = 64  # rows of x that are multiplied together: a matter of caches, not of bits

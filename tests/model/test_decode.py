@@ -162,12 +162,12 @@ def test_eight_bit_twins_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> 
     x = torch.randn(1, 90, TINY.d_model, generator=torch.Generator().manual_seed(9))
     chunks = [5, 1, 1, 17, 1, 64, 1]
     packed, _ = stream(model, x, chunks)
-    twins = decode.inside(model).kept[0][1]
+    twins = decode.inside(model).kept[0][1][0]
     assert twins.gate_up.scale.size and twins.q_proj.scale.size, "nothing was read in eight bits"
     monkeypatch.setattr(weights, "_twin", lambda full, bits: None)
     model.__dict__.pop("_inside")
     plain, _ = stream(model, x, chunks)
-    assert not decode.inside(model).kept[0][1].gate_up.scale.size
+    assert not decode.inside(model).kept[0][1][0].gate_up.scale.size
     assert torch.equal(packed, plain)
 
 
@@ -212,3 +212,21 @@ def test_the_flow_head_draws_the_same_token() -> None:
     fused = head.sample(h, noise, 4, 0.7)
     head.fused = False
     torch.testing.assert_close(fused, head.sample(h, noise, 4, 0.7), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_what_a_turns_first_token_found_holds_until_the_turn_is_over() -> None:
+    model = shipped(backbone_of(TINY, seed=5))
+    x = torch.randn(1, 1, TINY.d_model, generator=torch.Generator().manual_seed(7))
+    before = model(x, new_state(TINY))
+    called: list[int] = []
+    with decode.one_turn(model):
+        assert torch.equal(model(x, new_state(TINY)), before)
+        handle = model.blocks[1].mlp.register_forward_hook(lambda *_: called.append(1))
+        model.blocks[0].attn.v_proj.weight[0, 0] += 1.0  # in the middle of the turn
+        assert torch.equal(model(x, new_state(TINY)), before) and not called
+    after = model(x, new_state(TINY))
+    assert called and not torch.equal(after, before)
+    handle.remove()
+    with decode.one_turn(model):  # a turn begins: it looks again
+        torch.testing.assert_close(model(x, new_state(TINY)), after, atol=1e-5, rtol=1e-5)

@@ -189,4 +189,4 @@ def test_a_packed_checkpoint_loads_as_the_same_model_every_time(tmp_path) -> Non
     for (name, one), two in zip(first.state_dict().items(), again.state_dict().values(), strict=True):
         assert torch.equal(one, two), name
     size = sum(t.nbytes for t in load_file(tmp_path / "once" / WEIGHTS).values())
-    assert size < 0.6 * sum(p.numel() for p in model.parameters()) + 50_000
+    assert size < 0.65 * sum(p.numel() for p in model.parameters()) + 50_000

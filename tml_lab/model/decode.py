@@ -7,7 +7,8 @@ module inside a block or replaces its `forward` gets the torch code instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tml_lab.model.state import MAX_CHUNK, State, new_state, positions_held, reach
+from tml_lab.model.state import MAX_CHUNK, State, new_state, positions_held
 
 if TYPE_CHECKING:
     from tml_lab.model.backbone import Backbone
@@ -41,31 +42,44 @@ class Inside:
         parents = list(root.modules())
         self.links = [(m._modules, name, child) for m in parents for name, child in m._modules.items() if child]
         self.kept: dict[int, tuple[Any, Any]] = {}  # by layer: where and how often written, and views of what is there
+        self.in_turn = False  # a turn runs: what its first tokens have found true holds for the others
+        self.proved = False  # ... that all modules are plain and in their places
+        self.fresh: dict[int, Any] = {}  # ... and whose weights, by layer, are as they were
 
     def still_true(self) -> bool:
         """Whether no module was put in another's place."""
         return all(children.get(name) is child for children, name, child in self.links)
 
-    def is_plain(self, heard: Collection[nn.Module]) -> bool:
+    def is_plain(self, heard: Iterable[nn.Module]) -> bool:
         """Whether every module does what its class says: no hook, no `forward` of its own.
 
         Hooks on the outputs of the modules `heard` do no harm.
         """
+        harmless = set(heard)
         for _, _, module in self.links:
             if "forward" in module.__dict__ or module._forward_pre_hooks or module._forward_hooks_with_kwargs:
                 return False
-            if module._forward_hooks and module not in heard:
+            if module._forward_hooks and module not in harmless:
                 return False
         return True
 
     def views(self, layer: int, weights: Sequence[Tensor], pack: Callable[..., Any]) -> Any:
         """`pack(*arrays)` of the weights' own memory; made anew when one has moved or was written into by torch."""
+        if layer in self.fresh:
+            return self.fresh[layer]
         # a tensor made in inference mode counts no writes: there `look_again` has to do
         places = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in weights)
         found = self.kept.get(layer)
         if found is None or found[0] != places:  # a view keeps its memory: no other weight can come to lie there
             found = self.kept[layer] = (places, pack(*(p.detach().numpy() for p in weights)))
+        if self.in_turn:
+            self.fresh[layer] = found[1]
         return found[1]
+
+    def turn(self, begins: bool) -> None:
+        """A turn begins or is over."""
+        self.in_turn, self.proved = begins, False
+        self.fresh.clear()
 
     def look_again(self) -> None:
         """Forget what is no longer true of weights that were written into behind torch's back (`p.data`, numpy)."""
@@ -82,23 +96,47 @@ class Inside:
 def inside(root: nn.Module) -> Inside:
     """The root's list, made anew when its tree has changed. Whoever hooks the root itself is heard either way."""
     kept = root.__dict__.get("_inside")
+    if kept is not None and kept.proved:
+        return kept
     if kept is None or not kept.still_true():
         kept = root.__dict__["_inside"] = Inside(root)
     return kept
 
 
-def runs_fused(root: nn.Module, x: Tensor, heard: Collection[nn.Module] = ()) -> bool:
+@contextmanager
+def one_turn(*roots: nn.Module) -> Iterator[None]:
+    """A turn of one session: modules and weights are looked at for its first tokens, and trusted for the others.
+
+    Looking costs a third of what a single token does. A hook or a weight that comes in the middle of a turn is heard
+    in the next one.
+    """
+    kept = [inside(root) for root in roots]
+    for each in kept:
+        each.turn(True)
+    try:
+        yield
+    finally:
+        for each in kept:
+            each.turn(False)
+
+
+def runs_fused(root: nn.Module, x: Tensor, heard: Iterable[nn.Module] = ()) -> bool:
     """Whether modules and input are of the kind that the kernels take: float32 on a CPU, no gradient, no hook."""
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled() or root.training:
         return False
+    kept = inside(root)
+    if kept.proved:
+        return True
     single = next(root.parameters()).dtype == torch.float32
-    return single and fused_kernels() is not None and inside(root).is_plain(heard)
+    plain = single and fused_kernels() is not None and kept.is_plain(heard)
+    kept.proved = plain and kept.in_turn
+    return plain
 
 
 def can_fuse(backbone: Backbone, x: Tensor) -> bool:
     """Whether `x [batch, tokens, d_model]`, a few tokens of one session, may take the fused path."""
     few = x.shape[0] == 1 and x.shape[1] <= MAX_CHUNK
-    return few and backbone.fused and backbone.cfg.n_dense_layers == 0 and runs_fused(backbone, x, set(backbone.blocks))
+    return few and backbone.fused and backbone.cfg.n_dense_layers == 0 and runs_fused(backbone, x, backbone.blocks)
 
 
 def can_fuse_flow(head: FlowHead, noise: Tensor) -> bool:
@@ -142,17 +180,19 @@ def decode(
     cfg, pos, kept = backbone.cfg, int(state["pos"]), inside(backbone)
     resid = x[0].numpy().copy()  # [n, d_model]
     n = len(resid)
-    place = np.arange(pos + 1, pos + 1 + n)
+    nobody = np.zeros((cfg.n_heads, n, 0), np.float32)  # asks for patterns
     block: Any
     for i, block in enumerate(backbone.blocks):
-        window, sinks = reach(cfg, i)
-        floor = block.attn.n_floor
-        tau = np.ones(n) if floor is None else 1 + block.attn.alpha * np.log(np.maximum(1, place / floor))
-        router = block.mlp.router
-        scale = router.route_scale * float(router.global_scale)
-        weights, rings = block_weights(kernels, block, kept), block_state(kernels, state, i)
+        attn, router = block.attn, block.mlp.router
+        window, sinks = attn.window, attn.sinks
+        tau = np.ones(n)
+        if attn.n_floor is not None:
+            tau += attn.alpha * np.log(np.maximum(1, np.arange(pos + 1, pos + 1 + n) / attn.n_floor))
+        weights, global_scale = block_weights(block, kept)
+        scale = router.route_scale * float(global_scale[0])
+        rings = block_state(kernels, state, i)
         used = min(pos + n, rings.k.shape[1]) if taps and i in taps else 0
-        pattern = np.zeros((block.attn.n_heads, n, used), np.float32)
+        pattern = np.zeros((attn.n_heads, n, used), np.float32) if used else nobody
         hooks = () if quiet else tuple(block._forward_hooks.values())
         before = torch.from_numpy(resid.copy())[None] if hooks else x  # [1, n, d_model]
         kernels.decode_block(resid, weights, rings, pos, sinks, window, tau, router.top_k, scale, cfg.rms_eps, pattern)
@@ -166,8 +206,10 @@ def decode(
     return torch.from_numpy(resid)[None]  # [1, n, d_model]
 
 
-def block_weights(kernels: Any, block: Any, kept: Inside) -> Any:
-    """Views of a block's parameters, in the kernels' order; made anew when one has moved."""
+def block_weights(block: Any, kept: Inside) -> tuple[Any, Any]:
+    """Views of a block's parameters, in the kernels' order, made anew when one has moved; one of its router's scale."""
+    if block.layer in kept.fresh:
+        return kept.fresh[block.layer]
     attn, mlp = block.attn, block.mlp
     own = [m._parameters for m in (attn.q_proj, attn.k_proj, attn.v_proj, attn.r_proj, attn.o_proj)]
     parameters = (
@@ -176,19 +218,19 @@ def block_weights(kernels: Any, block: Any, kept: Inside) -> Any:
         attn._parameters["rel"], own[4]["weight"], block.attn_conv._parameters["weight"],
         block.mlp_norm._parameters["weight"], mlp.router._parameters["weight"], mlp.router._buffers["bias"],
         *(mlp._parameters[name] for name in ("gate_up", "down", "shared_gate_up", "shared_down")),
-        block.mlp_conv._parameters["weight"],
+        block.mlp_conv._parameters["weight"], mlp.router._parameters["global_scale"],
     )  # fmt: skip
     return kept.views(block.layer, parameters, pack_block)
 
 
-def pack_block(*arrays: Any) -> Any:
-    """The kernels' `BlockWeights`, with the eight-bit twins of those that have one."""
+def pack_block(*arrays: Any) -> tuple[Any, Any]:
+    """The kernels' `BlockWeights`, with the integer twins of those that have one, and the router's scale `[1]`."""
     from tml_kernels.decode import BlockWeights
     from tml_kernels.weights import Matrix, matrix
 
     kinds = get_type_hints(BlockWeights).values()
-    fields: Any = (matrix(a) if kind is Matrix else a for a, kind in zip(arrays, kinds, strict=True))
-    return BlockWeights(*fields)
+    fields: Any = (matrix(a) if kind is Matrix else a for a, kind in zip(arrays[:-1], kinds, strict=True))
+    return BlockWeights(*fields), arrays[-1]
 
 
 def block_state(kernels: Any, state: State, layer: int) -> Any:

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tml_lab.config import OUT_DIM, OUT_TOKENS_PER_TURN
-from tml_lab.model.decode import compile_kernels
+from tml_lab.model.decode import compile_kernels, one_turn
 from tml_lab.model.interaction import InteractionModel, Tokens
 from tml_lab.model.state import MAX_CHUNK, State, clone_state, new_state
 from tml_lab.model.text import AUDIO, DECISIONS, SPEAK, SPECIALS, TextTokenizer
@@ -130,6 +130,10 @@ class Session:
         Raises SessionError or SignalError, in one sentence, for input it cannot take; the state is then as
         it was.
         """
+        with one_turn(self.model.backbone, self.model.flow):
+            return self._step(audio, frames, text)
+
+    def _step(self, audio: np.ndarray | Tensor, frames: np.ndarray | None, text: str | None) -> TurnResult:
         began = time.perf_counter()
         if self._broken:
             raise SessionError(BROKEN)
