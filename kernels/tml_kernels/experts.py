@@ -21,9 +21,9 @@ from tml_kernels.rmsnorm import triton_available
 
 FEW_TOKENS = 16
 """Up to so many tokens go by gather + gemv; the crossover is to be measured on each machine (`benchmarks/`)."""
-HIDDEN_TILE, OUT_TILE = (8, 256), (4, 512)
+HIDDEN_TILE, OUT_TILE = (4, 512), (4, 512)
 """Weight rows of a program, and how much of them it reads at once: so few that one token's experts give a thousand
-programs, so long that a warp reads half a kilobyte in a piece. No function of the batch."""
+programs and more, so long that a warp reads a kilobyte in a piece. No function of the batch."""
 
 
 def experts(x: Tensor, weight: Tensor, chosen: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:

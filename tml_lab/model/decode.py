@@ -146,13 +146,17 @@ def can_fuse_flow(head: FlowHead, noise: Tensor) -> bool:
 
 def fused_steps(head: FlowHead, x: Tensor, h: Tensor, times: Tensor) -> Tensor:
     """All Euler steps from noise `x [1, n_out]`, given `h [1, d_model]` and the steps' `times [S]` -> `[1, n_out]`."""
-    from tml_kernels.flow_steps import FlowWeights, flow_steps
-    from tml_kernels.weights import matrix
+    from tml_kernels.flow_steps import flow_steps
 
-    def pack(*arrays: Any) -> FlowWeights:
-        arrays = tuple(matrix(a) if a.ndim == 2 else a for a in arrays)
-        fields: Any = (*arrays[:11], *(arrays[11 + part : -2 : 5] for part in range(5)), *arrays[-2:])
-        return FlowWeights(*fields)
+    kept = inside(head)
+    weights = kept.fresh.get(0) or kept.views(0, flow_weights(head), pack_flow)
+    token = x[0].numpy().copy()  # [n_out]
+    flow_steps(token, h[0].contiguous().numpy(), times.numpy(), weights)
+    return torch.from_numpy(token)[None]
+
+
+def flow_weights(head: FlowHead) -> list[Tensor]:
+    """The flow head's parameters, in the kernels' order."""
 
     def layers(*linear: nn.Linear) -> list[Tensor]:
         return [p for layer in linear for p in (layer.weight, layer.bias)]
@@ -161,10 +165,17 @@ def fused_steps(head: FlowHead, x: Tensor, h: Tensor, times: Tensor) -> Tensor:
     weights = [*layers(head.embed_h), time.rates, *layers(time.up, time.down, head.modulate, head.embed_x)]
     for block in list[Any](head.blocks):
         weights += [*layers(block.up, block.down), block.offset]
-    weights += layers(head.out)
-    token = x[0].numpy().copy()  # [n_out]
-    flow_steps(token, h[0].contiguous().numpy(), times.numpy(), inside(head).views(0, weights, pack))
-    return torch.from_numpy(token)[None]
+    return weights + layers(head.out)
+
+
+def pack_flow(*arrays: Any) -> Any:
+    """The kernels' `FlowWeights`, with the integer twins of those that have one."""
+    from tml_kernels.flow_steps import FlowWeights
+    from tml_kernels.weights import matrix
+
+    arrays = tuple(matrix(a) if a.ndim == 2 else a for a in arrays)
+    fields: Any = (*arrays[:11], *(arrays[11 + part : -2 : 5] for part in range(5)), *arrays[-2:])
+    return FlowWeights(*fields)
 
 
 def decode(
