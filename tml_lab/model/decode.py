@@ -1,8 +1,8 @@
 """A session's few tokens through the backbone, on a CPU: the fused kernels, given the modules' own arrays.
 
-The kernels see views of parameters and state, and the eight-bit twins of weights that have one: a weight changed in
-place by torch is heard at once, one changed through `p.data` or numpy when the next session begins. Whoever hooks a
-module inside a block or replaces its `forward` gets the torch code instead.
+The kernels see views of parameters and state, and the integer twins of weights that have one: a weight changed in
+place by torch is heard at the next token (inside a session's step: in the next turn), one changed through `p.data` or
+numpy when the next session begins. Whoever hooks a module inside a block or replaces its `forward` gets the torch code.
 """
 
 from __future__ import annotations
