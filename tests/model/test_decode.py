@@ -223,7 +223,7 @@ def test_what_a_turns_first_token_found_holds_until_the_turn_is_over() -> None:
     with decode.one_turn(model):
         assert torch.equal(model(x, new_state(TINY)), before)
         handle = model.blocks[1].mlp.register_forward_hook(lambda *_: called.append(1))
-        model.blocks[0].attn.v_proj.weight[0, 0] += 1.0  # in the middle of the turn
+        dict(model.named_parameters())["blocks.0.attn.v_proj.weight"][0, 0] += 1.0  # in the middle of the turn
         assert torch.equal(model(x, new_state(TINY)), before) and not called
     after = model(x, new_state(TINY))
     assert called and not torch.equal(after, before)
