@@ -47,6 +47,7 @@ from tml_lab.bench.runner import SteeredModel
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.checkpoint import load_checkpoint
 from tml_lab.model.text import SILENT, SPEAK
+from tml_lab.stream.graphed import Graphed
 from tml_lab.stream.session import Session
 
 ROOT = Path(__file__).parents[1]
@@ -116,7 +117,7 @@ def sessions(seconds: float, out: Path) -> dict[str, Any]:
     lives = {
         "cpu": Session(model, tokenizer), "cuda": Session(near, tokenizer), "cuda graphs": Session(near, tokenizer)
     }  # fmt: skip
-    lives["cuda"].graphed = None
+    lives["cuda graphs"].graphed = Graphed(near)
     said = {}
     for name, session in lives.items():  # on the GPU mostly compiling
         began = time.monotonic()
@@ -137,7 +138,7 @@ def sessions(seconds: float, out: Path) -> dict[str, Any]:
             break
         steered = SteeredModel(model if name == "cpu" else near, tokenizer)
         session = Session(steered, tokenizer)  # pyright: ignore[reportArgumentType]
-        session.graphed = session.graphed if on else None
+        session.graphed = Graphed(near) if on else None
         found[f"ms a turn, {name}"] = milliseconds(session, steered, turns=120 if on else 30)
         if on:
             graphs = graphs_of(session)

@@ -63,7 +63,6 @@ def test_a_session_by_graphs_is_the_session(
     steered = SteeredModel(model.to(device), tokenizer)
     heard = sound(24)  # later, a number of the own voice lies within 1e-5 of a bin's edge
     sessions = [Session(steered, tokenizer) for _ in range(2)]  # pyright: ignore[reportArgumentType]
-    sessions[0].graphed = None
     graphs = sessions[1].graphed = Graphed(model, capture=device == "cuda")
     # on a GPU a bin of the own voice may tip over, and then a decision that hangs in the balance
     otherwise, apart, loud = (None, 1e-4, 1e-3) if device == "cpu" else (SILENT, 1e-2, 5e-2)

@@ -79,8 +79,8 @@ class Session:
         self._not_a_word = torch.zeros(tokenizer.size, dtype=torch.bool, device=self.device)
         self._not_a_word[never_words] = True
         self._broken = False
-        # on a GPU a turn costs its launches: CUDA graphs, unless somebody looks inside. None: always the ordinary way
-        self.graphed = Graphed(model) if self.device.type == "cuda" else None
+        # `Graphed(model)` here runs a GPU's turns by CUDA graphs, unless somebody looks inside: captured nowhere yet
+        self.graphed: Graphed | None = None
         self._graphs: Graphed | None = None  # this turn's
         compile_kernels(model)
         self.state: State = {
