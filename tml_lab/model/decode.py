@@ -65,8 +65,6 @@ class Inside:
 
     def views(self, layer: int, weights: Sequence[Tensor], pack: Callable[..., Any]) -> Any:
         """`pack(*arrays)` of the weights' own memory; made anew when one has moved or was written into by torch."""
-        if layer in self.fresh:
-            return self.fresh[layer]
         # a tensor made in inference mode counts no writes: there `look_again` has to do
         places = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in weights)
         found = self.kept.get(layer)

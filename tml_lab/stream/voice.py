@@ -67,14 +67,11 @@ class VoiceOut:
         else:
             frames = mel.reshape(OUT_FRAMES_PER_TURN, N_MELS)  # [4, 320] -> [16, 80]
         sound = graphs.vocoder(frames, state) if graphs else None
-        if sound is not None:
-            if ringing == 1:
-                state.update(self.rested)
-            state[PREFIX + "ringing"] = torch.tensor(ringing - 1)
-            return sound.cpu().numpy()
-        inner = {name: state[PREFIX + name] for name in (key.removeprefix(PREFIX) for key in self.rested)}
-        sound = self.vocoder.step(frames[None], inner)[0]  # [3200]
-        after = {PREFIX + name: tensor for name, tensor in inner.items()}
-        state.update(after if ringing > 1 else self.rested)
+        if sound is None:
+            inner = {name: state[PREFIX + name] for name in (key.removeprefix(PREFIX) for key in self.rested)}
+            sound = self.vocoder.step(frames[None], inner)[0]  # [3200]
+            state.update({PREFIX + name: tensor for name, tensor in inner.items()})
+        if ringing == 1:
+            state.update(self.rested)
         state[PREFIX + "ringing"] = torch.tensor(ringing - 1)
         return sound.float().cpu().numpy()
