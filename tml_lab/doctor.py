@@ -18,6 +18,10 @@ DISK_NEEDED_GB = 4.0
 
 SYSTEM_PACKAGES = {  # command: (what it is needed for, {platform: how to install it})
     "flite": ("voices of training and test episodes", {"Linux": "sudo apt-get install flite"}),
+    "RHVoice-test": (
+        "more voices of training episodes",
+        {"Linux": "sudo apt-get install rhvoice rhvoice-english (Debian: section contrib)"},
+    ),
     "festival": (
         "voices of test episodes",
         {"Linux": "sudo apt-get install festival festvox-kallpc16k festvox-kdlpc16k"},

@@ -42,7 +42,7 @@ def test_train_and_test_share_no_voice(bank: VoiceBank) -> None:
     assert not train_names & {f"espeak/{variant}" for variant in DROPPED}
 
 
-@pytest.mark.parametrize("engine", ["espeak", "flite", "pico", "festival"])
+@pytest.mark.parametrize("engine", ["espeak", "flite", "rhvoice", "pico", "festival"])
 def test_same_request_same_audio_whatever_was_said_before(engine: str) -> None:
     able = [v for s in ("train", "test") for v in VoiceBank.open(s, quiet=True).voices if v.engine == engine]
     if not able:

@@ -4,8 +4,8 @@
     voice = bank.choose(rng)
     audio = bank.say("what is three plus five", voice, rng)   # f32 [n] at 16 kHz
 
-Splits: `train` = espeak-ng but for twelve held-out variants, flite, and the training packages of human
-recordings; `test` = those twelve variants and two engines never heard in training (SVOX Pico, festival);
+Splits: `train` = espeak-ng but for twelve held-out variants, flite, RHVoice, and the training packages of
+human recordings; `test` = those twelve variants and two engines never heard in training (SVOX Pico, festival);
 `human` = real people whose recordings were wholly kept out of training. What each engine and recording is:
 `data/SOURCES.md`.
 """
@@ -37,7 +37,7 @@ TEST_VARIANTS = (
 # How often an engine is chosen; espeak has the most voices, flite the most natural of the training engines.
 # How much further than in a test a voice is varied in training: few speakers stand for many.
 WIDER_HUMAN, WIDER_SYNTHETIC = 1.6, 1.4
-ENGINE_WEIGHTS = {"espeak": 0.7, "flite": 0.3, "pico": 0.35, "festival": 0.25}
+ENGINE_WEIGHTS = {"espeak": 0.7, "flite": 0.35, "rhvoice": 0.5, "pico": 0.35, "festival": 0.25}
 
 
 class HumanVoice(Protocol):
@@ -155,7 +155,7 @@ class VoiceBank:
         """
         if split not in SPLITS:
             raise ValueError(f"VoiceBank.open: split must be one of {', '.join(SPLITS)}, not {split!r}.")
-        names = {"train": ("espeak", "flite"), "test": ("espeak", "pico", "festival"), "human": ()}[split]
+        names = {"train": ("espeak", "flite", "rhvoice"), "test": ("espeak", "pico", "festival"), "human": ()}[split]
         voices, missing = [], []
         for name in names:
             engine, how = _engine(name)
