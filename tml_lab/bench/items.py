@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 
 from tml_lab.bench.grading import check_item
-from tml_lab.config import TURN_SAMPLES
+from tml_lab.config import TURN_SAMPLES, VIDEO_FRAMES_PER_TURN
 from tml_lab.worlds.episode import episode
 from tml_lab.worlds.stage import Episode
 from tml_lab.worlds.voices import VoiceBank
@@ -89,5 +89,5 @@ def cut(item: Episode, turns: int) -> Episode:
         speaking={turn: what for turn, what in item.speaking.items() if turn < turns},
         expects=[expect for expect in item.expects if expect.due < turns / 5],
         segments=[segment for segment in item.segments if segment.start < turns / 5],
-        frames=None if item.frames is None else item.frames[:turns],
+        scene=None if item.scene is None else item.scene.first(turns * VIDEO_FRAMES_PER_TURN),
     )

@@ -63,10 +63,10 @@ def turns_of(episode: Episode) -> Iterator[tuple[np.ndarray, np.ndarray | None, 
     typed: dict[int, list[str]] = {}
     for turn, text in episode.typed:
         typed.setdefault(turn, []).append(text)
+    film = episode.pictures()
     for turn in range(episode.n_turns):
         audio = episode.audio[turn * TURN_SAMPLES : (turn + 1) * TURN_SAMPLES]
-        frames = None if episode.frames is None else episode.frames[turn]
-        yield audio, frames, " ".join(typed[turn]) if turn in typed else None
+        yield audio, None if film is None else film[turn], " ".join(typed[turn]) if turn in typed else None
 
 
 def play_alone(

@@ -44,6 +44,10 @@ REPLY_WORDS: tuple[str, ...] = tuple(
 )
 """Every word the model may say, each once."""
 
+THINGS = ("ball", "square", "triangle", "star")
+SEEN_REPLY_WORDS: tuple[str, ...] = ("start", "careful", *THINGS)
+"""What a model that also answers to what it sees may say beyond `REPLY_WORDS`."""
+
 FILLER_SENTENCES = (
     "yesterday we walked along the river with the dog", "my sister bought a new table for the kitchen",
     "the train was crowded and the window would not move", "we had soup and bread for lunch",

@@ -1,7 +1,8 @@
 """The one clear voice the model answers in: what each reply word sounds like and how many turns it lasts.
 
-The clips are committed (`data/voice/reply.flac`), so that neither training nor tests need a speech engine;
-`build_reply_voice` makes them. A word lasts a whole number of turns: silence fills up its last one.
+The clips are committed (`data/voice/reply.flac`, and `reply_seen.flac` with the words that came later), so that
+neither training nor tests need a speech engine; `build_reply_voice` makes them. A word lasts a whole number of turns:
+silence fills up its last one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tml_lab.config import TURN_SAMPLES
 from tml_lab.signal.out_mel import normalise, out_mel
 
 ASSET = Path(__file__).resolve().parents[2] / "data" / "voice" / "reply.flac"
+SEEN_ASSET = ASSET.with_name("reply_seen.flac")
 MAX_TURNS = 4
 REBUILD = "run python -m tml_lab.worlds.build_reply_voice"
 
@@ -30,13 +32,17 @@ class ReplyVoiceError(ValueError):
 @lru_cache(maxsize=1)
 def _clips() -> dict[str, np.ndarray]:
     """Every word's sound, read once: word -> f32 `[k * 3200]`."""
+    return _read(ASSET) | _read(SEEN_ASSET)
+
+
+def _read(asset: Path) -> dict[str, np.ndarray]:
     try:
-        turns: dict[str, int] = json.loads(ASSET.with_suffix(".json").read_text())["turns"]
-        sound, _ = soundfile.read(ASSET, dtype="float32")  # [total]
+        turns: dict[str, int] = json.loads(asset.with_suffix(".json").read_text())["turns"]
+        sound, _ = soundfile.read(asset, dtype="float32")  # [total]
     except (OSError, soundfile.LibsndfileError) as error:
-        raise ReplyVoiceError(f"the reply voice at {ASSET} cannot be read ({error}); {REBUILD}") from error
+        raise ReplyVoiceError(f"the reply voice at {asset} cannot be read ({error}); {REBUILD}") from error
     if sum(turns.values()) * TURN_SAMPLES != len(sound):
-        raise ReplyVoiceError(f"{ASSET} and its .json do not fit; {REBUILD}")
+        raise ReplyVoiceError(f"{asset} and its .json do not fit; {REBUILD}")
     sound.flags.writeable = False
     ends = np.cumsum(list(turns.values())) * TURN_SAMPLES  # [words]
     return {

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES, TURN_SECONDS
+from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES, TURN_SECONDS, VIDEO_FRAMES_PER_TURN, VIDEO_SIZE
 from tml_lab.worlds.augment import augment, distant
 from tml_lab.worlds.reply_voice import reply_turns
+from tml_lab.worlds.seen.film import pictures
+from tml_lab.worlds.seen.scene import Scene, Script
 from tml_lab.worlds.style import Style, draw_synthetic
 from tml_lab.worlds.voices import WIDER_SYNTHETIC, Voice, VoiceBank
 from tml_lab.worlds.wordings import WORDINGS
@@ -69,12 +71,19 @@ class Episode:
     segments: list[Segment]
     seed: int
     split: str
-    frames: np.ndarray | None = None
+    scene: Script | None = None  # what the camera sees, two frames a turn; None without a camera
 
     @property
     def n_turns(self) -> int:
         """How many turns the episode lasts."""
         return len(self.audio) // TURN_SAMPLES
+
+    def pictures(self) -> np.ndarray | None:
+        """Draw what the camera sees: uint8 `[turns, 2, 120, 160, 3]`, None without a camera. A second is 0.6 MB."""
+        if self.scene is None:
+            return None
+        film = pictures(self.scene, VIDEO_SIZE).numpy()  # [turns * 2, 120, 160, 3]
+        return film.reshape(-1, VIDEO_FRAMES_PER_TURN, *film.shape[1:])
 
 
 @dataclass
@@ -97,6 +106,12 @@ class Stage:
     speaking: dict[int, tuple[str, int]] = field(default_factory=dict)
     expects: list[Expect] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
+    scene: Scene | None = None  # what the camera sees, where there is one
+
+    def watch(self) -> Scene:
+        """Switch the camera on, for the whole episode; the same scene each time it is asked for."""
+        self.scene = self.scene or Scene(self.rng)
+        return self.scene
 
     def chance(self, p: float) -> bool:
         """True with probability `p`."""
@@ -208,8 +223,9 @@ class Stage:
         speaking = {t: what for t, what in self.speaking.items() if t < n_turns}
         script = [Say(turn, word) for turn, (word, k) in sorted(speaking.items()) if k == 0]
         typed = sorted(self.typed)
+        seen = self.scene.script(n_turns * VIDEO_FRAMES_PER_TURN) if self.scene else None
         return Episode(family, audio.astype(np.float32), typed, script, speaking, self.expects,
-                       sorted(self.segments, key=lambda s: s.start), seed, self.split)  # fmt: skip
+                       sorted(self.segments, key=lambda s: s.start), seed, self.split, seen)  # fmt: skip
 
 
 def open_stage(bank: VoiceBank, rng: np.random.Generator, split: str) -> Stage:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.episode import closed_world, heard_world
 from tml_lab.worlds.lexicon import (
     COLOUR_OF,
     COLOURS,
@@ -17,11 +17,14 @@ from tml_lab.worlds.lexicon import (
     OPPOSITES_PAIRS,
     OTHERS,
     REPLY_WORDS,
+    SEEN_REPLY_WORDS,
     SPANISH,
 )
 from tml_lab.worlds.wordings import WORDINGS
+from tml_lab.worlds.wordings_seen import SEEN_WORDINGS
 
 PATH = Path(__file__).resolve().parents[2] / "data" / "understands.md"
+SEEN_PATH = PATH.with_name("understands_seen.md")
 
 ABOUT: dict[str, tuple[str, str]] = {
     "repeat_numbers": ("Standing requests: react to each word while you go on talking", "each number (zero to twenty)"),
@@ -45,6 +48,20 @@ ABOUT: dict[str, tuple[str, str]] = {
     "days": ("", "monday to sunday, likewise"),
     "stop": ("", "nothing: the standing request, the ticking or the reciting ends"),
     "story": ("Listening", "\"yeah\" in the pauses after your sentences"),
+}
+
+ABOUT_SEEN: dict[str, str] = {
+    "count_actions": "each number when one more is done (X: push ups, squats, jumping jacks, waves, claps, ...)",
+    "start_stop": "\"start\" when it begins and \"stop\" when it is over (X: waves, does squats, ...)",
+    "what_appears": "the colour and the kind of each thing that comes into view",
+    "new_colour": "each new colour",
+    "warn": "\"careful\" whenever an X (red ball, ...) comes into view, also while you talk",
+    "read": "each number, colour or day that is written on what the camera sees",
+    "seen_colour": "\"that is\" and the colour (X: ball, square, triangle, star)",
+    "seen_thing": "\"that is\" and the kind of the thing of that colour",
+    "how_many": "\"that is\" and how many (X: things, balls, squares, triangles, stars)",
+    "where": "\"that is\" and left or right",
+    "colour_before": "\"that is\" and the colour of what is gone",
 }
 
 _FORM = {"{n}": "N", "{a}": "A", "{b}": "B", "{x}": "X"}
@@ -84,8 +101,26 @@ def describe() -> str:
         f"- Days: {', '.join(DAYS)}. Names: {', '.join(NAMES)}.",
         f"- Spanish: {', '.join(f'{s} ({e})' for s, e in SPANISH.items())}.",
         f"- It can say {len(REPLY_WORDS)} words: {', '.join(REPLY_WORDS)}.",
-        f"- All {len(closed_world())} words it knows whole: {', '.join(closed_world())}.",
+        f"- All {len(heard_world())} words it knows whole: {', '.join(heard_world())}.",
     ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def describe_seen() -> str:
+    """What is asked of a model that also answers to what it sees, as markdown."""
+    lines = [
+        "# What a nano is to see",
+        "",
+        "Written from the code by `python -m tml_lab.worlds.understands`. Scenes of all these are made and trained",
+        "on by `tml train --lesson seeing` (or `everything`); **the nano that is shipped has not learned them yet**.",
+        "",
+    ]
+    for name, wordings in SEEN_WORDINGS.items():
+        first, *others = (f"\"{_shown(w)}\"" for w in wordings)
+        lines += [f"- **{first}** — it says {ABOUT_SEEN[name]}. Also: {', '.join(others)}."]
+    more = sorted(set(closed_world()) - set(heard_world()))
+    lines += ["", f"- It can say {len(SEEN_REPLY_WORDS)} words more: {', '.join(SEEN_REPLY_WORDS)}."]
+    lines += [f"- It knows {len(more)} words more: {', '.join(more)}."]
     return "\n".join(lines) + "\n"
 
 
@@ -97,4 +132,6 @@ def _ends_group(name: str) -> bool:
 
 if __name__ == "__main__":
     PATH.write_text(describe())
-    print(f"wrote {PATH.name}: {len(WORDINGS)} requests, {len(closed_world())} words")
+    SEEN_PATH.write_text(describe_seen())
+    print(f"wrote {PATH.name} and {SEEN_PATH.name}: {len(WORDINGS)} and {len(SEEN_WORDINGS)} requests")
+
