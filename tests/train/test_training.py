@@ -143,9 +143,9 @@ def test_lessons_follow_one_another(folder: Path, tmp_path: Path) -> None:
 def test_a_stretched_throat_moves_the_channels() -> None:
     mel = torch.zeros(3, 80)
     mel[:, 40] = 1.0
-    peaks = {factor: int(throat(mel, factor)[0].argmax()) for factor in (0.9, 1.0, 1.1)}
+    peaks = {factor: int(throat(mel, factor, factor)[0].argmax()) for factor in (0.9, 1.0, 1.1)}
     assert peaks[0.9] < peaks[1.0] == 40 < peaks[1.1]
-    torch.testing.assert_close(throat(mel, 1.0), mel, atol=1e-4, rtol=0)
+    torch.testing.assert_close(throat(mel, 1.0, 1.0), mel, atol=1e-4, rtol=0)
 
 
 def test_a_damaged_checkpoint_is_one_sentence(folder: Path, tmp_path: Path) -> None:

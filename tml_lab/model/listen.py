@@ -29,14 +29,14 @@ class ListenHead(nn.Module):
 
 
 def listen_loss(logits: Tensor, n_frames: Tensor, words: Tensor, n_words: Tensor) -> Tensor:
-    """CTC loss per heard word.
+    """CTC loss per heard word; that a row holds no more of them counts as one, so that rows without any weigh little.
 
     `logits [batch, frames, vocab_size]`, of which `n_frames [batch]` count; `words` all rows' word ids end to end,
     `n_words [batch]` of each.
     """
     log_probs = F.log_softmax(logits.float(), dim=-1).transpose(0, 1)  # [frames, batch, vocab]
     total = F.ctc_loss(log_probs, words, n_frames, n_words, blank=BLANK, reduction="sum", zero_infinity=True)
-    return total / n_words.sum().clamp(min=1)
+    return total / (n_words.sum() + len(n_words))
 
 
 def read_words(guesses: list[int], last: int = BLANK) -> tuple[list[int], int]:

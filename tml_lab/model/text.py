@@ -56,13 +56,21 @@ class TextTokenizer:
     def build(words: Iterable[str]) -> TextTokenizer:
         """A tokenizer whose whole words are `words` (each lower-case, one word)."""
         letters = list(string.ascii_lowercase + string.digits)
-        names = [*SPECIALS, *letters, *(f"##{c}" for c in letters), *sorted(set(words) - set(letters))]
+        whole = sorted(set(words) - set(letters))
+        return TextTokenizer._of([*SPECIALS, *letters, *(f"##{c}" for c in letters), *whole])
+
+    @staticmethod
+    def _of(names: list[str]) -> TextTokenizer:
         model = WordPiece({name: i for i, name in enumerate(names)}, unk_token="<unk>", max_input_chars_per_word=40)
         tokenizer = Tokenizer(model)
         tokenizer.normalizer = Sequence([NFD(), StripAccents(), Lowercase()])
         tokenizer.pre_tokenizer = BertPreTokenizer()
         tokenizer.decoder = WordPieceDecoder()
         return TextTokenizer(tokenizer)
+
+    def with_words(self, words: Iterable[str]) -> TextTokenizer:
+        """The same ids, and further ones after them for those of `words` that are not whole yet."""
+        return TextTokenizer._of([*self.names, *sorted(set(words) - set(self.names))])
 
     @property
     def size(self) -> int:

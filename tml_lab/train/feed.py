@@ -18,6 +18,7 @@ from tml_lab.config import (
     OUT_FRAMES_PER_TURN,
     OUT_TOKENS_PER_TURN,
     SAMPLE_RATE,
+    VIDEO_SIZE,
 )  # fmt: skip
 from tml_lab.model.interaction import Tokens
 from tml_lab.model.text import AUDIO, SILENT, SPEAK, TextTokenizer
@@ -29,6 +30,7 @@ from tml_lab.train.pictures import PICTURES, Film, n_patches
 from tml_lab.train.shards import Rendered, read_shard
 from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.reply_voice import reply_mel
+from tml_lab.worlds.seen.film import SIZES, SceneFilm
 
 CAMERA_TURNS = 200  # the longest episode that is seen as well as heard
 # tokens of a row: few shapes, so that each is prepared once, and multiples of attention's block
@@ -57,7 +59,7 @@ class Batch:
     words: Tensor
     n_words: Tensor
     n_turns: int
-    films: list[Film] = field(default_factory=list)
+    films: list[Film | SceneFilm] = field(default_factory=list)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device, with its pictures drawn."""
@@ -91,30 +93,42 @@ def episode_layout(
     return layout, torch.cat(voice) if voice else torch.zeros(0, OUT_DIM)
 
 
-def throat(mel: Tensor, factor: float) -> Tensor:
-    """The same talk from a shorter (`factor` above 1) or longer vocal tract: the frequency axis stretched.
+def throat(mel: Tensor, low: float, high: float) -> Tensor:
+    """The same talk from a shorter (factors above 1) or longer vocal tract: the frequency axis stretched.
 
+    By `low` at its bottom and by `high` at its top, since people differ in the throat and in the mouth each for itself.
     `mel [frames, 80]`. Source: VTLP (Jaitly & Hinton 2013), here on the channels instead of the spectrum.
     """
     step = hz_to_mel(np.array(SAMPLE_RATE / 2)) / (N_MELS + 1)  # mels from one channel's centre to the next
-    heard_at = mel_to_hz(step * np.arange(1, N_MELS + 1)) / factor  # hertz
+    heard_at = mel_to_hz(step * np.arange(1, N_MELS + 1)) / np.linspace(low, high, N_MELS)  # hertz
     place = torch.from_numpy(hz_to_mel(heard_at) / step - 1).clamp(0, N_MELS - 1).float()  # [80]
-    low = place.long().clamp(max=N_MELS - 2)
-    return torch.lerp(mel[:, low], mel[:, low + 1], place - low)  # [frames, 80]
+    below = place.long().clamp(max=N_MELS - 2)
+    return torch.lerp(mel[:, below], mel[:, below + 1], place - below)  # [frames, 80]
+
+
+def clarity(mel: Tensor, factor: float) -> Tensor:
+    """Formants further out of the spectrum's rough shape (`factor` above 1), or blurred into it, as engines and people
+    differ in the width of their resonances. `mel [frames, 80]`.
+    """
+    rough = torch.nn.functional.avg_pool1d(mel[:, None], 15, 1, 7, count_include_pad=False)[:, 0]  # [frames, 80]
+    return rough + factor * (mel - rough)
 
 
 def vary(mel: Tensor, rng: np.random.Generator) -> Tensor:
-    """Another throat and another microphone for the same scene: vocal tract, level, tilt, two dips, a noise floor, a
-    band that is missing. `[frames, 80]` log10.
+    """Another speaker and another microphone for the same talk: vocal tract, resonances, level, tilt, two dips, a
+    noise floor, a band that is missing. `[frames, 80]` log10.
     """
     mel = mel.float() + float(rng.normal(0.0, 0.25))
     if rng.uniform() < 0.7:
-        mel = throat(mel, float(np.exp(rng.uniform(-0.18, 0.18))))
+        both, apart = rng.uniform(-0.16, 0.16), rng.uniform(-0.07, 0.07)
+        mel = throat(mel, float(np.exp(both + apart)), float(np.exp(both - apart)))
+    if rng.uniform() < 0.5:
+        mel = clarity(mel, float(rng.uniform(0.6, 1.3)))
     channel = torch.linspace(-1.0, 1.0, N_MELS)
-    mel = mel + float(rng.normal(0.0, 0.2)) * channel
+    mel = mel + float(rng.normal(0.0, 0.25)) * channel
     for _ in range(2):
         centre, width = rng.uniform(-1, 1), rng.uniform(0.1, 0.5)
-        mel = mel + float(rng.normal(0.0, 0.2)) * torch.exp(-(((channel - centre) / width) ** 2))
+        mel = mel + float(rng.normal(0.0, 0.25)) * torch.exp(-(((channel - centre) / width) ** 2))
     if rng.uniform() < 0.3:
         mel = torch.maximum(mel, torch.tensor(float(rng.uniform(-4.5, -1.5))))
     if rng.uniform() < 0.15:  # a telephone: nothing above 3.4 kHz
@@ -144,6 +158,14 @@ def count_tokens(episode: Rendered, seen: int = 0) -> int:
     return episode.n_turns * (FRAMES_PER_TURN + 1 + seen) + len(episode.speaking) * (OUT_TOKENS_PER_TURN + 1) + typed
 
 
+def film_of(episode: Rendered, video: tuple[int, int], rng: np.random.Generator) -> Film | SceneFilm:
+    """What the camera shows meanwhile: the episode's scene, each time in another light, or pictures of no concern."""
+    seed = int(rng.integers(1 << 31))
+    if episode.scene is None:
+        return Film(episode.n_turns, video, seed)
+    return SceneFilm(episode.n_turns, video, replace(episode.scene, seed=seed))
+
+
 def collate(
     episodes: Sequence[Rendered], tokenizer: TextTokenizer, rng: np.random.Generator,
     video: tuple[int, int] | None = None,
@@ -151,7 +173,7 @@ def collate(
     """Lay out, augment, quantise and pad a batch of episodes; `video`: with the camera on, pictures of that size."""
     seen = n_patches(video) if video else 0
     laid = [episode_layout(e, tokenizer, draw_first_turn(rng), seen) for e in episodes]
-    films = [Film(e.n_turns, video, int(rng.integers(1 << 31))) for e in episodes] if video else []
+    films = [film_of(e, video, rng) for e in episodes] if video else []
     longest = row_length(max(len(layout.stream) for layout, _ in laid))
     rows = len(laid)
     columns = {
@@ -229,26 +251,32 @@ class Feed:
     def _camera(
         self, group: list[Rendered]
     ) -> tuple[list[Rendered], TextTokenizer, np.random.Generator, tuple[int, int] | None]:
-        """Now and then the camera is on: up to three times the tokens, so for fewer and shorter episodes.
+        """The camera is on where there is something to see, and now and then where there is not: up to three times the
+        tokens, so for fewer and shorter episodes.
 
         All processes draw alike, so that none waits for another's long rows.
         """
-        chance, which = self.camera.uniform(), int(self.camera.integers(len(PICTURES)))
+        chance, which = self.camera.uniform(), self.camera.uniform()
         longest = max(e.n_turns for e in group)
+        if group[0].scene is not None:
+            return group, self.tokenizer, self.rng, SIZES[int(which * len(SIZES))]
         if chance >= self.camera_share or longest > CAMERA_TURNS:
             return group, self.tokenizer, self.rng, None
-        seen = n_patches(PICTURES[which])
-        length = row_length(max(count_tokens(e, seen) for e in group))
-        return group[: max(1, int(CAMERA_BUDGET * self.budget / length))], self.tokenizer, self.rng, PICTURES[which]
+        size = PICTURES[int(which * len(PICTURES))]
+        length = row_length(max(count_tokens(e, n_patches(size)) for e in group))
+        return group[: max(1, int(CAMERA_BUDGET * self.budget / length))], self.tokenizer, self.rng, size
 
     def _groups(self, pool: list[Rendered]) -> list[list[Rendered]]:
-        """Episodes of like length together, `budget` tokens to a batch, in random order."""
-        pool = sorted(pool, key=count_tokens)
-        groups, group = [], []
-        for episode in pool:
-            if group and (len(group) + 1) * row_length(count_tokens(episode)) > self.budget:
-                groups.append(group)
-                group = []
-            group.append(episode)
-        groups.append(group)
+        """Episodes of like length together, `budget` tokens to a batch, in random order; with scenes or without."""
+        groups = []
+        for seen in (False, True):
+            patches = n_patches(VIDEO_SIZE) if seen else 0
+            some = sorted((e for e in pool if (e.scene is not None) == seen), key=lambda e: count_tokens(e, patches))
+            group: list[Rendered] = []
+            for episode in some:
+                if group and (len(group) + 1) * row_length(count_tokens(episode, patches)) > self.budget:
+                    groups.append(group)
+                    group = []
+                group.append(episode)
+            groups += [group] if group else []
         return [groups[i] for i in self.rng.permutation(len(groups))]

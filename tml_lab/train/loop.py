@@ -22,6 +22,7 @@ from tml_lab.model.vocoder import Vocoder
 from tml_lab.train.as_shipped import as_shipped
 from tml_lab.train.compiled import compile_parts
 from tml_lab.train.feed import Batch, Feed
+from tml_lab.train.grow import grow
 from tml_lab.train.lessons import Lessons, render_lessons, rendered_meanwhile
 from tml_lab.train.losses import losses
 from tml_lab.train.optimizer import Muon, split_parameters
@@ -177,6 +178,8 @@ def open_trainer(
     going_on = resume and (folder / "trainer.pt").is_file()
     if going_on or init:
         model, tokenizer = load_checkpoint(folder if going_on else init or "", device)
+        if not going_on:  # words that the world has gained since
+            model, tokenizer = grow(model, tokenizer, closed_world(), cfg.seed)
         model.requires_grad_(True)
     else:
         model = new_model(preset, tokenizer, cfg.seed).to(device)

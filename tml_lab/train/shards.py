@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -20,6 +21,7 @@ from tml_lab.config import FRAMES_PER_TURN
 from tml_lab.model.text import normalise_text
 from tml_lab.signal.dmel import log_mel
 from tml_lab.worlds.episode import training_episode
+from tml_lab.worlds.seen.scene import Script
 from tml_lab.worlds.stage import Episode
 from tml_lab.worlds.voices import VoiceBank
 
@@ -27,13 +29,15 @@ from tml_lab.worlds.voices import VoiceBank
 @dataclass
 class Rendered:
     """An episode as the trainer needs it. `mel`: float16 [turns * 4, 80] log10 mel; `typed`: (turn, text);
-    `speaking`: (turn, word, how many turns into the word); `heard`: every word the user says, in order."""
+    `speaking`: (turn, word, how many turns into the word); `heard`: every word the user says, in order; `scene`: what
+    the camera sees, where that matters."""
 
     family: str
     mel: Tensor
     typed: list[tuple[int, str]]
     speaking: list[tuple[int, str, int]]
     heard: list[str] = field(default_factory=list)
+    scene: Script | None = None
 
     @property
     def n_turns(self) -> int:
@@ -46,17 +50,21 @@ def render(episode: Episode) -> Rendered:
     mel = log_mel(torch.from_numpy(episode.audio))  # [turns * 4, 80]
     speaking = [(turn, word, k) for turn, (word, k) in sorted(episode.speaking.items())]
     heard = [word for s in episode.segments if s.role == "user" for word in normalise_text(s.text).split()]
-    return Rendered(episode.family, mel.half(), episode.typed, speaking, heard)
+    return Rendered(episode.family, mel.half(), episode.typed, speaking, heard, episode.scene)
 
 
 def write_shard(path: Path, episodes: list[Rendered]) -> None:
-    """One safetensors file with all frames end to end and the scripts as JSON metadata."""
+    """One safetensors file with all frames end to end, all scenes' shapes likewise, and the scripts as JSON."""
     rows = [
         {"family": e.family, "turns": e.n_turns, "typed": e.typed, "speaking": e.speaking, "heard": e.heard}
+        | ({"scene": [*e.scene.shapes.shape, e.scene.seed]} if e.scene else {})
         for e in episodes
     ]
+    tensors = {"mel": torch.cat([e.mel for e in episodes])}
+    scenes = [torch.from_numpy(e.scene.shapes).flatten() for e in episodes if e.scene]
+    tensors |= {"shapes": torch.cat(scenes)} if scenes else {}
     scratch = path.with_suffix(".tmp")
-    save_file({"mel": torch.cat([e.mel for e in episodes])}, str(scratch), {"episodes": json.dumps(rows)})
+    save_file(tensors, str(scratch), {"episodes": json.dumps(rows)})
     scratch.replace(path)
 
 
@@ -64,12 +72,20 @@ def read_shard(path: Path) -> Iterator[Rendered]:
     """The episodes of one file."""
     with safe_open(str(path), framework="pt") as file:
         mel, rows = file.get_tensor("mel"), json.loads(file.metadata()["episodes"])
-    start = 0
+        shapes = file.get_tensor("shapes").numpy() if any("scene" in row for row in rows) else None
+    start = place = 0
     for row in rows:
         end = start + row["turns"] * FRAMES_PER_TURN
         typed = [(int(t), str(text)) for t, text in row["typed"]]
         speaking = [(int(t), str(word), int(k)) for t, word, k in row["speaking"]]
-        yield Rendered(row["family"], mel[start:end], typed, speaking, row["heard"])
+        scene = None
+        if "scene" in row:
+            assert shapes is not None
+            *shape, seed = row["scene"]
+            n = math.prod(shape)
+            scene = Script(shapes[place : place + n].reshape(shape), seed)
+            place += n
+        yield Rendered(row["family"], mel[start:end], typed, speaking, row["heard"], scene)
         start = end
 
 

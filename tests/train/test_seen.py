@@ -1,0 +1,128 @@
+"""Training on what is seen: scenes are kept, drawn and batched; a trained model's vocabulary grows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tml_lab.config import PRESETS, VIDEO_SIZE
+from tml_lab.model.checkpoint import load_checkpoint, new_model, save_checkpoint
+from tml_lab.model.text import TextTokenizer
+from tml_lab.stream.layout import Stream
+from tml_lab.train.feed import Feed, collate, episode_layout, film_of
+from tml_lab.train.grow import TABLES, grow
+from tml_lab.train.loop import train
+from tml_lab.train.pictures import Film
+from tml_lab.train.shards import Rendered, read_shard, write_shard
+from tml_lab.worlds.episode import closed_world, heard_world
+from tml_lab.worlds.reply_voice import reply_mel
+from tml_lab.worlds.seen.actions import Span
+from tml_lab.worlds.seen.film import SceneFilm
+from tml_lab.worlds.seen.scene import Scene
+
+TOKENIZER = TextTokenizer.build(closed_world())
+
+
+def shown(n: int, seed: int = 0) -> list[Rendered]:
+    """A silent toy world: a ball that comes into view means `ball` in the turn after."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n):
+        at = int(rng.integers(2, 8))
+        scene = Scene(rng)
+        scene.thing("ball", "red", Span(0.2 * at, 9.0), 80, 60, size=25)
+        said = [(at + 1 + k, "ball", k) for k in range(len(reply_mel("ball")) // 16)]
+        mel = torch.full((12 * 4, 80), -5.0).half()
+        found.append(Rendered("toy_seen", mel, [], said, [], scene.script(24)))
+    return found
+
+
+@pytest.fixture
+def folder(scenes, tmp_path: Path) -> Path:
+    path = tmp_path / "episodes"
+    path.mkdir()
+    write_shard(path / "episodes-00000.safetensors", [*shown(10), *scenes(10)])
+    return path
+
+
+def test_scenes_come_back_as_they_were(scenes, folder: Path) -> None:
+    back = list(read_shard(folder / "episodes-00000.safetensors"))
+    for was, now in zip([*shown(10), *scenes(10)], back, strict=True):
+        assert (was.scene is None) == (now.scene is None) and was.family == now.family
+        if was.scene and now.scene:
+            assert np.array_equal(was.scene.shapes, now.scene.shapes) and was.scene.seed == now.scene.seed
+
+
+def test_batches_hold_scenes_or_none_and_show_the_scene(folder: Path) -> None:
+    feed = iter(Feed(folder, TOKENIZER, seed=1, budget=1024, camera_share=0.0))
+    kinds = set()
+    for batch, _ in zip(feed, range(8), strict=False):
+        films = {type(film) for film in batch.films}
+        kinds |= films or {None}
+        assert len(films) <= 1
+        drawn = batch.to(torch.device("cpu"))
+        n_seen = int((drawn.tokens.stream == Stream.VIDEO_IN).sum())
+        assert n_seen == (0 if drawn.tokens.patches is None else len(drawn.tokens.patches))
+        assert batch.shape[0] * batch.shape[1] <= 1024
+    assert kinds == {None, SceneFilm}
+
+
+def test_each_time_the_same_scene_is_seen_in_another_light(scenes) -> None:
+    rng = np.random.default_rng(0)
+    episode = shown(1)[0]
+    first, second = film_of(episode, VIDEO_SIZE, rng), film_of(episode, VIDEO_SIZE, rng)
+    assert isinstance(first, SceneFilm) and isinstance(second, SceneFilm) and episode.scene
+    assert first.script.seed != second.script.seed and first.script.shapes is episode.scene.shapes
+    assert isinstance(film_of(scenes(1)[0], VIDEO_SIZE, rng), Film)
+    batch = collate([episode], TOKENIZER, np.random.default_rng(3), VIDEO_SIZE).to(torch.device("cpu"))
+    assert batch.tokens.patches is not None and batch.tokens.patches.shape == (12 * 12, 2, 40, 40, 3)
+
+
+def test_a_vocabulary_grows_and_the_old_words_are_not_touched() -> None:
+    small = TextTokenizer.build(heard_world())
+    torch.manual_seed(0)
+    model = new_model("pico", small, seed=0)
+    grown, larger = grow(model, small, closed_world())
+    assert larger.names[: small.size] == small.names and set(closed_world()) <= set(larger.names)
+    assert larger.size == grown.cfg.vocab_size == small.size + len(set(closed_world()) - set(heard_world()))
+    before, after = model.state_dict(), grown.state_dict()
+    for name, tensor in before.items():
+        assert torch.equal(after[name][: len(tensor)] if name in TABLES else after[name], tensor), name
+    assert not torch.equal(after["unembed.weight"][-1], after["unembed.weight"][-2])
+    same, tokenizer = grow(grown, larger, closed_world())
+    assert same is grown and tokenizer is larger
+    hidden = torch.randn(3, PRESETS["pico"].d_model)
+    assert torch.equal(grown.text_logits(hidden)[:, : small.size], model.text_logits(hidden))
+
+
+def test_a_run_that_goes_on_from_older_weights_learns_the_new_words(folder: Path, tmp_path: Path) -> None:
+    small = TextTokenizer.build(heard_world())
+    save_checkpoint(tmp_path / "old", new_model("pico", small, seed=0), small, {})
+    train("pico", tmp_path / "new", episodes=folder, steps=2, init=str(tmp_path / "old"))
+    train("pico", tmp_path / "new", episodes=folder, steps=3, init=str(tmp_path / "old"))  # and it is taken up again
+    _, tokenizer = load_checkpoint(tmp_path / "new")
+    assert tokenizer.id("triangle") >= small.size
+    assert len((tmp_path / "new" / "log.jsonl").read_text().splitlines()) == 3
+
+
+def test_what_is_seen_reaches_the_decision() -> None:
+    """Nothing is heard: only the picture differs, from the frame on in which the ball comes into view."""
+    torch.manual_seed(0)
+    model = new_model("pico", TOKENIZER, seed=0).eval()
+    episode = shown(1)[0]
+    assert episode.scene is not None
+    blind = replace(episode, scene=replace(episode.scene, shapes=episode.scene.shapes[:, :0]))
+    hidden = []
+    for one in (episode, blind):
+        batch = collate([one], TOKENIZER, np.random.default_rng(3), VIDEO_SIZE).to(torch.device("cpu"))
+        with torch.no_grad():
+            hidden.append(model(model.embed(batch.tokens).view(*batch.shape, -1))[0])
+    whole = len(episode_layout(episode, TOKENIZER, 0, seen=12)[0].stream)  # the rest of the row is padding
+    turn = (batch.tokens.turn - batch.tokens.turn[0])[:whole]
+    differs = (hidden[0] != hidden[1]).any(-1)[:whole]
+    came = episode.speaking[0][0] - 1  # the turn in which it came into view
+    assert not differs[turn < came].any() and differs[turn >= came].any()
