@@ -9,8 +9,8 @@ import torch
 from tml_lab.config import VIDEO_SIZE
 from tml_lab.worlds.lexicon import COLOURS, THINGS
 from tml_lab.worlds.seen.actions import Span
-from tml_lab.worlds.seen.film import SIZES, SceneFilm, pictures, scaled
-from tml_lab.worlds.seen.scene import Scene, written_tracks
+from tml_lab.worlds.seen.film import SIZES, SceneFilm, pictures, scaled, scene_patches
+from tml_lab.worlds.seen.scene import Scene, Script, written_tracks
 from tml_lab.worlds.seen.things import PAINT
 from tml_lab.worlds.seen.writing import strokes
 
@@ -79,10 +79,25 @@ def test_a_film_is_the_same_each_time_and_fits_its_turns() -> None:
     assert torch.equal(first, second) and first.shape == (20, 120, 160, 3) and first.dtype == torch.uint8
     assert len(torch.unique(first)) > 20
     for size in SIZES:
-        patches = SceneFilm(10, size, script).patches()
+        patches = scene_patches([SceneFilm(size, script)])
         assert patches.shape == (10 * (size[0] // 40) * (size[1] // 40), 2, 40, 40, 3)
-    other = SceneFilm(10, VIDEO_SIZE, script.__class__(script.shapes, script.seed + 1)).patches()
-    assert not torch.equal(other, SceneFilm(10, VIDEO_SIZE, script).patches())  # another light, another wall
+    other = scene_patches([SceneFilm(VIDEO_SIZE, Script(script.shapes, script.seed + 1))])
+    assert not torch.equal(other, scene_patches([SceneFilm(VIDEO_SIZE, script)]))  # another light, another wall
+
+
+def test_films_of_a_batch_are_what_they_are_alone_but_for_their_grain() -> None:
+    films = []
+    for seed in range(3):
+        scene = Scene(np.random.default_rng(seed))
+        for _ in range(seed + 1):
+            scene.thing("star", "pink", Span(0.1 * seed, 3.0), 50 + 20 * seed, 60)
+        films.append(SceneFilm(VIDEO_SIZE, scene.script(20 + 4 * seed)))
+    together = scene_patches(films)
+    alone = [scene_patches([film]) for film in films]
+    assert together.shape[0] == sum(len(one) for one in alone)
+    for mine, one in zip(together.split([len(one) for one in alone]), alone, strict=True):
+        assert float((mine - one).abs().mean()) < 0.2  # grain of at most 10 of 255, in units of about 67
+        assert float((mine.mean((1, 2, 3)) - one.mean((1, 2, 3))).abs().max()) < 0.02
 
 
 def test_a_smaller_picture_shows_the_same_scene() -> None:

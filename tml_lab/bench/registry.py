@@ -15,7 +15,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tml_lab.bench import cuespeak, fdb, human_numbers, restraint, timespeak
+from tml_lab.bench import (
+    charades,
+    cuespeak,
+    fdb,
+    human_numbers,
+    proactive,
+    qivd,
+    repcount,
+    restraint,
+    timespeak,
+)
 from tml_lab.bench.baselines.oracle_late import OracleLatePlayer
 from tml_lab.bench.baselines.silent import SilentPlayer
 from tml_lab.bench.baselines.spam import SpamPlayer
@@ -37,9 +47,18 @@ BENCHMARKS: dict[str, Benchmark] = {
         fdb.BACKCHANNEL,
         restraint.BENCHMARK,
         human_numbers.BENCHMARK,
+        repcount.BENCHMARK,
+        charades.BENCHMARK,
+        proactive.BENCHMARK,
+        qivd.BENCHMARK,
     )
 }
-GROUPS = {"fdb": ("fdb_pause", "fdb_smooth_turn", "fdb_interruption", "fdb_backchannel")}
+GROUPS = {
+    "fdb": ("fdb_pause", "fdb_smooth_turn", "fdb_interruption", "fdb_backchannel"),
+    "seen": ("repcount", "charades", "proactive", "qivd"),
+}
+# What is run when nothing is named: what the shipped nano was trained for.
+USUAL = tuple(name for name in BENCHMARKS if name not in GROUPS["seen"])
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": lambda value, goal: value >= goal,
     "<=": lambda value, goal: value <= goal,
@@ -47,11 +66,11 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 def select(names: Sequence[str]) -> list[Benchmark]:
-    """The benchmarks named (all of them when none is); `fdb` means its four parts.
+    """The benchmarks named (`USUAL` when none is); `fdb` and `seen` mean their parts.
 
     Raises ValueError listing the names there are.
     """
-    wanted = [name for given in names or list(BENCHMARKS) for name in GROUPS.get(given, (given,))]
+    wanted = [name for given in names or USUAL for name in GROUPS.get(given, (given,))]
     for name in wanted:
         if name not in BENCHMARKS:
             raise ValueError(

@@ -115,7 +115,7 @@ def play_batched(
     force: Sequence[Force | None] | None = None,
     batch: int = 16,
 ) -> list[Emissions]:
-    """One log per episode, in their order; episodes of like length share a batch. No video.
+    """One log per episode, in their order; episodes of like length share a batch.
 
     With `force`, a decision left to the model is `<speak>` when its probability is above one half.
     """
@@ -126,7 +126,7 @@ def play_batched(
         decide = None
         if force is not None:
             decide = imposing([force[i] for i in group], [episodes[i].n_turns for i in group])
-        inputs = [Heard(episodes[i].audio, episodes[i].typed) for i in group]
+        inputs = [Heard(episodes[i].audio, episodes[i].typed, episodes[i].pictures()) for i in group]
         for i, run in zip(group, rollout(model, tokenizer, inputs, SEED, decide), strict=True):
             logs[i] = of_run(run, episodes[i].n_turns)
     return [logs[i] for i in range(len(episodes))]

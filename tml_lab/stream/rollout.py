@@ -19,6 +19,7 @@ from tml_lab.model.state import State, new_state
 from tml_lab.model.text import AUDIO, DECISIONS, SPEAK, SPECIALS, TextTokenizer
 from tml_lab.signal.dmel import dmel
 from tml_lab.signal.out_mel import quantize_voice
+from tml_lab.signal.patches import frames_to_patches, n_patches
 from tml_lab.stream.layout import MAX_WORDS, Stream
 from tml_lab.stream.voice import turn_noise
 
@@ -28,10 +29,17 @@ Decide = Callable[[int, Tensor], Tensor]
 
 @dataclass
 class Heard:
-    """The input of one row. `audio`: f32 [turns * 3200]; `typed`: (turn, text)."""
+    """The input of one row. `audio`: f32 [turns * 3200]; `typed`: (turn, text); `frames`: uint8 [turns, 2, H, W, 3],
+    None without a camera."""
 
     audio: np.ndarray
     typed: list[tuple[int, str]] = field(default_factory=list)
+    frames: np.ndarray | None = None
+
+    def n_patches(self, turn: int) -> int:
+        """How many patches are seen in a turn."""
+        there = self.frames is not None and turn < len(self.frames)
+        return n_patches(*self.frames.shape[2:4]) if self.frames is not None and there else 0
 
 
 @dataclass
@@ -55,7 +63,8 @@ class _Rows:
         self.device = next(model.parameters()).device
         self.n_turns = max(len(i.audio) for i in inputs) // TURN_SAMPLES
         typed = max((sum(len(tokenizer.encode(t)) for _, t in i.typed) for i in inputs), default=0)
-        longest = self.n_turns * (FRAMES_PER_TURN + 1 + MAX_WORDS + OUT_TOKENS_PER_TURN) + typed
+        seen = max(i.n_patches(0) for i in inputs)
+        longest = self.n_turns * (FRAMES_PER_TURN + 1 + MAX_WORDS + OUT_TOKENS_PER_TURN + seen) + typed
         self.state = new_state(model.cfg, len(inputs), self.device, max_tokens=longest)
         self.heard = [dmel(torch.from_numpy(i.audio)) for i in inputs]  # each [turns * 4, 80]
         self.left: list[int | Tensor | None] = [None] * len(
@@ -76,7 +85,7 @@ class _Rows:
             self.state[name][rows] = tensor
 
     def feed(self, state: State, streams: list[int], turn: int, token: Tensor, heard: Tensor | None = None,
-             voice: Tensor | None = None, first: int = -1) -> Tensor:  # fmt: skip
+             voice: Tensor | None = None, first: int = -1, patches: Tensor | None = None) -> Tensor:  # fmt: skip
         """Append the same kinds of tokens to every row of `state`: `token [rows, n]` -> hidden `[rows, n,
         d_model]`."""
         rows, n = token.shape
@@ -85,21 +94,23 @@ class _Rows:
         if first >= 0:
             is_first[first] = True
         turns = torch.full((rows * n,), turn, device=self.device)
-        tokens = Tokens(stream, token.flatten(), turns, is_first.repeat(rows), heard, voice)
+        tokens = Tokens(stream, token.flatten(), turns, is_first.repeat(rows), heard, voice, patches)
         return self.model(self.model.embed(tokens).view(rows, n, -1), state)
 
     def listen(self, turn: int) -> Tensor:
         """Feed what was left over and what this turn heard; hidden state of the last audio_in: `[rows,
         d_model]`."""
         out = torch.zeros(len(self.inputs), self.model.cfg.d_model, device=self.device)
-        groups: dict[tuple[str, int], list[int]] = {}
+        groups: dict[tuple[str, int, int], list[int]] = {}
         for row, left in enumerate(self.left):
             kind = "none" if left is None else "text" if isinstance(left, int) else "voice"
-            groups.setdefault((kind, len(self.text[row].get(turn, []))), []).append(row)
-        for (kind, n_text), members in groups.items():
+            alike = (kind, len(self.text[row].get(turn, [])), self.inputs[row].n_patches(turn))
+            groups.setdefault(alike, []).append(row)
+        for (kind, n_text, n_seen), members in groups.items():
             rows = torch.tensor(members, device=self.device)
             lead = {"none": [], "text": [int(Stream.TEXT_OUT)], "voice": [int(Stream.AUDIO_OUT)]}[kind]
-            streams = [*lead, *[int(Stream.TEXT_IN)] * n_text, *[int(Stream.AUDIO_IN)] * FRAMES_PER_TURN]
+            seen = [int(Stream.VIDEO_IN)] * n_seen
+            streams = [*lead, *[int(Stream.TEXT_IN)] * n_text, *seen, *[int(Stream.AUDIO_IN)] * FRAMES_PER_TURN]
             token = torch.zeros(len(members), len(streams), dtype=torch.long, device=self.device)
             for i, row in enumerate(members):
                 if kind == "text":
@@ -108,13 +119,19 @@ class _Rows:
                     token[i, len(lead) : len(lead) + n_text] = torch.tensor(self.text[row][turn])
             voice = torch.stack([self.left[r] for r in members]) if kind == "voice" else None  # type: ignore[misc]
             heard = torch.cat([self.frames(row, turn) for row in members]).to(self.device)
+            patches = self.patches(members, turn) if n_seen else None
             every = len(members) == len(self.inputs)
             state = self.state if every else self.sub_state(rows)
-            hidden = self.feed(state, streams, turn, token, heard, voice, first=len(lead))
+            hidden = self.feed(state, streams, turn, token, heard, voice, len(lead), patches)
             if not every:
                 self.put_back(rows, state)
             out[rows] = hidden[:, -1]
         return out
+
+    def patches(self, members: list[int], turn: int) -> Tensor:
+        """What these rows see in a turn: `[rows * P, 2, 40, 40, 3]`, the same size of picture in all of them."""
+        pictures = [self.inputs[row].frames[turn] for row in members]  # pyright: ignore[reportOptionalSubscript]
+        return torch.cat([frames_to_patches(pair) for pair in pictures]).to(self.device)
 
     def frames(self, row: int, turn: int) -> Tensor:
         """The four dMel frames of a turn: `[4, 80]`; silence after the row's input has ended."""

@@ -30,7 +30,7 @@ from tml_lab.train.pictures import PICTURES, Film, n_patches
 from tml_lab.train.shards import Rendered, read_shard
 from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.reply_voice import reply_mel
-from tml_lab.worlds.seen.film import SIZES, SceneFilm
+from tml_lab.worlds.seen.film import SIZES, SceneFilm, scene_patches
 
 CAMERA_TURNS = 200  # the longest episode that is seen as well as heard
 # tokens of a row: few shapes, so that each is prepared once, and multiples of attention's block
@@ -65,7 +65,7 @@ class Batch:
         """The same batch on another device, with its pictures drawn."""
         moved: dict[str, Any] = {name: None if t is None else t.to(device) for name, t in vars(self.tokens).items()}
         if self.films:
-            moved["patches"] = torch.cat([film.patches(device) for film in self.films])
+            moved["patches"] = drawn(self.films, device)
         rest = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
         return replace(self, tokens=Tokens(**moved), films=[], **rest)
 
@@ -163,7 +163,15 @@ def film_of(episode: Rendered, video: tuple[int, int], rng: np.random.Generator)
     seed = int(rng.integers(1 << 31))
     if episode.scene is None:
         return Film(episode.n_turns, video, seed)
-    return SceneFilm(episode.n_turns, video, replace(episode.scene, seed=seed))
+    return SceneFilm(video, replace(episode.scene, seed=seed))
+
+
+def drawn(films: Sequence[Film | SceneFilm], device: torch.device) -> Tensor:
+    """What all rows of a batch see, row after row: `[patches, 2, 40, 40, 3]`, drawn on the device."""
+    scenes = [film for film in films if isinstance(film, SceneFilm)]
+    if len(scenes) == len(films):
+        return scene_patches(scenes, device)
+    return torch.cat([film.patches(device) for film in films if isinstance(film, Film)])
 
 
 def collate(

@@ -37,7 +37,8 @@ class Expect:
     """Something the model should say: `words` at `due` seconds (heard clock).
 
     `asked` is the interval that was asked for (TimeSpeak), None for cues and answers. `kind`: cue, time, answer or
-    backchannel. `contrast`: what else could have been said in its place.
+    backchannel. `contrast`: what else could have been said in its place. `until`: the second up to which it still makes
+    sense, where that is known: then what was seen is gone.
     """
 
     words: tuple[str, ...]
@@ -45,6 +46,7 @@ class Expect:
     asked: float | None
     contrast: tuple[str, ...]
     kind: str
+    until: float | None = None
 
 
 @dataclass
@@ -175,7 +177,7 @@ class Stage:
 
     def reply(
         self, words: tuple[str, ...], due: float, kind: str, margin: float = SURE, asked: float | None = None,
-        contrast: tuple[str, ...] = (), on_time: bool = False, lead: tuple[str, ...] = (),
+        contrast: tuple[str, ...] = (), on_time: bool = False, lead: tuple[str, ...] = (), until: float | None = None,
     ) -> float:
         """The model should say `words` for something due at `due`; returns when its last word has been played.
 
@@ -187,7 +189,7 @@ class Stage:
         turn = round(due / TURN_SECONDS) - 1 if on_time else math.ceil((due + margin) / TURN_SECONDS - 1e-6) - 1
         if not on_time and self.chance(LATE):
             turn += 1
-        self.expects.append(Expect(words, due, asked, contrast, kind))
+        self.expects.append(Expect(words, due, asked, contrast, kind, until))
         turn = max(turn, self.free_turn, 0)
         for word in (*lead, *words):
             turn = self.utter(word, turn)

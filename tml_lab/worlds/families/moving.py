@@ -10,7 +10,8 @@ from tml_lab.worlds.stage import Stage
 from tml_lab.worlds.wordings_seen import COUNTED, DOES
 
 ENDED = 0.1  # seconds after which the end of a repetition is plain
-BEGUN = 0.35  # the same of the beginning of an action, and of its end
+BEGUN = 0.25  # the same of the beginning of an action, and of its end
+CLIP = 30.0  # seconds of a test scene
 MOST = 20  # repetitions: what the model can count to
 
 
@@ -74,21 +75,30 @@ def something_else(stage: Stage, person: Person, action: str) -> None:
 
 
 def play_start_stop(stage: Stage) -> None:
-    """One or two stretches of two to eight seconds of an action: `start` when it begins, `stop` when it is over."""
+    """Stretches of two to eight seconds of an action: `start` when it begins, `stop` when it is over.
+
+    In a test one, anywhere in a clip of 30 seconds; in training one to four.
+    """
     action = stage.pick(list(ACTIONS))
     person = stage.watch().person(action)
     ask(stage, "start_stop", x=DOES[action])
     stage.wait(0.8, 3.0)
-    for _ in range(1 + stage.chance(0.4) + stage.more()):
+    test = stage.split != "train"
+    for _ in range(1 if test else 1 + stage.chance(0.4) + stage.more()):
         if stage.chance(0.3):
             something_else(stage, person, action)
         stage.perhaps_lull()
-        span = go_on(stage, person, action, float(stage.rng.uniform(2.0, 8.0)))
+        seconds = float(stage.rng.uniform(2.0, 8.0))
+        if test:
+            stage.now = float(stage.rng.uniform(stage.now, CLIP - seconds - 3.0))
+        span = go_on(stage, person, action, seconds)
         others = contrast_set("zero")[:10]
         stage.reply(("start",), span.start, "cue", margin=BEGUN, contrast=("stop", *others))
         stage.reply(("stop",), span.end, "cue", margin=BEGUN, contrast=("start", *others))
         stage.now = span.end
         stage.wait(1.2, 3.0)
+    if test:
+        stage.now = CLIP - 1.0  # a second is added when the scene is finished
 
 
 def go_on(stage: Stage, person: Person, action: str, seconds: float) -> Span:

@@ -11,6 +11,7 @@ from tml_lab.worlds.stage import SETTLED, Stage
 from tml_lab.worlds.wordings_seen import MANY, SEEN_WORDINGS
 
 SEEN = 0.12  # seconds that a change must have been in view before it counts as seen
+LASTS = 2.0  # seconds for which a change is news, at least
 ALWAYS = 1e4  # seconds: longer than any scene
 PLACES = ((28, 40), (80, 34), (132, 42), (30, 88), (82, 92), (130, 86))  # pixels where a thing has room
 
@@ -47,7 +48,8 @@ def play_appears(stage: Stage) -> None:
         colour, kind = pick_look(stage)
         span = Span(stage.now, stage.now + float(stage.rng.uniform(1.5, 4.5)))
         scene.thing(kind, colour, span, *stage.pick(PLACES))
-        stage.reply((colour, kind), span.start, "cue", margin=SEEN, contrast=looks(colour, kind))
+        until = max(span.end, span.start + LASTS)
+        stage.reply((colour, kind), span.start, "cue", margin=SEEN, contrast=looks(colour, kind), until=until)
         stage.now = max(stage.now, (stage.free_turn + 1) * 0.2)
         small_talk(stage, 0.25)
 
@@ -70,7 +72,7 @@ def play_new_colour(stage: Stage) -> None:
             stage.wait(0.8, 1.6)
         colour = other_colour(stage.rng, colour)
         scene.recolour(thing, colour, stage.now)
-        stage.reply((colour,), stage.now, "cue", margin=SEEN, contrast=contrast_set(colour))
+        stage.reply((colour,), stage.now, "cue", margin=SEEN, contrast=contrast_set(colour), until=stage.now + LASTS)
         stage.now = max(stage.now, (stage.free_turn + 1) * 0.2)
         small_talk(stage, 0.25)
 
@@ -106,7 +108,8 @@ def play_read(stage: Stage) -> None:
         text = str(NUMBERS.index(word)) if word in NUMBERS and stage.chance(0.5) else word
         span = Span(stage.now, stage.now + float(stage.rng.uniform(1.0, 2.5)))
         scene.write(text, span)
-        stage.reply((word,), span.start, "cue", margin=SEEN, contrast=contrast_set(word))
+        until = max(span.end, span.start + LASTS)
+        stage.reply((word,), span.start, "cue", margin=SEEN, contrast=contrast_set(word), until=until)
         stage.now = max(span.end, (stage.free_turn + 1) * 0.2)
         small_talk(stage, 0.2)
 

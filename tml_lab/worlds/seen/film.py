@@ -1,7 +1,11 @@
-"""From a scene's script to pictures, on any device: a backdrop, the shapes, light and grain."""
+"""From scenes' scripts to pictures, on any device: a backdrop, the shapes, light and grain.
+
+All films of a batch are painted together, since on a GPU a hundred films one by one would cost thousands of launches.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tml_kernels.draw import BOX, CAPSULE, NUMBERS, draw
+from tml_kernels.draw import BOX, CAPSULE, draw
 from tml_lab.config import VIDEO_FRAMES_PER_TURN, VIDEO_SIZE
 from tml_lab.signal.patches import turns_to_patches
 from tml_lab.worlds.seen.scene import Script
 
 SIZES = (VIDEO_SIZE, VIDEO_SIZE, (120, 80))  # width, height in which a scene can be shown whole: 12, 12, 6 patches
-CHUNK = 256  # frames painted at once: memory, not pictures, depends on it
+CHUNK = 256  # frames painted at once, on a GPU sixteen times as many: memory, not pictures, depends on it
+ROWS, COLUMNS = 4, 6  # of the coarse picture that a backdrop is made of
+_MANNERS = 7  # floor, where it begins, drift, light (three colours), grain
 
 
 def scaled(shapes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -33,59 +39,85 @@ def scaled(shapes: Tensor, size: tuple[int, int]) -> Tensor:
     return moved
 
 
-def backdrop(n_frames: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Soft colours that drift, sometimes a floor: `[n_frames, height, width, 3]` float32, 0..255."""
+def draw_look(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A backdrop and a light: coarse colours `[4 + 1, 6, 3]`, the last row's first the floor's; their use `[7]`.
+
+    From a plain wall to a jumble; half of them with a floor; a third drifts to one side.
+    """
+    rng = np.random.default_rng(seed)
+    jumble = 0.15 + 0.85 * rng.uniform()
+    colours = 255 * (jumble * rng.uniform(size=(ROWS + 1, COLUMNS, 3)) + (1 - jumble) * rng.uniform(size=3))
+    floor = float(rng.uniform() < 0.5)
+    drift = (rng.uniform(-1.5, 1.5)) * (rng.uniform() < 0.3)  # pixels a frame
+    light = rng.uniform(0.7, 1.2) * rng.uniform(0.94, 1.06, 3)
+    manners = [floor, rng.uniform(0.7, 0.95), drift, *light, 10 * rng.uniform() ** 2]
+    return colours.astype(np.float32), np.array(manners, np.float32)
+
+
+def backdrops(colours: Tensor, manners: Tensor, film: Tensor, frame: Tensor, size: tuple[int, int]) -> Tensor:
+    """What stands behind each of `n` frames: `[n, height, width, 3]` float32, 0..255.
+
+    `colours [films, 5, 6, 3]`, `manners [films, 7]`; `film [n]` whose frame it is, `frame [n]` its number there.
+    """
     width, height = size
-    device = generator.device
-    few = torch.rand(5, generator=generator, device=device)
-    coarse = 255 * torch.rand(1, 3, 4, 6, generator=generator, device=device)
-    plain = 255 * torch.rand(1, 3, 1, 1, generator=generator, device=device)
-    coarse = torch.lerp(plain.expand_as(coarse), coarse, 0.15 + 0.85 * few[0])  # from a wall to a jumble
-    scene = F.interpolate(coarse, (height, width), mode="bilinear")[0].permute(1, 2, 0)  # [height, width, 3]
-    floor = 255 * torch.rand(3, generator=generator, device=device)
-    row = torch.arange(height, device=device)[:, None, None]
-    scene = torch.where((row > height * (0.7 + 0.25 * few[1])) & (few[2] < 0.5), floor, scene)
-    shift = (torch.arange(n_frames, device=device) * 3 * (few[3] - 0.5) * (few[4] < 0.3)).long()  # pixels
-    column = (torch.arange(width, device=device) - shift[:, None]) % width  # [n_frames, width]
-    return scene[:, column].transpose(0, 1).contiguous()  # [n_frames, height, width, 3]
+    device = colours.device
+    wall = F.interpolate(colours[:, :ROWS].permute(0, 3, 1, 2), (height, width), mode="bilinear")  # [films, 3, H, W]
+    row = torch.arange(height, device=device)[:, None]
+    below = (row > height * manners[:, None, 1:2]) & (manners[:, None, :1] > 0)  # [films, height, 1]
+    scene = torch.where(below[..., None], colours[:, ROWS, None, :1], wall.permute(0, 2, 3, 1))  # [films, H, W, 3]
+    shift = (frame * manners[film, 2]).long()  # pixels: [n]
+    column = (torch.arange(width, device=device) - shift[:, None]) % width  # [n, width]
+    return scene[film[:, None, None], row, column[:, None]]  # [n, height, width, 3]
+
+
+def chunks(scripts: Sequence[Script], size: tuple[int, int], device: torch.device | str, seed: int,
+           behind: Tensor | None = None) -> Iterator[Tensor]:  # fmt: skip
+    """The films end to end, some frames at a time: uint8 `[frames, height, width, 3]`; `seed` of the grain."""
+    device = torch.device(device)
+    looks = [draw_look(script.seed) for script in scripts]
+    colours, manners = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*looks, strict=True))
+    most = max(script.shapes.shape[1] for script in scripts)
+    padded = [np.pad(s.shapes, ((0, 0), (0, most - s.shapes.shape[1]), (0, 0))) for s in scripts]
+    shapes = torch.from_numpy(np.concatenate(padded)).to(device)  # [frames, most, 11] float16
+    lengths = [len(script.shapes) for script in scripts]
+    film = torch.from_numpy(np.repeat(np.arange(len(scripts)), lengths)).to(device)
+    frame = torch.from_numpy(np.concatenate([np.arange(n) for n in lengths])).to(device)
+    generator = torch.Generator(device).manual_seed(seed)
+    step = CHUNK * (16 if device.type == "cuda" else 1)
+    for start in range(0, len(shapes), step):
+        now = slice(start, start + step)
+        canvas = backdrops(colours, manners, film[now], frame[now], size) if behind is None else behind[now].to(device)
+        drawn = draw(canvas, scaled(shapes[now].float(), size))
+        light, grain = manners[film[now], 3:6], manners[film[now], 6]
+        noise = torch.randn(drawn.shape, generator=generator, device=device)
+        lit = drawn * light[:, None, None] + grain[:, None, None, None] * noise
+        yield lit.clamp(0, 255).to(torch.uint8)
 
 
 def pictures(script: Script, size: tuple[int, int], device: torch.device | str = "cpu",
              behind: Tensor | None = None) -> Tensor:  # fmt: skip
-    """The whole film: uint8 `[frames, height, width, 3]`; the same script gives the same film on a device.
+    """One whole film: uint8 `[frames, height, width, 3]`; the same script gives the same film on a device.
 
     `behind`: what is seen instead of a drawn backdrop, float32 of the film's shape, 0..255.
     """
-    generator = torch.Generator(device).manual_seed(script.seed)
-    shapes = scaled(torch.from_numpy(script.shapes.astype(np.float32)).to(device), size)
-    canvas = backdrop(len(shapes), size, generator) if behind is None else behind.to(device)
-    few = torch.rand(5, generator=generator, device=device)
-    light = 0.7 + 0.5 * few[0]
-    tint = 1 + 0.12 * (torch.rand(3, generator=generator, device=device) - 0.5)
-    grain = 10 * few[1] * few[1]
-    film = []
-    for start in range(0, len(shapes), CHUNK):
-        drawn = draw(canvas[start : start + CHUNK], shapes[start : start + CHUNK])
-        noise = torch.randn(drawn.shape, generator=generator, device=device)
-        film.append((drawn * (light * tint) + grain * noise).clamp(0, 255).to(torch.uint8))
-    return torch.cat(film) if film else torch.zeros(0, size[1], size[0], 3, dtype=torch.uint8, device=device)
+    none = torch.zeros(0, size[1], size[0], 3, dtype=torch.uint8, device=device)
+    return torch.cat([none, *chunks([script], size, device, script.seed, behind)])
 
 
 @dataclass(frozen=True)
 class SceneFilm:
-    """The pictures of one episode whose scene matters: as `tml_lab.train.pictures.Film`, drawn from a script."""
+    """The pictures of one episode whose scene matters, in a size of picture: as `tml_lab.train.pictures.Film`."""
 
-    n_turns: int
     size: tuple[int, int]
     script: Script
 
-    def patches(self, device: torch.device | str = "cpu") -> Tensor:
-        """`[n_turns * n_patches, 2, 40, 40, 3]` normalised patches."""
-        width, height = self.size
-        frames = pictures(self.script, self.size, device)
-        return turns_to_patches(frames.view(self.n_turns, VIDEO_FRAMES_PER_TURN, height, width, 3))
 
-
-def empty_script(n_frames: int, seed: int) -> Script:
-    """Nothing to see but a backdrop."""
-    return Script(np.zeros((n_frames, 0, NUMBERS), np.float16), seed)
+def scene_patches(films: Sequence[SceneFilm], device: torch.device | str = "cpu") -> Tensor:
+    """All films of a batch, one after the other, all of one size: `[turns * n_patches, 2, 40, 40, 3]` normalised."""
+    width, height = films[0].size
+    scripts = [film.script for film in films]
+    pairs = [
+        turns_to_patches(some.view(-1, VIDEO_FRAMES_PER_TURN, height, width, 3))
+        for some in chunks(scripts, films[0].size, device, scripts[0].seed)
+    ]
+    return torch.cat(pairs)

@@ -1,0 +1,109 @@
+"""The rules of what is seen: counts, intervals, spans; and what the reference rows get by them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.bench.scenes import cue, scene
+from tml_lab.bench import charades, proactive, qivd, repcount
+from tml_lab.bench.baselines.oracle_late import OracleLatePlayer
+from tml_lab.bench.baselines.silent import SilentPlayer
+from tml_lab.bench.emissions import Emissions, Word, spoken_as
+from tml_lab.bench.grading import bootstrap
+from tml_lab.worlds.lexicon import NUMBERS
+from tml_lab.worlds.stage import Expect
+
+
+def said(turns: int, *words: tuple[int, str]) -> Emissions:
+    return spoken_as(turns, list(words), turns_per_word=2)
+
+
+def test_the_count_is_the_last_number_after_the_penultimate_repetition() -> None:
+    item = scene("count_actions", 50, expects=[cue(NUMBERS[k], 2.0 * k) for k in (1, 2, 3, 4)])
+    right = said(50, (9, "one"), (19, "two"), (29, "three"), (39, "four"))
+    assert repcount.counted(item, right) == 4
+    assert repcount.counted(item, said(50, (9, "one"), (19, "two"), (29, "three"))) == 3
+    assert repcount.counted(item, said(50, (9, "one"), (19, "two"))) is None  # stopped counting too early
+    assert repcount.counted(item, said(50, (39, "four"), (45, "yeah"))) == 4
+    figures = repcount.measure([item, item, item], [right, said(50, (40, "six")), said(50)], 0)
+    assert figures["obo"].value == pytest.approx(1 / 3) and figures["exact"].value == pytest.approx(1 / 3)
+    assert figures["mae"].value == pytest.approx((0 + 2 / 4.1 + 4 / 4.1) / 3)
+    assert figures["on_time"].value == pytest.approx(4 / 12)
+
+
+def test_the_best_constant_count_is_right_in_a_sixth_of_the_items() -> None:
+    true = range(3, 21)
+    assert max(sum(abs(k - t) <= 1 for t in true) for k in range(25)) / len(true) == pytest.approx(1 / 6, abs=0.01)
+
+
+@given(*[st.floats(0, 30) for _ in range(4)])
+def test_overlap_is_a_share_and_the_same_both_ways(a: float, b: float, c: float, d: float) -> None:
+    first, second = (min(a, b), max(a, b) + 1e-3), (min(c, d), max(c, d) + 1e-3)
+    share = charades.overlap(first, second)
+    assert 0 <= share <= 1 and share == charades.overlap(second, first)
+    assert charades.overlap(first, first) == 1
+
+
+def test_an_interval_goes_from_the_first_start_to_the_next_stop() -> None:
+    def words(*pairs: tuple[float, str]) -> list[Word]:
+        return [Word(at, at + 0.4, text) for at, text in pairs]
+
+    assert charades.interval(words((1, "stop"), (2, "start"), (3, "start"), (5, "stop"), (7, "stop"))) == (2, 5)
+    assert charades.interval(words((2, "start"))) is None and charades.interval([]) is None
+    item = scene("start_stop", 60, expects=[cue("zero", 4.0), cue("one", 8.0)])
+    late = said(60, (21, "start"), (41, "stop"))  # both 0.4 s late
+    figures = charades.measure([item, item], [late, said(60)], 0)
+    assert figures["miou"].value == pytest.approx((3.6 / 4.4) / 2) and figures["both"].value == 0.5
+    assert figures["late_s"].value == pytest.approx(0.4)
+
+
+def seen(words: tuple[str, ...], due: float, until: float) -> Expect:
+    return Expect(words, due, None, ("blue", "green", "square", "star", "yellow", "pink", "brown"), "cue", until)
+
+
+def test_the_area_of_a_span_by_hand() -> None:
+    assert proactive.pauc((2.0, 6.0), []) == 0.25
+    assert proactive.pauc((2.0, 6.0), [(2.0, 2)]) == 1.0
+    assert proactive.pauc((2.0, 6.0), [(4.0, 2)]) == pytest.approx((1 * 0.5 + 3 * 2) / 8)
+    assert proactive.pauc((2.0, 6.0), [(2.0, 1), (6.0, 2)]) == pytest.approx((2 * 1 + 2 * 2) / 8)
+    assert proactive.pauc((2.0, 6.0), [(2.0, 0)]) == 0.0  # worse than silence
+    assert proactive.pauc((2.0, 6.0), [(2.0, 2), (4.0, 0)]) == 1.0  # what was said stays said
+
+
+def test_two_slots_give_half_and_another_answer_nothing() -> None:
+    expect = seen(("red", "ball"), 2.0, 6.0)
+
+    def points(text: str) -> int:
+        return proactive.score(expect, [Word(0.0, 0.1, word) for word in text.split()])
+
+    assert (points("red ball"), points("red"), points("a ball"), points("yeah")) == (2, 1, 1, 0)
+    assert points("blue ball") == points("red ball blue star") == 0
+    one = seen(("red",), 2.0, 6.0)
+    assert proactive.score(one, [Word(0.0, 0.1, "red")]) == 2
+
+
+def test_a_span_ends_where_the_next_begins_and_what_lies_outside_is_counted() -> None:
+    item = scene("appears", 60, expects=[seen(("red", "ball"), 2.0, 9.0), seen(("pink", "ball"), 5.0, 7.0)])
+    assert proactive.spans(item) == [(2.0, 5.0), (5.0, 7.0)]
+    figures = proactive.measure([item], [said(60, (3, "red"), (50, "red"))], 0)
+    assert figures["outside_per_item"].value == 2 and figures["pauc"].value == 0.25
+
+
+@pytest.mark.parametrize("benchmark", [repcount, charades, proactive, qivd])
+def test_the_script_nearly_reaches_the_top_and_silence_the_bottom(benchmark) -> None:
+    items = benchmark.items(3, 0, "test")
+    assert all(item.scene is not None and item.split == "test" for item in items)
+    known = benchmark.BENCHMARK
+    best = benchmark.measure(items, OracleLatePlayer(0).play(items), 0)[known.headline]
+    none = benchmark.measure(items, SilentPlayer().play(items), 0)[known.headline]
+    assert best.value >= (0.75 if benchmark is charades else 0.9)
+    assert none.value == (0.25 if benchmark is proactive else 0.0)
+    assert bootstrap([1.0], 0).n == 1
+
+
+def test_a_clip_of_charades_is_thirty_seconds_with_one_action() -> None:
+    for item in charades.items(4, 1, "test"):
+        assert item.n_turns == 150 and len(item.expects) == 2
+        assert 0.8 <= item.expects[1].due - item.expects[0].due <= 8.1
