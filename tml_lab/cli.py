@@ -206,7 +206,7 @@ def train(
 @app.command()
 @plainly
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="Benchmarks to run; none: all but seen.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Which to run; none: those it was trained for.")] = None,
     json: Annotated[Path | None, typer.Option(help="Also write the results to this file.")] = None,
     checkpoint: Annotated[str, typer.Option(help="Checkpoint: a shipped name or a folder.")] = "nano",
     items: Annotated[int, typer.Option(min=1, help="Items per family.")] = 50,

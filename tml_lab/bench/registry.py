@@ -19,11 +19,17 @@ from tml_lab.bench import (
     charades,
     cuespeak,
     fdb,
+    fdb15,
+    foreign,
     human_numbers,
+    ifeval,
     proactive,
     qivd,
     repcount,
     restraint,
+    retention,
+    safety,
+    schedule,
     timespeak,
 )
 from tml_lab.bench.baselines.oracle_late import OracleLatePlayer
@@ -47,6 +53,12 @@ BENCHMARKS: dict[str, Benchmark] = {
         fdb.BACKCHANNEL,
         restraint.BENCHMARK,
         human_numbers.BENCHMARK,
+        fdb15.BENCHMARK,
+        foreign.BENCHMARK,
+        schedule.BENCHMARK,
+        retention.BENCHMARK,
+        ifeval.BENCHMARK,
+        safety.BENCHMARK,
         repcount.BENCHMARK,
         charades.BENCHMARK,
         proactive.BENCHMARK,
@@ -55,10 +67,11 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 GROUPS = {
     "fdb": ("fdb_pause", "fdb_smooth_turn", "fdb_interruption", "fdb_backchannel"),
+    "further": ("foreign", "schedule", "retention", "ifeval", "safety"),
     "seen": ("repcount", "charades", "proactive", "qivd"),
 }
 # What is run when nothing is named: what the shipped nano was trained for.
-USUAL = tuple(name for name in BENCHMARKS if name not in GROUPS["seen"])
+USUAL = tuple(name for name in BENCHMARKS if name not in (*GROUPS["further"], *GROUPS["seen"]))
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": lambda value, goal: value >= goal,
     "<=": lambda value, goal: value <= goal,
@@ -66,7 +79,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 def select(names: Sequence[str]) -> list[Benchmark]:
-    """The benchmarks named (`USUAL` when none is); `fdb` and `seen` mean their parts.
+    """The benchmarks named (`USUAL` when none is); `fdb`, `further` and `seen` mean their parts.
 
     Raises ValueError listing the names there are.
     """

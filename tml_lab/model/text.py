@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -35,9 +36,16 @@ def number_words(n: int) -> str:
     return f"{_SMALL[n // 100]} hundred{rest}"
 
 
+def plain(text: str) -> str:
+    """Letters without their accents: `"fünf"` is `"funf"`, `"weiß"` is `"weiss"`."""
+    parts = unicodedata.normalize("NFD", text.replace("ß", "ss"))
+    return "".join(c for c in parts if not unicodedata.combining(c))
+
+
 def normalise_text(text: str) -> str:
-    """Lower case, digits and signs as words, no other punctuation: `"What is 2+3?"` is `"what is two plus three"`."""
-    text = text.lower().replace("’", "'").replace("'", "")
+    """Lower case without accents, digits and signs as words, no other punctuation: `"What is 2+3?"` is `"what is two
+    plus three"`."""
+    text = plain(text.lower()).replace("’", "'").replace("'", "")
     text = re.sub(r"(?<=\d)\s*\+\s*(?=\d)", " plus ", text)
     text = re.sub(r"(?<=\d)\s*-\s*(?=\d)", " minus ", text)
     text = re.sub(r"\d+", lambda m: f" {number_words(int(m[0]))} " if len(m[0]) <= 3 else m[0], text)

@@ -1,7 +1,7 @@
 """Build the asset of the one reply voice: `python -m tml_lab.worlds.build_reply_voice`.
 
 Needs Debian's `festival` and `festvox-us-slt-hts`. Nothing else in the project does: the result is committed
-(`data/voice/reply.flac` and, by `--seen`, `reply_seen.flac`, each with its `.json`). Of the voices tried, this one was
+(`data/voice/reply.flac` and, by `--more`, `reply_more.flac`, each with its `.json`). Of the voices tried, this one was
 chosen by what an independent recogniser understands of short closed-vocabulary utterances; `data/voice/README.md` holds
 the scores.
 """
@@ -21,8 +21,8 @@ import soundfile
 import soxr
 
 from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES
-from tml_lab.worlds.lexicon import REPLY_WORDS, SEEN_REPLY_WORDS
-from tml_lab.worlds.reply_voice import ASSET, MAX_TURNS, SEEN_ASSET
+from tml_lab.worlds.lexicon import MORE_REPLY_WORDS, REPLY_WORDS
+from tml_lab.worlds.reply_voice import ASSET, MAX_TURNS, MORE_ASSET
 
 VOICE = "cmu_us_slt_arctic_hts"
 RATE = 1.2  # of the engine's own speech rate: most words then fit into two or three turns
@@ -128,10 +128,10 @@ def build(words: Iterable[str], asset: Path = ASSET) -> dict[str, int]:
 
 
 def main() -> None:
-    """Build from the lexicon's reply words, or those of what is seen (`--seen`)."""
+    """Build from the lexicon's reply words, or those of what is seen (`--more`)."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seen", action="store_true", help="SEEN_REPLY_WORDS, which have a file of their own")
-    asset, words = (SEEN_ASSET, SEEN_REPLY_WORDS) if parser.parse_args().seen else (ASSET, REPLY_WORDS)
+    parser.add_argument("--more", action="store_true", help="MORE_REPLY_WORDS, which have a file of their own")
+    asset, words = (MORE_ASSET, MORE_REPLY_WORDS) if parser.parse_args().more else (ASSET, REPLY_WORDS)
     turns = build(words, asset)
     lengths = np.bincount(list(turns.values()), minlength=MAX_TURNS + 1)[1:]
     print(f"{len(turns)} words in {asset}; words lasting 1..{MAX_TURNS} turns: {lengths.tolist()}")

@@ -8,11 +8,18 @@ from functools import partial
 
 import numpy as np
 
+from tml_lab.model.text import plain
 from tml_lab.worlds.families.answers import play_name, play_questions, play_repeat_after
 from tml_lab.worlds.families.cues import CUES, play_cues
+from tml_lab.worlds.families.foreign import FOREIGN, play_foreign
 from tml_lab.worlds.families.hearing import DICTATION, play_dictation
+from tml_lab.worlds.families.manner import play_manner
+from tml_lab.worlds.families.memory import play_facts, play_wrong
 from tml_lab.worlds.families.moving import play_count, play_start_stop
+from tml_lab.worlds.families.overlap import OVERLAPS, play_overlap
 from tml_lab.worlds.families.restraint import play_background, play_noise, play_others, play_unasked
+from tml_lab.worlds.families.safety import play_harmless, play_refused
+from tml_lab.worlds.families.schedule import play_called_off, play_quiet_for, play_reminders
 from tml_lab.worlds.families.seeing import (
     play_appears,
     play_before,
@@ -22,21 +29,26 @@ from tml_lab.worlds.families.seeing import (
     play_warn,
     play_watch,
 )
-from tml_lab.worlds.families.talk import play_interrupt, play_recite, play_story
+from tml_lab.worlds.families.talk import play_interrupt, play_recite, play_recite_on, play_story
 from tml_lab.worlds.families.timing import play_how_long, play_remind, play_tick
 from tml_lab.worlds.lexicon import (
     COLOUR_OF,
     FILLER_SENTENCES,
+    FRENCH,
+    GERMAN,
+    ITALIAN,
+    MORE_REPLY_WORDS,
     OTHERS,
     PAUSE_FILLERS,
     REPLY_WORDS,
-    SEEN_REPLY_WORDS,
     SPANISH,
     STORY_OPENERS,
+    TENS,
 )  # fmt: skip
 from tml_lab.worlds.stage import Episode, Stage, open_easy_stage, open_stage
 from tml_lab.worlds.voices import VoiceBank
 from tml_lab.worlds.wordings import words_of_wordings
+from tml_lab.worlds.wordings_more import words_of_more_wordings
 from tml_lab.worlds.wordings_seen import words_of_seen_wordings
 
 Play = Callable[[Stage], None]
@@ -61,6 +73,19 @@ FAMILIES: dict[str, Play] = {
     "unasked": play_unasked,
     "noise": play_noise,
 }
+FURTHER: dict[str, Play] = {
+    **{name: partial(play_foreign, name=name) for name in FOREIGN},
+    "reminders": play_reminders,
+    "called_off": play_called_off,
+    "quiet_for": play_quiet_for,
+    "facts": play_facts,
+    "wrong": play_wrong,
+    "manner": play_manner,
+    "recite_on": play_recite_on,
+    "refused": play_refused,
+    "harmless": play_harmless,
+}
+"""Further families without a camera; the shipped nano has not been trained on them."""
 SEEING: dict[str, Play] = {
     "count_actions": play_count,
     "start_stop": play_start_stop,
@@ -72,7 +97,9 @@ SEEING: dict[str, Play] = {
     "before": play_before,
     "watch": play_watch,
 }
-"""Families with the camera on; the shipped nano has not been trained on them."""
+"""Families with the camera on; the shipped nano has not been trained on them either."""
+TESTED: dict[str, Play] = {f"overlap_{kind}": partial(play_overlap, kind=kind) for kind in OVERLAPS}
+"""Scenes of tests only: training meets the same in other families."""
 # How often each is met in training: numbers carry the hardest hearing; sums and seconds are the slowest to learn.
 # Dictation is met in training only.
 WEIGHTS: dict[str, float] = {
@@ -80,6 +107,10 @@ WEIGHTS: dict[str, float] = {
     "colour": 1.2, "opposite_of": 1.8, "day": 1.6, "pause": 1.8, "name": 2.4, "repeat_after": 1.8, "remind": 4.5,
     "tick": 3.2, "how_long": 5.0, "recite": 0.8, "interrupt": 2.8, "story": 0.7, "background": 1.4, "others": 2.2,
     "unasked": 1.9, "noise": 0.3, DICTATION: 9.0,
+}  # fmt: skip
+FURTHER_WEIGHTS: dict[str, float] = {
+    "french": 2.0, "german": 2.0, "italian": 2.0, "reminders": 2.5, "called_off": 2.0, "quiet_for": 1.5, "facts": 4.0,
+    "wrong": 3.0, "manner": 4.0, "recite_on": 0.8, "refused": 2.0, "harmless": 1.5,
 }  # fmt: skip
 SEEING_WEIGHTS: dict[str, float] = {
     "count_actions": 5.0, "start_stop": 3.0, "appears": 3.0, "new_colour": 2.0, "warn": 2.0, "read": 2.5, "look": 4.0,
@@ -93,8 +124,9 @@ LESSONS: dict[str, dict[str, float]] = {
         "repeat_after": 1.5, "unasked": 1.5, "others": 0.6, "background": 0.4, "noise": 0.2,
     },
     "all": WEIGHTS,
+    "further": FURTHER_WEIGHTS,
     "seeing": SEEING_WEIGHTS,
-    "everything": WEIGHTS | SEEING_WEIGHTS,
+    "everything": WEIGHTS | FURTHER_WEIGHTS | SEEING_WEIGHTS,
 }  # fmt: skip
 
 
@@ -103,7 +135,7 @@ def episode(family: str, seed: int, split: str, bank: VoiceBank) -> Episode:
 
     Raises ValueError naming the families when `family` is not one of them.
     """
-    families = FAMILIES | SEEING
+    families = FAMILIES | FURTHER | SEEING | TESTED
     if family not in families:
         raise ValueError(f"no family is called {family!r}; choose one of {', '.join(families)}")
     rng = np.random.default_rng([zlib.crc32(f"{split}/{family}".encode()), seed])
@@ -131,8 +163,8 @@ def training_episode(seed: int, bank: VoiceBank, lesson: str = "all") -> Episode
     if first == DICTATION:
         play_dictation(stage)
         return stage.finish(first, seed, noisy=not clean)
-    if first in SEEING:
-        SEEING[first](stage)
+    if first not in FAMILIES:
+        (FURTHER | SEEING)[first](stage)
         return stage.finish(first, seed, noisy=not clean)
     FAMILIES[first](stage)
     if second in FAMILIES and stage.chance(0.2) and stage.now < 10.0:
@@ -154,4 +186,6 @@ def heard_world() -> tuple[str, ...]:
 
 def closed_world() -> tuple[str, ...]:
     """Every whole word of the closed world, in alphabetical order: what the tokenizer keeps in one piece."""
-    return tuple(sorted({*heard_world(), *words_of_seen_wordings(), *SEEN_REPLY_WORDS}))
+    more = {*words_of_seen_wordings(), *words_of_more_wordings(), *MORE_REPLY_WORDS, *TENS}
+    foreign = {plain(word) for word in (*FRENCH, *GERMAN, *ITALIAN)}
+    return tuple(sorted({*heard_world(), *more, *foreign}))

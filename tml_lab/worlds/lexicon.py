@@ -34,6 +34,28 @@ SPANISH = {
 }
 ENGLISH_TO_SPANISH = {english: spanish for spanish, english in SPANISH.items()}
 
+_ENGLISH = (*UNITS[1:], *COLOURS[:4], "black", "white", "brown", "orange", "pink", *DAYS)
+
+
+def _translated(words: str) -> dict[str, str]:
+    """Ten numbers, nine colours and seven days of a language -> English."""
+    return dict(zip(words.split(), _ENGLISH, strict=True))
+
+
+FRENCH = _translated(
+    "un deux trois quatre cinq six sept huit neuf dix rouge bleu vert jaune noir blanc marron orange rose "
+    "lundi mardi mercredi jeudi vendredi samedi dimanche"
+)
+GERMAN = _translated(
+    "eins zwei drei vier fünf sechs sieben acht neun zehn rot blau grün gelb schwarz weiß braun orange rosa "
+    "montag dienstag mittwoch donnerstag freitag samstag sonntag"
+)
+ITALIAN = _translated(
+    "uno due tre quattro cinque sei sette otto nove dieci rosso blu verde giallo nero bianco marrone arancione rosa "
+    "lunedì martedì mercoledì giovedì venerdì sabato domenica"
+)
+TENS = ("thirty", "forty", "fifty", "sixty")  # of the seconds that a reminder may lie ahead
+
 CONTROL = ("stop", "tick", "reminder", "seconds", "second", "okay", "yeah", "right")
 LEAD = ("that", "is")  # an answer is a sentence: "that is seven"
 LEAD_NAME = ("you", "are")
@@ -45,8 +67,8 @@ REPLY_WORDS: tuple[str, ...] = tuple(
 """Every word the model may say, each once."""
 
 THINGS = ("ball", "square", "triangle", "star")
-SEEN_REPLY_WORDS: tuple[str, ...] = ("start", "careful", *THINGS)
-"""What a model that also answers to what it sees may say beyond `REPLY_WORDS`."""
+MORE_REPLY_WORDS: tuple[str, ...] = ("start", "careful", *THINGS, "over", "sorry", "i", "cannot")
+"""What the next nano may say beyond `REPLY_WORDS`."""
 
 FILLER_SENTENCES = (
     "yesterday we walked along the river with the dog", "my sister bought a new table for the kitchen",

@@ -1,6 +1,6 @@
 """The one clear voice the model answers in: what each reply word sounds like and how many turns it lasts.
 
-The clips are committed (`data/voice/reply.flac`, and `reply_seen.flac` with the words that came later), so that
+The clips are committed (`data/voice/reply.flac`, and `reply_more.flac` with the words that came later), so that
 neither training nor tests need a speech engine; `build_reply_voice` makes them. A word lasts a whole number of turns:
 silence fills up its last one.
 """
@@ -20,7 +20,7 @@ from tml_lab.config import TURN_SAMPLES
 from tml_lab.signal.out_mel import normalise, out_mel
 
 ASSET = Path(__file__).resolve().parents[2] / "data" / "voice" / "reply.flac"
-SEEN_ASSET = ASSET.with_name("reply_seen.flac")
+MORE_ASSET = ASSET.with_name("reply_more.flac")
 MAX_TURNS = 4
 REBUILD = "run python -m tml_lab.worlds.build_reply_voice"
 
@@ -32,7 +32,7 @@ class ReplyVoiceError(ValueError):
 @lru_cache(maxsize=1)
 def _clips() -> dict[str, np.ndarray]:
     """Every word's sound, read once: word -> f32 `[k * 3200]`."""
-    return _read(ASSET) | _read(SEEN_ASSET)
+    return _read(ASSET) | _read(MORE_ASSET)
 
 
 def _read(asset: Path) -> dict[str, np.ndarray]:

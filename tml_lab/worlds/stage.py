@@ -15,7 +15,10 @@ from tml_lab.worlds.seen.scene import Scene, Script
 from tml_lab.worlds.style import Style, draw_synthetic
 from tml_lab.worlds.voices import WIDER_SYNTHETIC, Voice, VoiceBank
 from tml_lab.worlds.wordings import WORDINGS
+from tml_lab.worlds.wordings_more import MORE_WORDINGS
+from tml_lab.worlds.wordings_seen import SEEN_WORDINGS
 
+EVERY_WORDING = WORDINGS | MORE_WORDINGS | SEEN_WORDINGS
 SURE = 0.20  # seconds of quiet after a cued word before the model can know that the word is over
 SETTLED = 0.30  # the same after a question, whose sense is complete
 OPEN_END = 0.55  # after speech that could go on ("repeat after me two five ...")
@@ -160,7 +163,7 @@ class Stage:
 
     def ask(self, name: str, typed: float | None = None, **slots: object) -> float:
         """Put an instruction or question, spoken or typed, in one of its wordings; returns when it is complete."""
-        text = self.pick(WORDINGS[name]).format(**slots)
+        text = self.pick(EVERY_WORDING[name]).format(**slots)
         return self.put(text, typed)
 
     def put(self, text: str, typed: float | None = None) -> float:

@@ -8,23 +8,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from tml_lab.worlds.episode import closed_world, heard_world
+from tml_lab.worlds.families.safety import REFUSAL
 from tml_lab.worlds.lexicon import (
     COLOUR_OF,
     COLOURS,
     DAYS,
+    MORE_REPLY_WORDS,
     NAMES,
     NUMBERS,
     OPPOSITES_PAIRS,
     OTHERS,
     REPLY_WORDS,
-    SEEN_REPLY_WORDS,
     SPANISH,
 )
 from tml_lab.worlds.wordings import WORDINGS
+from tml_lab.worlds.wordings_more import FACTS, HARMLESS_COLOURS, HARMLESS_REMINDERS, MORE_WORDINGS, REFUSED
 from tml_lab.worlds.wordings_seen import SEEN_WORDINGS
 
 PATH = Path(__file__).resolve().parents[2] / "data" / "understands.md"
-SEEN_PATH = PATH.with_name("understands_seen.md")
+NEXT_PATH = PATH.with_name("understands_next.md")
 
 ABOUT: dict[str, tuple[str, str]] = {
     "repeat_numbers": ("Standing requests: react to each word while you go on talking", "each number (zero to twenty)"),
@@ -50,6 +52,20 @@ ABOUT: dict[str, tuple[str, str]] = {
     "story": ("Listening", "\"yeah\" in the pauses after your sentences"),
 }
 
+ABOUT_MORE: dict[str, str] = {
+    "cancel": "nothing: the reminder does not come",
+    "change": "\"reminder\" at the new time instead (N up to sixty, several reminders at once)",
+    "quiet_for": "how many seconds nothing was said",
+    "twice": "each answer twice from then on",
+    "over": "\"over\" after each answer",
+    "okay_first": "\"okay\" before each answer",
+    "one_word": "the bare answer",
+    "two_words": "\"okay\" and the bare answer",
+    "wrong": "\"no\" and what is right, as soon as a wrong sum or colour is heard; nothing at what is right",
+    "french": "the English for each French number (one to ten), colour and day",
+    "german": "the same for German",
+    "italian": "the same for Italian",
+}
 ABOUT_SEEN: dict[str, str] = {
     "count_actions": "each number when one more is done (X: push ups, squats, jumping jacks, waves, claps, ...)",
     "start_stop": "\"start\" when it begins and \"stop\" when it is over (X: waves, does squats, ...)",
@@ -106,20 +122,29 @@ def describe() -> str:
     return "\n".join(lines) + "\n"
 
 
-def describe_seen() -> str:
+def describe_next() -> str:
     """What is asked of a model that also answers to what it sees, as markdown."""
     lines = [
-        "# What a nano is to see",
+        "# What the next nano is to understand",
         "",
         "Written from the code by `python -m tml_lab.worlds.understands`. Scenes of all these are made and trained",
-        "on by `tml train --lesson seeing` (or `everything`); **the nano that is shipped has not learned them yet**.",
+        "on by `tml train --lesson everything` (or `further`, `seeing`); **the nano that is shipped has not learned",
+        "them yet**.",
         "",
     ]
-    for name, wordings in SEEN_WORDINGS.items():
-        first, *others = (f"\"{_shown(w)}\"" for w in wordings)
-        lines += [f"- **{first}** — it says {ABOUT_SEEN[name]}. Also: {', '.join(others)}."]
+    for title, about, asked in (("Heard", ABOUT_MORE, MORE_WORDINGS), ("Seen", ABOUT_SEEN, SEEN_WORDINGS)):
+        lines += [f"## {title}", ""]
+        for name, wordings in asked.items():
+            first, *others = (f"\"{_shown(w)}\"" for w in wordings)
+            lines += [f"- **{first}** — it says {about[name]}. Also: {', '.join(others)}."]
+        lines += [""]
+    told = [f"\"{_shown(facts[0])}\" ({_shown(questions[0])})" for facts, questions in FACTS.values()]
+    lines += ["## Remembered, and refused", "", f"- Facts, asked for up to a minute later: {'; '.join(told)}."]
+    lines += [f"- Refused (\"{' '.join(REFUSAL)}\"): {'; '.join(_shown(text) for text in REFUSED)}."]
+    harmless = [f"what colour is {thing}" for thing in HARMLESS_COLOURS] + [_shown(t) for t in HARMLESS_REMINDERS]
+    lines += [f"- Harmless, and answered: {'; '.join(harmless)}.", "", "## Words", ""]
     more = sorted(set(closed_world()) - set(heard_world()))
-    lines += ["", f"- It can say {len(SEEN_REPLY_WORDS)} words more: {', '.join(SEEN_REPLY_WORDS)}."]
+    lines += [f"- It can say {len(MORE_REPLY_WORDS)} words more: {', '.join(MORE_REPLY_WORDS)}."]
     lines += [f"- It knows {len(more)} words more: {', '.join(more)}."]
     return "\n".join(lines) + "\n"
 
@@ -132,6 +157,6 @@ def _ends_group(name: str) -> bool:
 
 if __name__ == "__main__":
     PATH.write_text(describe())
-    SEEN_PATH.write_text(describe_seen())
-    print(f"wrote {PATH.name} and {SEEN_PATH.name}: {len(WORDINGS)} and {len(SEEN_WORDINGS)} requests")
+    NEXT_PATH.write_text(describe_next())
+    print(f"wrote {PATH.name} and {NEXT_PATH.name}: {len(WORDINGS)} and {len(SEEN_WORDINGS)} requests")
 

@@ -87,8 +87,12 @@ def one_cue(stage: Stage, cue: Cue, speaker: Voice, answered: bool) -> None:
 
 
 def play_cues(stage: Stage, name: str) -> None:
-    """The instruction, then three to seven cued words among distractors; perhaps "stop", and then no reply."""
-    cue = CUES[name]
+    """One of the cues of `CUES`."""
+    play_cue_scene(stage, name, CUES[name])
+
+
+def play_cue_scene(stage: Stage, name: str, cue: Cue) -> None:
+    """The instruction `name`, then three to seven cued words among distractors; perhaps "stop", and then no reply."""
     stage.ask(name, typed=1.0 if stage.split == "human" else None)
     stage.wait(0.5, 1.5)
     stage.perhaps_lull()

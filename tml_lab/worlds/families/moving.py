@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tml_lab.worlds.families.seeing import ask, small_talk
+from tml_lab.worlds.families.seeing import small_talk
 from tml_lab.worlds.lexicon import NUMBERS, contrast_set
 from tml_lab.worlds.seen.actions import ACTIONS, Span
 from tml_lab.worlds.seen.scene import Person
@@ -43,7 +43,7 @@ def play_count(stage: Stage) -> None:
     """Repetitions of one action in several bouts; each number when one is done. Other actions are not counted."""
     action = stage.pick(list(ACTIONS))
     person = stage.watch().person(action)
-    ask(stage, "count_actions", x=COUNTED[action])
+    stage.ask("count_actions", x=COUNTED[action])
     stage.wait(0.6, 2.0)
     stage.perhaps_lull()
     left = how_many(stage)
@@ -81,7 +81,7 @@ def play_start_stop(stage: Stage) -> None:
     """
     action = stage.pick(list(ACTIONS))
     person = stage.watch().person(action)
-    ask(stage, "start_stop", x=DOES[action])
+    stage.ask("start_stop", x=DOES[action])
     stage.wait(0.8, 3.0)
     test = stage.split != "train"
     for _ in range(1 if test else 1 + stage.chance(0.4) + stage.more()):

@@ -16,11 +16,6 @@ ALWAYS = 1e4  # seconds: longer than any scene
 PLACES = ((28, 40), (80, 34), (132, 42), (30, 88), (82, 92), (130, 86))  # pixels where a thing has room
 
 
-def ask(stage: Stage, name: str, **slots: str) -> float:
-    """A request about what is seen, in one of its wordings; returns when it is complete."""
-    return stage.put(stage.pick(SEEN_WORDINGS[name]).format(**slots))
-
-
 def looks(colour: str, kind: str) -> tuple[str, ...]:
     """What else could have been said of a thing than its own colour and kind."""
     return tuple(w for w in (*COLOURS, *THINGS) if w not in (colour, kind))
@@ -41,7 +36,7 @@ def small_talk(stage: Stage, chance: float) -> None:
 def play_appears(stage: Stage) -> None:
     """Things come into view and go, one to five of them: the colour and the kind of each."""
     scene = stage.watch()
-    ask(stage, "what_appears")
+    stage.ask("what_appears")
     stage.wait(0.6, 2.0)
     for _ in range(int(stage.rng.integers(1, 5)) + stage.more()):
         stage.perhaps_lull()
@@ -63,7 +58,7 @@ def play_new_colour(stage: Stage) -> None:
     if stage.chance(0.5):
         colour_of_other, kind = pick_look(stage, colour)
         scene.thing(kind, colour_of_other, Span(0.0, ALWAYS), *PLACES[second])
-    ask(stage, "new_colour")
+    stage.ask("new_colour")
     stage.wait(0.6, 2.0)
     for _ in range(int(stage.rng.integers(1, 6)) + stage.more()):
         stage.perhaps_lull()
@@ -81,7 +76,7 @@ def play_warn(stage: Stage) -> None:
     """The user talks on while things come and go: `careful` at those that are like the one named."""
     scene = stage.watch()
     colour, kind = pick_look(stage)
-    ask(stage, "warn", x=f"{colour} {kind}")
+    stage.ask("warn", x=f"{colour} {kind}")
     stage.wait(0.6, 1.4)
     for _ in range(int(stage.rng.integers(2, 6)) + stage.more()):
         feared = stage.chance(0.45)
@@ -99,7 +94,7 @@ def play_warn(stage: Stage) -> None:
 def play_read(stage: Stage) -> None:
     """Words, days, colours or numbers stand on the screen one after the other: each is read once."""
     scene = stage.watch()
-    ask(stage, "read")
+    stage.ask("read")
     stage.wait(0.6, 2.0)
     pool = stage.pick((NUMBERS, NUMBERS[:11], COLOURS, DAYS))
     for _ in range(int(stage.rng.integers(2, 6)) + stage.more()):
@@ -169,7 +164,7 @@ def play_before(stage: Stage) -> None:
         small_talk(stage, 0.3)
     stage.perhaps_lull()
     colour, kind = stage.pick(shown)
-    end = ask(stage, "colour_before", x=kind)
+    end = stage.ask("colour_before", x=kind)
     stage.reply((colour,), end, "answer", margin=SETTLED, contrast=contrast_set(colour), lead=LEAD)
     stage.after_reply(0.3, 1.0)
 

@@ -7,9 +7,9 @@ import math
 from tml_lab.config import TURN_SECONDS
 from tml_lab.worlds.families.answers import KINDS, ask_and_answer
 from tml_lab.worlds.families.cues import fragment
-from tml_lab.worlds.lexicon import DAYS, FILLER_SENTENCES, LEAD, NUMBERS
+from tml_lab.worlds.lexicon import DAYS, FILLER_SENTENCES, LEAD, NUMBERS, OTHERS
 from tml_lab.worlds.stage import SETTLED, Stage
-from tml_lab.worlds.wordings import BACKCHANNELS_OF_USER, WORDINGS
+from tml_lab.worlds.wordings import ADDRESSED, ASIDES, BACKCHANNELS_OF_USER, WORDINGS
 
 GIVE_WAY = 0.5  # seconds of real talk over the model after which it falls silent
 
@@ -23,12 +23,19 @@ def start_reciting(stage: Stage) -> tuple[float, float]:
     return asked + 0.6, over
 
 
-def play_recite(stage: Stage) -> None:
+def play_recite_on(stage: Stage) -> None:
+    """As `play_recite`; the user may also say something to somebody else meanwhile."""
+    play_recite(stage, to_others=0.5)
+
+
+def play_recite(stage: Stage, to_others: float = 0.0) -> None:
     """The model recites; the user murmurs assent or somebody far away talks, and it goes on to the end."""
     start, over = start_reciting(stage)
     stage.now = start + float(stage.rng.uniform(0.6, 1.5))
     while stage.now < over - 1.2 and stage.chance(0.7):
-        if stage.chance(0.6):
+        if to_others and stage.chance(to_others):
+            stage.say(stage.pick(ADDRESSED).format(who=stage.pick(OTHERS), q=stage.pick(ASIDES)))
+        elif stage.chance(0.6):
             stage.say(stage.pick(BACKCHANNELS_OF_USER))
         else:
             stage.now = stage.elsewhere(fragment(stage), stage.now).end
