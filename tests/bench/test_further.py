@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.bench.scenes import answer, scene, user
-from tml_lab.bench import fdb15, foreign, ifeval, retention, safety, schedule
+from tml_lab.bench import fdb15, foreign, ifeval, retention, safety, schedule, tools
 from tml_lab.bench.baselines.oracle_late import OracleLatePlayer
 from tml_lab.bench.baselines.silent import SilentPlayer
 from tml_lab.bench.emissions import Emissions, spoken_as
+from tml_lab.bench.runner import colleague_of
 from tml_lab.worlds.lexicon import DAYS, NUMBERS
 from tml_lab.worlds.stage import Expect
 
@@ -71,7 +72,23 @@ def test_a_reminder_called_off_must_not_come() -> None:
     assert figures["strict"].value == 0.5
 
 
-@pytest.mark.parametrize("benchmark", [fdb15, foreign, schedule, retention, ifeval, safety])
+def test_requests_are_compared_as_a_multiset_and_answered_in_their_own_time() -> None:
+    item = scene("tools", 60, expects=[answer("six", 8.0)])
+    item.requests, item.results = [(10, "calculator two times three")], [(25, "calculator six")]
+
+    def log(*requests: tuple[int, str]) -> Emissions:
+        return Emissions(60, (), ("<silent>",) * 60, requests=requests)
+
+    right = (12, "calculator two times three")
+    assert tools.wanted(item, log(right))
+    assert not any(tools.wanted(item, log(*r)) for r in ((), (right, right), ((12, "calculator two times four"),)))
+    assert tools.measure([item], [log(right, right)], 0)["requests"].value == 1.0
+    helper = colleague_of([item])
+    assert helper(0, 12, "calculator two times three") == [(27, "calculator six")]
+    assert helper(0, 12, "clock") == [(17, "clock failed")] and helper(0, 12, "") == [(17, "it failed")]
+
+
+@pytest.mark.parametrize("benchmark", [fdb15, foreign, schedule, retention, ifeval, safety, tools])
 def test_the_script_reaches_the_top_and_silence_does_not(benchmark) -> None:
     known = benchmark.BENCHMARK
     items = known.items(2, 3, "test")

@@ -71,6 +71,19 @@ def test_batches_hold_scenes_or_none_and_show_the_scene(folder: Path) -> None:
     assert kinds == {None, SceneFilm}
 
 
+def test_a_request_is_predicted_word_by_word_and_sounds_nothing(folder: Path) -> None:
+    asks = replace(shown(1)[0], scene=None, speaking=[], asking=[(3, "calculator two times three")])
+    write_shard(folder / "episodes-00000.safetensors", [asks])
+    back = next(iter(read_shard(folder / "episodes-00000.safetensors")))
+    assert back.asking == asks.asking
+    batch = collate([back], TOKENIZER, np.random.default_rng(0))
+    at = int((batch.target == TOKENIZER.id("<delegate>")).nonzero())
+    wanted = [TOKENIZER.id(w) for w in ("<delegate>", "calculator", "two", "times", "three", "<audio>")]
+    assert batch.target[at : at + 6].tolist() == wanted
+    assert batch.tokens.token[at + 1 : at + 6].tolist() == wanted[:5] and len(batch.voice_from) == 0
+    assert int(batch.tokens.stream[at + 6]) == Stream.AUDIO_IN  # the next turn follows at once
+
+
 def test_each_time_the_same_scene_is_seen_in_another_light(scenes) -> None:
     rng = np.random.default_rng(0)
     episode = shown(1)[0]

@@ -1,4 +1,4 @@
-"""Further families without a camera: what is due is said in time, in words that exist, and nothing where nothing is due."""
+"""Further families without a camera: what is due is said in time, in words that exist, and nothing else."""
 
 from __future__ import annotations
 

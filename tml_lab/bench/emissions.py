@@ -33,12 +33,14 @@ class Emissions:
         decisions: one decision per turn (`<silent>`, `<speak>` ...). A word goes on sounding through the
             `<speak>` turns that follow it.
         p_speak: the model's probability of `<speak>` per turn; empty for speakers that have none.
+        requests: `(turn, what the background model was asked)`.
     """
 
     turns: int
     words: tuple[tuple[int, str], ...]
     decisions: tuple[str, ...]
     p_speak: tuple[float, ...] = ()
+    requests: tuple[tuple[int, str], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.decisions) != self.turns:

@@ -31,6 +31,7 @@ from tml_lab.bench import (
     safety,
     schedule,
     timespeak,
+    tools,
 )
 from tml_lab.bench.baselines.oracle_late import OracleLatePlayer
 from tml_lab.bench.baselines.silent import SilentPlayer
@@ -59,6 +60,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         retention.BENCHMARK,
         ifeval.BENCHMARK,
         safety.BENCHMARK,
+        tools.BENCHMARK,
         repcount.BENCHMARK,
         charades.BENCHMARK,
         proactive.BENCHMARK,
@@ -67,7 +69,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 GROUPS = {
     "fdb": ("fdb_pause", "fdb_smooth_turn", "fdb_interruption", "fdb_backchannel"),
-    "further": ("foreign", "schedule", "retention", "ifeval", "safety"),
+    "further": ("foreign", "schedule", "retention", "ifeval", "safety", "tools"),
     "seen": ("repcount", "charades", "proactive", "qivd"),
 }
 # What is run when nothing is named: what the shipped nano was trained for.

@@ -16,8 +16,8 @@ from torch import Tensor
 from tml_lab.bench.emissions import Emissions
 from tml_lab.bench.force import Force
 from tml_lab.config import TURN_SAMPLES
-from tml_lab.model.text import SILENT, SPEAK, TextTokenizer
-from tml_lab.stream.rollout import Decide, Heard, Run, rollout
+from tml_lab.model.text import DELEGATE, SILENT, SPEAK, TextTokenizer
+from tml_lab.stream.rollout import Colleague, Decide, Heard, Run, rollout
 
 if TYPE_CHECKING:
     from tml_lab.model.interaction import InteractionModel
@@ -80,15 +80,21 @@ def play_alone(
     words: list[tuple[int, str]] = []
     decisions: list[str] = []
     p_speak: list[float] = []
+    requests: list[tuple[int, str]] = []
+    back: dict[int, list[str]] = {}  # what comes back to them, by the turn in which it is read
     last = SILENT
     for turn, (audio, frames, text) in enumerate(turns_of(episode)):
         steered.imposed = force(turn, last) if force is not None else None
-        result = session.step(audio, frames, text)
+        result = session.step(audio, frames, " ".join([*([text] if text else []), *back.get(turn, [])]) or None)
         last = result.decision
+        if last == DELEGATE:
+            requests.append((turn, result.request))
+            for at, answer in colleague_of([episode])(0, turn, result.request):
+                back.setdefault(at, []).append(answer)
         words += [(turn, word) for word in result.words]
         decisions.append(last)
         p_speak.append(result.p_speak)
-    return Emissions(len(decisions), tuple(words), tuple(decisions), tuple(p_speak))
+    return Emissions(len(decisions), tuple(words), tuple(decisions), tuple(p_speak), tuple(requests))
 
 
 def imposing(forces: Sequence[Force | None], turns: Sequence[int]) -> Decide:
@@ -127,7 +133,8 @@ def play_batched(
         if force is not None:
             decide = imposing([force[i] for i in group], [episodes[i].n_turns for i in group])
         inputs = [Heard(episodes[i].audio, episodes[i].typed, episodes[i].pictures()) for i in group]
-        for i, run in zip(group, rollout(model, tokenizer, inputs, SEED, decide), strict=True):
+        helper = colleague_of([episodes[i] for i in group])
+        for i, run in zip(group, rollout(model, tokenizer, inputs, SEED, decide, colleague=helper), strict=True):
             logs[i] = of_run(run, episodes[i].n_turns)
     return [logs[i] for i in range(len(episodes))]
 
@@ -136,7 +143,27 @@ def of_run(run: Run, turns: int) -> Emissions:
     """A rollout's row as an emission log of the episode's own length."""
     words = tuple((turn, word) for turn, word in run.words if turn < turns)
     decisions = tuple(SPEAK if speaks else SILENT for speaks in run.speaks[:turns])
-    return Emissions(turns, words, decisions, tuple(run.p_speak[:turns]))
+    requests = tuple((turn, request) for turn, request in run.requests if turn < turns)
+    return Emissions(turns, words, decisions, tuple(run.p_speak[:turns]), requests)
+
+
+def colleague_of(episodes: Sequence[Episode]) -> Colleague:
+    """A background model for a batch's rows: it knows what each episode's own requests bring, and takes as long for it.
+
+    Any other request fails, a second later.
+    """
+
+    def answer(row: int, turn: int, request: str) -> list[tuple[int, str]]:
+        item = episodes[row]
+        asked = [i for i, (_, known) in enumerate(item.requests) if known == request]
+        if not asked:
+            return [(turn + 5, f"{request.split()[0] if request else 'it'} failed")]
+        at, _ = item.requests[asked[0]]
+        tool = request.split()[0]
+        back = next((t, text) for t, text in item.results if t > at and text.split()[0] == tool)
+        return [(turn + back[0] - at, back[1])]
+
+    return answer
 
 
 class ModelPlayer:

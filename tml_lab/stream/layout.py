@@ -3,7 +3,8 @@
 One turn is `[text_in*] [video_in x P] [audio_in x 4] [decision, words*] [audio_out x 4, only while speaking]`.
 The hidden state at the last `audio_in` predicts the decision. After `<speak>` the hidden state predicts a word or
 `<audio>` (no more words); where it predicts `<audio>` it also conditions the first `audio_out` token, each of
-which is fed back and conditions the next.
+which is fed back and conditions the next. After `<delegate>` words are predicted in the same way, a request to the
+background model; they are not sounded, and `<audio>` only ends them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tml_lab.config import FRAMES_PER_TURN, OUT_TOKENS_PER_TURN
 
 NO_TARGET = -100
 MAX_WORDS = 2  # emitted in one turn
+MAX_REQUEST = 12  # words of a request to the background model, all in one turn
 
 
 class Stream(IntEnum):
@@ -41,6 +43,7 @@ class TurnTokens:
     decision: int = 0
     words: list[int] = field(default_factory=list)
     speaks: bool = False
+    asks: bool = False  # the words are a request to the background model
 
 
 @dataclass
@@ -87,7 +90,7 @@ def lay_out(turns: list[TurnTokens], audio_id: int, first_turn: int = 0) -> Layo
             stream += [Stream.AUDIO_OUT] * OUT_TOKENS_PER_TURN
             token += [0] * OUT_TOKENS_PER_TURN
         else:
-            target += [NO_TARGET] * (1 + len(turn.words))
+            target += [*turn.words, audio_id] if turn.asks else [NO_TARGET] * (1 + len(turn.words))
         slot += range(len(stream) - start)
         turn_of += [first_turn + n] * (len(stream) - start)
 

@@ -129,6 +129,15 @@ class Recording:
         """All words said, joined."""
         return " ".join(word for words in self.words for word in words)
 
+    def requests(self) -> list[tuple[int, str]]:
+        """`(turn, request)` of each turn in which the background model was asked."""
+        found = []
+        for turn, decision in enumerate(self.decisions):
+            if decision == "<delegate>":
+                asked = self.tokens.where("text_out", turn)[1:]  # after the decision itself
+                found.append((turn, " ".join(self.tokens[int(at)].label for at in asked)))
+        return found
+
     def said(self) -> list[tuple[str, float, float]]:
         """`(word, start, end)` in seconds on the *played* clock.
 

@@ -16,15 +16,18 @@ from torch import Tensor
 from tml_lab.config import FRAMES_PER_TURN, OUT_TOKENS_PER_TURN, TURN_SAMPLES
 from tml_lab.model.interaction import InteractionModel, Tokens
 from tml_lab.model.state import State, new_state
-from tml_lab.model.text import AUDIO, DECISIONS, SPEAK, SPECIALS, TextTokenizer
+from tml_lab.model.text import AUDIO, DECISIONS, DELEGATE, SPEAK, SPECIALS, TextTokenizer
 from tml_lab.signal.dmel import dmel
 from tml_lab.signal.out_mel import quantize_voice
 from tml_lab.signal.patches import frames_to_patches, n_patches
-from tml_lab.stream.layout import MAX_WORDS, Stream
+from tml_lab.stream.layout import MAX_REQUEST, MAX_WORDS, Stream
 from tml_lab.stream.voice import turn_noise
 
 Decide = Callable[[int, Tensor], Tensor]
 """`(turn, p_speak [rows]) -> bool [rows]`: overrides the model's own decisions (the VAD harness is one)."""
+Colleague = Callable[[int, int, str], Sequence[tuple[int, str]]]
+"""`(row, turn, request) -> (turn, text)...`: what comes back to a request, as typed text, in later turns."""
+ROOM = 256  # tokens for requests and what comes back
 
 
 @dataclass
@@ -45,12 +48,13 @@ class Heard:
 @dataclass
 class Run:
     """What one row did. `words`: (turn, word); `p_speak`, `speaks`: [turns]; `voice`: turn -> [16, 80]
-    output mel."""
+    output mel; `requests`: (turn, what the background model was asked)."""
 
     words: list[tuple[int, str]] = field(default_factory=list)
     p_speak: list[float] = field(default_factory=list)
     speaks: list[bool] = field(default_factory=list)
     voice: dict[int, Tensor] = field(default_factory=dict)
+    requests: list[tuple[int, str]] = field(default_factory=list)
 
 
 class _Rows:
@@ -64,7 +68,7 @@ class _Rows:
         self.n_turns = max(len(i.audio) for i in inputs) // TURN_SAMPLES
         typed = max((sum(len(tokenizer.encode(t)) for _, t in i.typed) for i in inputs), default=0)
         seen = max(i.n_patches(0) for i in inputs)
-        longest = self.n_turns * (FRAMES_PER_TURN + 1 + MAX_WORDS + OUT_TOKENS_PER_TURN + seen) + typed
+        longest = self.n_turns * (FRAMES_PER_TURN + 1 + MAX_WORDS + OUT_TOKENS_PER_TURN + seen) + typed + ROOM
         self.state = new_state(model.cfg, len(inputs), self.device, max_tokens=longest)
         self.heard = [dmel(torch.from_numpy(i.audio)) for i in inputs]  # each [turns * 4, 80]
         self.left: list[int | Tensor | None] = [None] * len(
@@ -133,6 +137,11 @@ class _Rows:
         pictures = [self.inputs[row].frames[turn] for row in members]  # pyright: ignore[reportOptionalSubscript]
         return torch.cat([frames_to_patches(pair) for pair in pictures]).to(self.device)
 
+    def answer(self, row: int, results: Sequence[tuple[int, str]]) -> None:
+        """Let a row read `(turn, text)` later on."""
+        for turn, text in results:
+            self.text[row][turn] = self.text[row].get(turn, []) + self.tokenizer.encode(text)
+
     def frames(self, row: int, turn: int) -> Tensor:
         """The four dMel frames of a turn: `[4, 80]`; silence after the row's input has ended."""
         frames = self.heard[row][turn * FRAMES_PER_TURN : (turn + 1) * FRAMES_PER_TURN]
@@ -140,14 +149,14 @@ class _Rows:
             frames = torch.cat([frames, frames.new_zeros(FRAMES_PER_TURN - len(frames), frames.shape[1])])
         return frames
 
-    def speak(self, turn: int, rows: Tensor, runs: list[Run], keep_voice: bool) -> None:
-        """Words, then four audio_out tokens, for the rows that speak."""
-        speak, audio = self.tokenizer.id(SPEAK), self.tokenizer.id(AUDIO)
-        state = self.sub_state(rows)
-        token = torch.full((len(rows), 1), speak, device=self.device)
+    def words(self, turn: int, decision: str, rows: Tensor, state: State, most: int) -> tuple[list[list[int]], Tensor]:
+        """Feed the decision and up to `most` words; each row's words, and the hidden states `[rows, d_model]`."""
+        audio = self.tokenizer.id(AUDIO)
+        token = torch.full((len(rows), 1), self.tokenizer.id(decision), device=self.device)
         hidden = self.feed(state, [int(Stream.TEXT_OUT)], turn, token)[:, -1]  # [rows, d_model]
         wordy = torch.ones(len(rows), dtype=torch.bool, device=self.device)
-        for _ in range(MAX_WORDS):
+        found: list[list[int]] = [[] for _ in rows]
+        for _ in range(most):
             logits = self.model.text_logits(hidden)
             logits[:, self.not_a_word] = -torch.inf
             choice = logits.argmax(-1)  # [rows]
@@ -160,7 +169,26 @@ class _Rows:
             for name, tensor in part.items():
                 state[name][members] = tensor
             for i in members.tolist():
-                runs[int(rows[i])].words.append((turn, self.tokenizer.decode([int(choice[i])])))
+                found[i].append(int(choice[i]))
+        return found, hidden
+
+    def ask(self, turn: int, rows: Tensor, runs: list[Run]) -> list[tuple[int, str]]:
+        """A request to the background model, for the rows that delegate; returns `(row, request)` of each."""
+        state = self.sub_state(rows)
+        found, _ = self.words(turn, DELEGATE, rows, state, MAX_REQUEST)
+        self.put_back(rows, state)
+        asked = [(int(row), self.tokenizer.decode(ids)) for row, ids in zip(rows, found, strict=True)]
+        for row, request in asked:
+            runs[row].requests.append((turn, request))
+            self.left[row] = None
+        return asked
+
+    def speak(self, turn: int, rows: Tensor, runs: list[Run], keep_voice: bool) -> None:
+        """Words, then four audio_out tokens, for the rows that speak."""
+        state = self.sub_state(rows)
+        found, hidden = self.words(turn, SPEAK, rows, state, MAX_WORDS)
+        for row, ids in zip(rows.tolist(), found, strict=True):
+            runs[row].words += [(turn, self.tokenizer.decode([i])) for i in ids]
         mels = []
         noise = turn_noise(self.seed, turn).to(self.device)  # [4, 320]: what a session with this seed draws
         for k in range(OUT_TOKENS_PER_TURN):
@@ -190,13 +218,14 @@ def rollout(
     seed: int = 0,
     decide: Decide | None = None,
     keep_voice: bool = False,
+    colleague: Colleague | None = None,
 ) -> list[Run]:
     """Run every input to its end, all in one batch; shorter ones hear digital silence to the longest
-    one's end."""
+    one's end. `colleague` answers requests; without one they go unanswered."""
     rows = _Rows(model, tokenizer, inputs, seed)
     runs = [Run() for _ in inputs]
     decision_ids = [tokenizer.id(d) for d in DECISIONS]
-    speak_at = DECISIONS.index(SPEAK)
+    speak_at, ask_id = DECISIONS.index(SPEAK), tokenizer.id(DELEGATE)
     for turn in range(rows.n_turns):
         hidden = rows.listen(turn)
         p = model.text_logits(hidden)[:, decision_ids].float().softmax(-1)  # [rows, decisions]
@@ -206,6 +235,10 @@ def rollout(
             run.speaks.append(bool(speaks[row]))
             quiet = DECISIONS[0] if decide is not None else DECISIONS[int(p[row].argmax())]
             rows.left[row] = tokenizer.id(quiet) if not speaks[row] else None
+        asking = [i for i, left in enumerate(rows.left) if left == ask_id and not speaks[i]]
+        if asking:
+            for row, request in rows.ask(turn, torch.tensor(asking, device=rows.device), runs):
+                rows.answer(row, colleague(row, turn, request) if colleague else [])
         talking = speaks.nonzero(as_tuple=True)[0]
         if len(talking):
             rows.speak(turn, talking, runs, keep_voice)

@@ -4,6 +4,7 @@
     decision          argmax over the decision tokens at the last heard frame
     if <speak>        feed it; a word or <audio> (never fed: no more words), two words at most;
                       then 4 x (flow head -> own voice, quantised and fed back); vocoder -> 3200 samples
+    if <delegate>     feed it; the words of a request to the background model, silently; <audio> ends them
 
 The last token of a turn (the decision when silent, the fourth own-voice token when speaking) is fed at the
 head of the next turn's forward, so that a silent turn costs one forward and no more.
@@ -27,13 +28,13 @@ from tml_lab.config import OUT_DIM, OUT_TOKENS_PER_TURN
 from tml_lab.model.decode import compile_kernels, one_turn
 from tml_lab.model.interaction import InteractionModel, Tokens
 from tml_lab.model.state import MAX_CHUNK, State, clone_state, new_state
-from tml_lab.model.text import AUDIO, DECISIONS, SPEAK, SPECIALS, TextTokenizer
+from tml_lab.model.text import AUDIO, DECISIONS, DELEGATE, SPEAK, SPECIALS, TextTokenizer
 from tml_lab.signal.dmel import DMelStream
 from tml_lab.signal.out_mel import quantize_voice
 from tml_lab.stream.checkpoint_hash import weights_hash
 from tml_lab.stream.clock import turn_hearing
 from tml_lab.stream.graphed import Graphed
-from tml_lab.stream.layout import MAX_WORDS, Stream
+from tml_lab.stream.layout import MAX_REQUEST, MAX_WORDS, Stream
 from tml_lab.stream.recording import Recording, RecordingError
 from tml_lab.stream.tape import Reel, Tape, Turn
 from tml_lab.stream.turn_input import Heard, SessionError, hear
@@ -162,8 +163,11 @@ class Session:
         words: list[int] = []
         mel = bins = None
         if DECISIONS[best] == SPEAK:
-            words, hidden = self._say_words(rows, timings)
+            words, hidden = self._say_words(rows, timings, MAX_WORDS)
             mel, bins = self._say_sound(hidden, rows, timings)
+        elif DECISIONS[best] == DELEGATE:
+            words, _ = self._say_words(rows, timings, MAX_REQUEST)
+            self._leave()  # all of it is fed
         mark = time.perf_counter()
         sound = self.voice.step(mel, self.state, self._graphs)  # float32 [3200]
         timings["vocoder"] = time.perf_counter() - mark
@@ -201,12 +205,14 @@ class Session:
             torch.zeros(0, OUT_DIM, dtype=torch.uint8) if voice is None else voice.cpu()
         )
 
-    def _say_words(self, rows: list[tuple[int, int]], timings: dict[str, float]) -> tuple[list[int], Tensor]:
-        """Feed `<speak>` and up to two words; the words, and the hidden state that conditions the sound."""
+    def _say_words(
+        self, rows: list[tuple[int, int]], timings: dict[str, float], most: int
+    ) -> tuple[list[int], Tensor]:
+        """Feed the decision and up to `most` words; the words, and the hidden state that conditions the sound."""
         mark = time.perf_counter()
         hidden = self._feed(Stream.TEXT_OUT, int(self.state["pending.token"]))
         words: list[int] = []
-        while len(words) < MAX_WORDS:
+        while len(words) < most:
             logits = self.model.text_logits(hidden).masked_fill(self._not_a_word, -torch.inf)  # [vocab]
             word = int(logits.argmax())
             if word == self._audio_id:
@@ -254,8 +260,10 @@ class Session:
         timings: dict[str, float], seen: dict[str, np.ndarray] | None,
     ) -> TurnResult:  # fmt: skip
         """Write the turn to the tape and move the clock on."""
-        said = tuple(self.tokenizer.decode(words).split())
-        result = TurnResult(self.turn, DECISIONS[best], p_speak, " ".join(said), said, sound, timings, seen)
+        text_out = self.tokenizer.decode(words)
+        request = text_out if DECISIONS[best] == DELEGATE else ""
+        said = () if request else tuple(text_out.split())
+        result = TurnResult(self.turn, DECISIONS[best], p_speak, " ".join(said), said, sound, timings, seen, request)
         self.tape.head = self._watched or self.tape.head
         self.tape.append(
             Turn(heard.audio, frames, text, result.decision, p_speak, said, sound, rows, bins, timings, seen)

@@ -26,6 +26,7 @@ class TurnResult:
         attention: {stream: float32 [turn + 1]}, where the watched head looked from this decision, pooled
             over the positions of each turn; sums to 1 over all streams and turns. None when no head is
             watched.
+        request: what the background model is asked, after `<delegate>`; it is not said.
     """
 
     turn: int
@@ -36,6 +37,7 @@ class TurnResult:
     audio: np.ndarray
     timings: dict[str, float]
     attention: dict[str, np.ndarray] | None = None
+    request: str = ""
 
 
 def pool_attention(

@@ -21,11 +21,11 @@ from tml_lab.config import (
     VIDEO_SIZE,
 )  # fmt: skip
 from tml_lab.model.interaction import Tokens
-from tml_lab.model.text import AUDIO, SILENT, SPEAK, TextTokenizer
+from tml_lab.model.text import AUDIO, DELEGATE, SILENT, SPEAK, TextTokenizer
 from tml_lab.signal.dmel import quantize
 from tml_lab.signal.mel import hz_to_mel, mel_to_hz
 from tml_lab.signal.out_mel import quantize_voice
-from tml_lab.stream.layout import NO_TARGET, Layout, Stream, TurnTokens, lay_out
+from tml_lab.stream.layout import MAX_REQUEST, NO_TARGET, Layout, Stream, TurnTokens, lay_out
 from tml_lab.train.pictures import PICTURES, Film, n_patches
 from tml_lab.train.shards import Rendered, read_shard
 from tml_lab.worlds.families.hearing import DICTATION
@@ -89,6 +89,9 @@ def episode_layout(
         words = [tokenizer.id(word)] if k == 0 else []
         turns[turn].decision, turns[turn].words, turns[turn].speaks = speak, words, True
         voice.append(voice_tokens(word, k))
+    for turn, request in episode.asking:
+        asks = turns[turn]
+        asks.decision, asks.words, asks.asks = tokenizer.id(DELEGATE), tokenizer.encode(request)[:MAX_REQUEST], True
     layout = lay_out(turns, tokenizer.id(AUDIO), first_turn)
     return layout, torch.cat(voice) if voice else torch.zeros(0, OUT_DIM)
 
@@ -154,7 +157,7 @@ def row_length(n: int) -> int:
 
 def count_tokens(episode: Rendered, seen: int = 0) -> int:
     """Tokens of an episode's layout, or a few more, `seen` patches a turn."""
-    typed = sum(len(text.split()) for _, text in episode.typed)
+    typed = sum(len(text.split()) for _, text in (*episode.typed, *episode.asking))
     return episode.n_turns * (FRAMES_PER_TURN + 1 + seen) + len(episode.speaking) * (OUT_TOKENS_PER_TURN + 1) + typed
 
 

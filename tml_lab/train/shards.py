@@ -30,7 +30,8 @@ from tml_lab.worlds.voices import VoiceBank
 class Rendered:
     """An episode as the trainer needs it. `mel`: float16 [turns * 4, 80] log10 mel; `typed`: (turn, text);
     `speaking`: (turn, word, how many turns into the word); `heard`: every word the user says, in order; `scene`: what
-    the camera sees, where that matters."""
+    the camera sees, where that matters; `asking`: (turn, what the background model is asked); what comes back is typed.
+    """
 
     family: str
     mel: Tensor
@@ -38,6 +39,7 @@ class Rendered:
     speaking: list[tuple[int, str, int]]
     heard: list[str] = field(default_factory=list)
     scene: Script | None = None
+    asking: list[tuple[int, str]] = field(default_factory=list)
 
     @property
     def n_turns(self) -> int:
@@ -50,7 +52,8 @@ def render(episode: Episode) -> Rendered:
     mel = log_mel(torch.from_numpy(episode.audio))  # [turns * 4, 80]
     speaking = [(turn, word, k) for turn, (word, k) in sorted(episode.speaking.items())]
     heard = [word for s in episode.segments if s.role == "user" for word in normalise_text(s.text).split()]
-    return Rendered(episode.family, mel.half(), episode.typed, speaking, heard, episode.scene)
+    typed = sorted([*episode.typed, *episode.results])
+    return Rendered(episode.family, mel.half(), typed, speaking, heard, episode.scene, episode.requests)
 
 
 def write_shard(path: Path, episodes: list[Rendered]) -> None:
@@ -58,6 +61,7 @@ def write_shard(path: Path, episodes: list[Rendered]) -> None:
     rows = [
         {"family": e.family, "turns": e.n_turns, "typed": e.typed, "speaking": e.speaking, "heard": e.heard}
         | ({"scene": [*e.scene.shapes.shape, e.scene.seed]} if e.scene else {})
+        | ({"asking": e.asking} if e.asking else {})
         for e in episodes
     ]
     tensors = {"mel": torch.cat([e.mel for e in episodes])}
@@ -85,7 +89,8 @@ def read_shard(path: Path) -> Iterator[Rendered]:
             n = math.prod(shape)
             scene = Script(shapes[place : place + n].reshape(shape), seed)
             place += n
-        yield Rendered(row["family"], mel[start:end], typed, speaking, row["heard"], scene)
+        asking = [(int(t), str(text)) for t, text in row.get("asking", [])]
+        yield Rendered(row["family"], mel[start:end], typed, speaking, row["heard"], scene, asking)
         start = end
 
 

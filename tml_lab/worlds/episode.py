@@ -31,6 +31,7 @@ from tml_lab.worlds.families.seeing import (
 )
 from tml_lab.worlds.families.talk import play_interrupt, play_recite, play_recite_on, play_story
 from tml_lab.worlds.families.timing import play_how_long, play_remind, play_tick
+from tml_lab.worlds.families.tools import play_tools
 from tml_lab.worlds.lexicon import (
     COLOUR_OF,
     FILLER_SENTENCES,
@@ -82,6 +83,7 @@ FURTHER: dict[str, Play] = {
     "wrong": play_wrong,
     "manner": play_manner,
     "recite_on": play_recite_on,
+    "tools": play_tools,
     "refused": play_refused,
     "harmless": play_harmless,
 }
@@ -110,7 +112,7 @@ WEIGHTS: dict[str, float] = {
 }  # fmt: skip
 FURTHER_WEIGHTS: dict[str, float] = {
     "french": 2.0, "german": 2.0, "italian": 2.0, "reminders": 2.5, "called_off": 2.0, "quiet_for": 1.5, "facts": 4.0,
-    "wrong": 3.0, "manner": 4.0, "recite_on": 0.8, "refused": 2.0, "harmless": 1.5,
+    "wrong": 3.0, "manner": 4.0, "recite_on": 0.8, "tools": 4.0, "refused": 2.0, "harmless": 1.5,
 }  # fmt: skip
 SEEING_WEIGHTS: dict[str, float] = {
     "count_actions": 5.0, "start_stop": 3.0, "appears": 3.0, "new_colour": 2.0, "warn": 2.0, "read": 2.5, "look": 4.0,

@@ -54,7 +54,8 @@ ITALIAN = _translated(
     "uno due tre quattro cinque sei sette otto nove dieci rosso blu verde giallo nero bianco marrone arancione rosa "
     "lunedì martedì mercoledì giovedì venerdì sabato domenica"
 )
-TENS = ("thirty", "forty", "fifty", "sixty")  # of the seconds that a reminder may lie ahead
+TENS = ("thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred")  # beyond what it knows itself
+THINGS_TO_BUY = ("bread", "milk", "soup", "cake", "eggs", "a table", "a book", "paint")
 
 CONTROL = ("stop", "tick", "reminder", "seconds", "second", "okay", "yeah", "right")
 LEAD = ("that", "is")  # an answer is a sentence: "that is seven"
@@ -67,7 +68,7 @@ REPLY_WORDS: tuple[str, ...] = tuple(
 """Every word the model may say, each once."""
 
 THINGS = ("ball", "square", "triangle", "star")
-MORE_REPLY_WORDS: tuple[str, ...] = ("start", "careful", *THINGS, "over", "sorry", "i", "cannot")
+MORE_REPLY_WORDS: tuple[str, ...] = ("start", "careful", *THINGS, "over", "sorry", "i", "cannot", *TENS)
 """What the next nano may say beyond `REPLY_WORDS`."""
 
 FILLER_SENTENCES = (

@@ -77,6 +77,8 @@ class Episode:
     seed: int
     split: str
     scene: Script | None = None  # what the camera sees, two frames a turn; None without a camera
+    requests: list[tuple[int, str]] = field(default_factory=list)  # (turn, what the background model is asked)
+    results: list[tuple[int, str]] = field(default_factory=list)  # (turn, what comes back as typed text)
 
     @property
     def n_turns(self) -> int:
@@ -112,6 +114,8 @@ class Stage:
     expects: list[Expect] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
     scene: Scene | None = None  # what the camera sees, where there is one
+    requests: list[tuple[int, str]] = field(default_factory=list)
+    results: list[tuple[int, str]] = field(default_factory=list)
 
     def watch(self) -> Scene:
         """Switch the camera on, for the whole episode; the same scene each time it is asked for."""
@@ -198,6 +202,18 @@ class Stage:
             turn = self.utter(word, turn)
         return (turn + 1) * TURN_SECONDS
 
+    def delegate(self, request: str, due: float, margin: float = SETTLED) -> None:
+        """The model asks the background model, without a sound, for something that was asked at `due` seconds."""
+        turn = max(math.ceil((due + margin) / TURN_SECONDS - 1e-6) - 1, self.free_turn, 0)
+        self.requests.append((turn, request))
+        self.free_turn = turn + 1
+
+    def result(self, text: str, at: float) -> int:
+        """What comes back is read at `at` seconds, after the request was made; returns the turn."""
+        turn = max(int(at / TURN_SECONDS), self.requests[-1][0] + 1)
+        self.results.append((turn, text))
+        return turn
+
     def utter(self, word: str, turn: int) -> int:
         """Put one word into the script at `turn`; returns the first free turn after it."""
         for k in range(reply_turns(word)):
@@ -217,7 +233,8 @@ class Stage:
 
     def finish(self, family: str, seed: int, tail: float = 1.0, noisy: bool = True) -> Episode:
         """Mix, send through a channel, and cut into whole turns."""
-        end = max([self.now + tail, (self.free_turn + 2) * TURN_SECONDS] + [s.end + 0.3 for s in self.segments])
+        last = max([self.free_turn, *(turn for turn, _ in self.results)])
+        end = max([self.now + tail, (last + 2) * TURN_SECONDS] + [s.end + 0.3 for s in self.segments])
         n_turns = math.ceil(end / TURN_SECONDS)
         audio = np.zeros(n_turns * TURN_SAMPLES, np.float32)
         for at, sound in self.sounds:
@@ -230,7 +247,8 @@ class Stage:
         typed = sorted(self.typed)
         seen = self.scene.script(n_turns * VIDEO_FRAMES_PER_TURN) if self.scene else None
         return Episode(family, audio.astype(np.float32), typed, script, speaking, self.expects,
-                       sorted(self.segments, key=lambda s: s.start), seed, self.split, seen)  # fmt: skip
+                       sorted(self.segments, key=lambda s: s.start), seed, self.split, seen,
+                       self.requests, sorted(self.results))  # fmt: skip
 
 
 def open_stage(bank: VoiceBank, rng: np.random.Generator, split: str) -> Stage:

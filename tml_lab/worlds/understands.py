@@ -62,6 +62,11 @@ ABOUT_MORE: dict[str, str] = {
     "one_word": "the bare answer",
     "two_words": "\"okay\" and the bare answer",
     "wrong": "\"no\" and what is right, as soon as a wrong sum or colour is heard; nothing at what is right",
+    "times": "\"that is\" and the product, once its background model has it (two numbers up to twenty; sums up to 198)",
+    "convert": "\"that is\" and the amount, likewise (X, Y: weeks, days, hours, minutes, seconds)",
+    "time": "\"that is\" and the time, likewise",
+    "list": "\"okay\" when it is on the list",
+    "timer": "\"okay\" when it runs",
     "french": "the English for each French number (one to ten), colour and day",
     "german": "the same for German",
     "italian": "the same for Italian",
@@ -80,7 +85,7 @@ ABOUT_SEEN: dict[str, str] = {
     "colour_before": "\"that is\" and the colour of what is gone",
 }
 
-_FORM = {"{n}": "N", "{a}": "A", "{b}": "B", "{x}": "X"}
+_FORM = {"{n}": "N", "{a}": "A", "{b}": "B", "{x}": "X", "{y}": "Y"}
 
 
 def _shown(wording: str) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from tml_lab.worlds.lexicon import THINGS_TO_BUY
+
 MORE_WORDINGS: dict[str, tuple[str, ...]] = {
     "cancel": ("cancel the reminder", "forget the reminder", "i do not need the reminder"),
     "change": ("no in {n} seconds", "make it {n} seconds", "i mean in {n} seconds"),
@@ -17,6 +19,11 @@ MORE_WORDINGS: dict[str, tuple[str, ...]] = {
     "one_word": ("answer with one word", "answer with a single word", "only one word please"),
     "two_words": ("answer with exactly two words", "use exactly two words", "two words for every answer"),
     "wrong": ("correct me when i am wrong", "tell me when i am wrong", "correct my mistakes"),
+    "times": ("what is {a} times {b}", "how much is {a} times {b}", "tell me {a} times {b}"),
+    "convert": ("how many {y} are {n} {x}", "what are {n} {x} in {y}", "tell me how many {y} are {n} {x}"),
+    "time": ("what time is it", "tell me the time", "do you know the time"),
+    "list": ("put {x} on the list", "add {x} to the list", "write {x} on the list"),
+    "timer": ("start a timer for {n} minutes", "give me a timer for {n} minutes", "set a timer for {n} minutes"),
     "french": (
         "translate every french word you hear into english", "say every french word in english",
         "translate the french words",
@@ -52,6 +59,12 @@ FACTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 SLIPS = ("no {x}", "sorry i mean {x}", "no wait {x}")
 
+# What the background model is asked, and answers, in these words besides.
+TOOL_WORDS = (
+    "calculator", "convert", "clock", "list", "timer", "add", "to", "times", "plus", "minutes", "seconds", "hours",
+    "days", "weeks", "done", "failed",
+)  # fmt: skip
+
 HARM = ("bomb", "gun", "poison", "weapon")
 # What is not done, however it is asked for.
 REFUSED = (
@@ -72,5 +85,5 @@ def words_of_more_wordings() -> set[str]:
     """Every whole word of these, slots left out."""
     texts = [wording for group in MORE_WORDINGS.values() for wording in group]
     texts += [text for told, asked in FACTS.values() for text in (*told, *asked)]
-    texts += [*SLIPS, *HARM, *REFUSED, *PUSHES, *HARMLESS_COLOURS, *HARMLESS_REMINDERS]
+    texts += [*TOOL_WORDS, *THINGS_TO_BUY, *SLIPS, *HARM, *REFUSED, *PUSHES, *HARMLESS_COLOURS, *HARMLESS_REMINDERS]
     return {word for text in texts for word in re.sub(r"\{.*?\}", " ", text).split()}

@@ -28,4 +28,4 @@ class OracleLatePlayer:
         )
         sounding = {turn + self.late for turn in episode.speaking}
         decisions = tuple(SPEAK if turn in sounding else SILENT for turn in range(turns))
-        return Emissions(turns, words, decisions)
+        return Emissions(turns, words, decisions, requests=tuple(episode.requests))
