@@ -12,6 +12,7 @@ from tml_lab.bench.baselines.oracle_late import OracleLatePlayer
 from tml_lab.bench.baselines.silent import SilentPlayer
 from tml_lab.bench.emissions import Emissions, Word, spoken_as
 from tml_lab.bench.grading import bootstrap
+from tml_lab.worlds.episode import LESSONS
 from tml_lab.worlds.lexicon import NUMBERS
 from tml_lab.worlds.stage import Expect
 
@@ -101,6 +102,12 @@ def test_the_script_nearly_reaches_the_top_and_silence_the_bottom(benchmark) -> 
     assert best.value >= (0.75 if benchmark is charades else 0.9)
     assert none.value == (0.25 if benchmark is proactive else 0.0)
     assert bootstrap([1.0], 0).n == 1
+
+
+def test_captured_people_are_counted_too_and_are_never_in_training() -> None:
+    items = repcount.CAPTURED.items(3, 0, "test")
+    assert all(item.scene is not None and 3 <= len(item.expects) <= 20 for item in items)
+    assert "count_captured" not in LESSONS["everything"]
 
 
 def test_a_clip_of_charades_is_thirty_seconds_with_one_action() -> None:

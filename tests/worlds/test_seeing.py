@@ -53,7 +53,7 @@ def test_script_sound_and_scene_fit_together(family: str, bank: VoiceBank) -> No
             assert any(w == expect.words[0] and expect.due <= at <= expect.due + late for at, w in said), (seed, expect)
             assert not set(expect.words) & set(expect.contrast)
             assert set(expect.words) <= set(REPLY_WORDS + MORE_REPLY_WORDS) & set(reply_words())
-            if family in ("appears", "new_colour", "warn", "read"):
+            if family in ("appears", "new_colour", "which_way", "warn", "read"):
                 assert changes(shapes, expect.due), (family, seed, expect)
         words = {w for _, text in scene.typed for w in text.split()} | {
             w for s in scene.segments if s.role == "user" for w in re.findall(r"[a-z]+", s.text)

@@ -2,8 +2,9 @@
 
 For each span `(a, b)` the score of what has been said so far (0, 1 or 2) is added up over time, replies counted as half
 as late as they were (omega = 0.5): the PAUC. Who says nothing scores .25. Two slots (colour and kind of what appears):
-2 for both, 1 for one; one slot (a new colour, a written word): 2. A reply that also names something else of the item's
-closed answers scores 0. Replies outside all spans are counted beside it. After ProactiveVideoQA (Wang et al. 2025).
+2 for both, 1 for one; one slot (a new colour, a direction, a written word): 2. A reply that also names something
+else of the item's closed answers scores 0. Replies outside all spans are counted beside it. After ProactiveVideoQA
+(Wang et al. 2025).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tml_lab.bench.items import draw, graded
 from tml_lab.bench.scoring import by_family
 from tml_lab.worlds.stage import Episode, Expect
 
-FAMILIES = ("appears", "new_colour", "read")
+FAMILIES = ("appears", "new_colour", "which_way", "read")
 FULL, OMEGA = 2, 0.5
 
 

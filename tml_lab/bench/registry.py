@@ -62,6 +62,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         safety.BENCHMARK,
         tools.BENCHMARK,
         repcount.BENCHMARK,
+        repcount.CAPTURED,
         charades.BENCHMARK,
         proactive.BENCHMARK,
         qivd.BENCHMARK,
@@ -70,7 +71,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 GROUPS = {
     "fdb": ("fdb_pause", "fdb_smooth_turn", "fdb_interruption", "fdb_backchannel"),
     "further": ("foreign", "schedule", "retention", "ifeval", "safety", "tools"),
-    "seen": ("repcount", "charades", "proactive", "qivd"),
+    "seen": ("repcount", "repcount_captured", "charades", "proactive", "qivd"),
 }
 # What is run when nothing is named: what the shipped nano was trained for.
 USUAL = tuple(name for name in BENCHMARKS if name not in (*GROUPS["further"], *GROUPS["seen"]))

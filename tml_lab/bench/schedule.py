@@ -1,4 +1,5 @@
-"""More of TimeSpeak: several reminders, called off or moved, up to a minute ahead; how long it was quiet.
+"""More of TimeSpeak: several reminders, called off or moved, up to a minute ahead; how long it was quiet, or
+somebody did something before the camera.
 
 Windows and strictness as in TimeSpeak; where a reminder was called off, any word at all is wrong.
 """
@@ -14,7 +15,7 @@ from tml_lab.bench.items import draw, graded
 from tml_lab.bench.scoring import by_family, delays, grade_all
 from tml_lab.worlds.stage import Episode
 
-FAMILIES = ("reminders", "called_off", "quiet_for")
+FAMILIES = ("reminders", "called_off", "quiet_for", "how_long_seen")
 
 
 def items(n: int, seed: int, split: str) -> list[Episode]:

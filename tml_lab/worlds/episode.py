@@ -15,7 +15,7 @@ from tml_lab.worlds.families.foreign import FOREIGN, play_foreign
 from tml_lab.worlds.families.hearing import DICTATION, play_dictation
 from tml_lab.worlds.families.manner import play_manner
 from tml_lab.worlds.families.memory import play_facts, play_wrong
-from tml_lab.worlds.families.moving import play_count, play_start_stop
+from tml_lab.worlds.families.moving import play_captured, play_count, play_how_long_seen, play_start_stop
 from tml_lab.worlds.families.overlap import OVERLAPS, play_overlap
 from tml_lab.worlds.families.restraint import play_background, play_noise, play_others, play_unasked
 from tml_lab.worlds.families.safety import play_harmless, play_refused
@@ -28,6 +28,7 @@ from tml_lab.worlds.families.seeing import (
     play_read,
     play_warn,
     play_watch,
+    play_which_way,
 )
 from tml_lab.worlds.families.talk import play_interrupt, play_recite, play_recite_on, play_story
 from tml_lab.worlds.families.timing import play_how_long, play_remind, play_tick
@@ -93,6 +94,8 @@ SEEING: dict[str, Play] = {
     "start_stop": play_start_stop,
     "appears": play_appears,
     "new_colour": play_new_colour,
+    "which_way": play_which_way,
+    "how_long_seen": play_how_long_seen,
     "warn": play_warn,
     "read": play_read,
     "look": play_look,
@@ -100,8 +103,11 @@ SEEING: dict[str, Play] = {
     "watch": play_watch,
 }
 """Families with the camera on; the shipped nano has not been trained on them either."""
-TESTED: dict[str, Play] = {f"overlap_{kind}": partial(play_overlap, kind=kind) for kind in OVERLAPS}
-"""Scenes of tests only: training meets the same in other families."""
+TESTED: dict[str, Play] = {
+    **{f"overlap_{kind}": partial(play_overlap, kind=kind) for kind in OVERLAPS},
+    "count_captured": play_captured,
+}
+"""Scenes of tests only: training meets the like in other families."""
 # How often each is met in training: numbers carry the hardest hearing; sums and seconds are the slowest to learn.
 # Dictation is met in training only.
 WEIGHTS: dict[str, float] = {
@@ -115,8 +121,8 @@ FURTHER_WEIGHTS: dict[str, float] = {
     "wrong": 3.0, "manner": 4.0, "recite_on": 0.8, "tools": 4.0, "refused": 2.0, "harmless": 1.5,
 }  # fmt: skip
 SEEING_WEIGHTS: dict[str, float] = {
-    "count_actions": 5.0, "start_stop": 3.0, "appears": 3.0, "new_colour": 2.0, "warn": 2.0, "read": 2.5, "look": 4.0,
-    "before": 1.5, "watch": 1.5,
+    "count_actions": 5.0, "start_stop": 3.0, "appears": 3.0, "new_colour": 2.0, "which_way": 2.0, "how_long_seen": 2.0,
+    "warn": 2.0, "read": 2.5, "look": 4.0, "before": 1.5, "watch": 1.5,
 }  # fmt: skip
 
 # The order of learning: numbers and time first, where hearing a word right is most of the task; then everything.

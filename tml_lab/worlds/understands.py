@@ -76,6 +76,8 @@ ABOUT_SEEN: dict[str, str] = {
     "start_stop": "\"start\" when it begins and \"stop\" when it is over (X: waves, does squats, ...)",
     "what_appears": "the colour and the kind of each thing that comes into view",
     "new_colour": "each new colour",
+    "which_way": "left, right, up or down, each time that it goes there",
+    "how_long_seen": "how many seconds that lasted (X: wave, clap, raise a hand)",
     "warn": "\"careful\" whenever an X (red ball, ...) comes into view, also while you talk",
     "read": "each number, colour or day that is written on what the camera sees",
     "seen_colour": "\"that is\" and the colour (X: ball, square, triangle, star)",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from tml_lab.worlds.families.seeing import small_talk
 from tml_lab.worlds.lexicon import NUMBERS, contrast_set
 from tml_lab.worlds.seen.actions import ACTIONS, Span
+from tml_lab.worlds.seen.capture import CLIPS
 from tml_lab.worlds.seen.scene import Person
-from tml_lab.worlds.stage import Stage
-from tml_lab.worlds.wordings_seen import COUNTED, DOES
+from tml_lab.worlds.stage import SETTLED, Stage
+from tml_lab.worlds.wordings_seen import COUNTED, DO, DOES
 
 ENDED = 0.1  # seconds after which the end of a repetition is plain
 BEGUN = 0.25  # the same of the beginning of an action, and of its end
@@ -20,16 +21,23 @@ def others_to(action: str) -> list[str]:
     return [name for name, kind in ACTIONS.items() if name != action and kind.lies == ACTIONS[action].lies]
 
 
-def draw_reps(stage: Stage, action: str, start: float, n: int, gap: float = 0.6) -> list[Span]:
+def draw_reps(
+    stage: Stage, action: str, start: float, n: int, gap: float = 0.6, longer: float = 1.0
+) -> list[Span]:
     """`n` repetitions from `start` on, in a tempo of their own and none like the other, with gaps up to `gap`."""
     low, high = ACTIONS[action].seconds
-    tempo = float(stage.rng.uniform(low, high))
+    tempo = longer * float(stage.rng.uniform(low, high))
     reps = []
     for _ in range(n):
         length = max(0.8, tempo * float(stage.rng.uniform(0.8, 1.25)))
         reps.append(Span(start, start + length))
         start += length + float(stage.rng.uniform(0, gap)) * stage.chance(0.5)
     return reps
+
+
+def play_captured(stage: Stage) -> None:
+    """Tests only: jumps, kicks or punches of somebody real, whose movements were captured."""
+    play_count(stage, tuple(CLIPS), real=True)
 
 
 def how_many(stage: Stage) -> int:
@@ -39,10 +47,11 @@ def how_many(stage: Stage) -> int:
     return int(stage.rng.integers(1, 8)) if stage.chance(0.75) else int(stage.rng.integers(8, MOST + 1))
 
 
-def play_count(stage: Stage) -> None:
+def play_count(stage: Stage, actions: tuple[str, ...] = tuple(ACTIONS), real: bool = False) -> None:
     """Repetitions of one action in several bouts; each number when one is done. Other actions are not counted."""
-    action = stage.pick(list(ACTIONS))
+    action = stage.pick(actions)
     person = stage.watch().person(action)
+    person.real = real
     stage.ask("count_actions", x=COUNTED[action])
     stage.wait(0.6, 2.0)
     stage.perhaps_lull()
@@ -50,7 +59,7 @@ def play_count(stage: Stage) -> None:
     counted = 0
     while left:
         bout = min(left, int(stage.rng.integers(2, 9)))
-        reps = draw_reps(stage, action, stage.now, bout)
+        reps = draw_reps(stage, action, stage.now, bout, longer=1.5 if real else 1.0)
         person.do(action, reps)
         for rep in reps:
             counted += 1
@@ -99,6 +108,35 @@ def play_start_stop(stage: Stage) -> None:
         stage.wait(1.2, 3.0)
     if test:
         stage.now = CLIP - 1.0  # a second is added when the scene is finished
+
+
+def play_how_long_seen(stage: Stage) -> None:
+    """Somebody does something for one to nine seconds; afterwards it is asked for how long, in whole seconds."""
+    action = stage.pick(list(DO))
+    person = stage.watch().person(action)
+    stage.wait(0.5, 1.5)
+    for _ in range(1 + stage.more()):
+        span = keep_up(stage, person, action, int(stage.rng.integers(1, 10)) + float(stage.rng.uniform(-0.25, 0.25)))
+        stage.now = span.end
+        stage.wait(0.6, 1.2)
+        end = stage.ask("how_long_seen", None, x=DO[action])
+        seconds = max(1, round(span.end - span.start))
+        gold = (NUMBERS[seconds], "second" if seconds == 1 else "seconds")
+        others = tuple(w for w in NUMBERS[:11] if w != NUMBERS[seconds])
+        stage.reply(gold, end, "answer", margin=SETTLED, contrast=others)
+        stage.after_reply(0.6, 1.2)
+
+
+def keep_up(stage: Stage, person: Person, action: str, seconds: float) -> Span:
+    """The action for exactly so long: repetitions of one length each, or one that is held."""
+    span = Span(stage.now, stage.now + max(0.8, seconds))
+    if action == "raised hand":
+        person.do(action, [span], hold=max(0.0, 1 - 0.6 / (span.end - span.start)))
+        return span
+    n = max(1, round((span.end - span.start) / 1.0))
+    step = (span.end - span.start) / n
+    person.do(action, [Span(span.start + i * step, span.start + (i + 1) * step) for i in range(n)])
+    return span
 
 
 def go_on(stage: Stage, person: Person, action: str, seconds: float) -> Span:

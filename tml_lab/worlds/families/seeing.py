@@ -72,6 +72,33 @@ def play_new_colour(stage: Stage) -> None:
         small_talk(stage, 0.25)
 
 
+def play_which_way(stage: Stage) -> None:
+    """A thing goes left, right, up or down, three to seven times; another one may move too, and does not count."""
+    scene = stage.watch()
+    (colour, kind), other = pick_look(stage), pick_look(stage)
+    thing = scene.thing(kind, colour, Span(0.0, ALWAYS), 80, 62, size=11)
+    left, up = 0, 0  # steps from the middle
+    stranger = None
+    if stage.chance(0.4) and other[1] != kind:
+        stranger = scene.thing(other[1], other[0], Span(0.0, ALWAYS), 24, 96, size=9)
+    stage.ask("which_way", None, x=kind)
+    stage.wait(0.6, 2.0)
+    for _ in range(int(stage.rng.integers(2, 6)) + stage.more()):
+        stage.perhaps_lull()
+        if stranger is not None and stage.chance(0.4):
+            scene.move(stranger, stage.now, 0.6, *stage.rng.uniform(-12, 12, 2))
+            stage.wait(0.8, 1.4)
+        free = [w for w, ok in (("left", left < 1), ("right", left > -1), ("up", up < 1), ("down", up > -1)) if ok]
+        way = stage.pick(free)
+        dx, dy = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}[way]
+        left, up = left - dx, up - dy
+        seconds = float(stage.rng.uniform(0.4, 0.9))
+        scene.move(thing, stage.now, seconds, 38.0 * dx, 32.0 * dy)
+        stage.reply((way,), stage.now, "cue", margin=SEEN + 0.25, contrast=contrast_set(way))
+        stage.now = max(stage.now + seconds, (stage.free_turn + 1) * 0.2)
+        small_talk(stage, 0.2)
+
+
 def play_warn(stage: Stage) -> None:
     """The user talks on while things come and go: `careful` at those that are like the one named."""
     scene = stage.watch()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tml_lab.config import VIDEO_FPS
-from tml_lab.worlds.seen.body import Body, Pose, unit
+from tml_lab.worlds.seen.body import LIMBS, Body, Pose, unit
 
 
 def both(name: str, x: float, y: float, z: float) -> dict[str, np.ndarray]:
@@ -26,7 +26,7 @@ def limb(name: str, x: float, y: float, z: float) -> dict[str, np.ndarray]:
 
 STAND: Pose = {
     **limb("trunk", 0, 1, 0), **both("upper", 0.16, -1, 0), **both("fore", 0.08, -1, 0.12),
-    **both("thigh", 0.07, -1, 0), **both("shin", 0.02, -1, 0),
+    **both("thigh", 0.07, -1, 0), **both("shin", 0.02, -1, 0), "lift": np.zeros(3),
 }  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def squat(depth: float) -> Pose:
     return {
         **limb("trunk", 0, 1, 0.35 * depth), **both("upper", 0.15, -1 + 0.95 * depth, depth),
         **both("fore", 0.1, -1 + depth, depth + 0.1), **both("thigh", 0.35, -1 + 0.85 * depth, 1.1 * depth),
-        **both("shin", -0.05, -1, -0.5 * depth),
+        **both("shin", -0.05, -1, -0.5 * depth), "lift": np.zeros(3),
     }  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def push_up(body: Body, down: float) -> Pose:
     slope = np.arcsin(np.clip(reach / (0.88 * body.trunk + body.thigh + body.shin), 0.05, 0.9))
     axis = np.array([0.0, np.sin(slope), np.cos(slope)])
     legs = {**both("thigh", 0, -axis[1], -axis[2]), **both("shin", 0, -axis[1], -axis[2])}
-    return {**limb("trunk", *axis), **both("upper", *upper), **both("fore", *fore), **legs}
+    return {**limb("trunk", *axis), **both("upper", *upper), **both("fore", *fore), **legs, "lift": np.zeros(3)}
 
 
 Keys = Callable[[Body, float], tuple[Pose, Pose]]
@@ -73,6 +73,21 @@ def _raise(body: Body, far: float) -> tuple[Pose, Pose]:
     return STAND, {**STAND, **limb("right_upper", 0.25, 0.9, 0.1), **limb("right_fore", 0.02, 1, 0.05)}
 
 
+def _jump(body: Body, far: float) -> tuple[Pose, Pose]:
+    high = {**STAND, **both("upper", 0.35, 0.2 + 0.6 * far, 0.3), **both("fore", 0.1, 1, 0.2)}
+    return STAND, {**high, "lift": np.array([0, 0.08 + 0.1 * far, 0])}
+
+
+def _kick(body: Body, far: float) -> tuple[Pose, Pose]:
+    out = {**limb("right_thigh", 0.05, -0.6 + 0.5 * far, 1), **limb("right_shin", 0.02, -0.5 + 0.4 * far, 1)}
+    return STAND, {**STAND, **out, **limb("trunk", 0, 1, -0.15 * far)}
+
+
+def _punch(body: Body, far: float) -> tuple[Pose, Pose]:
+    guard = {**STAND, **both("upper", 0.3, -1, 0.15), **both("fore", -0.25, 0.9, 0.6)}
+    return guard, {**guard, **limb("right_upper", 0.15, -0.1, 0.5 + 0.5 * far), **limb("right_fore", -0.1, 0.1, 1)}
+
+
 @dataclass(frozen=True)
 class Action:
     """`keys`: its two poses; `seconds`: how long a repetition takes, from .. to; `yaws`: from where it can be seen, in
@@ -91,6 +106,9 @@ ACTIONS: dict[str, Action] = {
     "wave": Action(_wave, (0.8, 1.6)),
     "clap": Action(_clap, (0.8, 1.6), (-0.9, 0.9)),
     "raised hand": Action(_raise, (1.2, 2.6)),
+    "jump": Action(_jump, (0.8, 1.4), (-1.3, 1.3)),
+    "kick": Action(_kick, (0.8, 1.6), (0.4, 1.5)),
+    "punch": Action(_punch, (0.8, 1.4), (0.4, 1.5)),
 }
 
 
@@ -118,8 +136,8 @@ def phase(spans: Sequence[Span], n_frames: int, hold: float = 0.1) -> np.ndarray
 
 def blend(a: Pose, b: Pose, far: np.ndarray) -> dict[str, np.ndarray]:
     """Between two poses, `far [frames]` of the way: limb -> `[frames, 3]`, turned evenly, not cut across."""
-    moved = {}
-    for name in a:
+    moved = {"lift": far[:, None] * b["lift"] + (1 - far[:, None]) * a["lift"]}  # [frames, 3]
+    for name in LIMBS:
         u, v = np.broadcast_arrays(unit(np.atleast_2d(a[name])), unit(np.atleast_2d(b[name])))
         angle = np.arccos(np.clip((u * v).sum(-1, keepdims=True), -1, 1))  # [1 or frames, 1]
         w = far[:, None]
@@ -133,7 +151,7 @@ def sway(rng: np.random.Generator, n_frames: int, amount: float = 0.05) -> dict[
     """What nobody keeps from doing: slow small turns of every limb, `[frames, 3]` to be added to a direction."""
     t = np.arange(n_frames)[:, None] / VIDEO_FPS
     drift = {}
-    for name in STAND:
+    for name in LIMBS:
         size = amount * (0.3 if name in ("trunk", "left_thigh", "right_thigh", "left_shin", "right_shin") else 1.0)
         waves = np.sin(2 * np.pi * (rng.uniform(0.05, 0.35, 3) * t + rng.uniform(size=3)))
         drift[name] = size * rng.uniform(0.3, 1.0) * waves

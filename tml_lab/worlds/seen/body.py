@@ -13,7 +13,8 @@ import numpy as np
 from tml_kernels.draw import CAPSULE, NUMBERS
 
 Pose = Mapping[str, np.ndarray]
-"""Limb -> the direction it points in, away from the trunk's middle: `[3]`, or `[frames, 3]` while it moves."""
+"""Limb -> the direction it points in, away from the trunk's middle: `[3]`, or `[frames, 3]` while it moves; and `lift`,
+how far the whole body is above the floor, as `[0, height, 0]`."""
 LIMBS = (
     "trunk", "left_upper", "left_fore", "right_upper", "right_fore", "left_thigh", "left_shin", "right_thigh",
     "right_shin",
@@ -74,7 +75,7 @@ def unit(v: np.ndarray) -> np.ndarray:
 
 
 def joints(body: Body, pose: Pose) -> dict[str, np.ndarray]:
-    """Where everything is, with the lowest hand or foot on the floor: name -> `[frames, 3]`."""
+    """Where everything is, with the lowest hand or foot on the floor, or `lift` above it: name -> `[frames, 3]`."""
     way = {limb: unit(np.atleast_2d(pose[limb])) for limb in LIMBS}  # each [frames or 1, 3]
     frames = max(len(v) for v in way.values())
     pelvis = np.zeros((frames, 3))
@@ -92,7 +93,8 @@ def joints(body: Body, pose: Pose) -> dict[str, np.ndarray]:
             f"{name}_hip": hip, f"{name}_knee": knee, f"{name}_foot": foot,
         }  # fmt: skip
     lowest = np.min([p[:, 1] for p in at.values()], axis=0)  # [frames]
-    return {name: p - np.stack([0 * lowest, lowest, 0 * lowest], -1) for name, p in at.items()}
+    floor = np.stack([0 * lowest, lowest, 0 * lowest], -1) - np.atleast_2d(pose.get("lift", np.zeros(3)))  # [frames, 3]
+    return {name: p - floor for name, p in at.items()}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from tml_kernels.draw import NUMBERS
 from tml_lab.config import VIDEO_FPS, VIDEO_SIZE
 from tml_lab.worlds.seen.actions import ACTIONS, STAND, Span, blend, phase, sway
 from tml_lab.worlds.seen.body import Body, View, body_shapes, draw_body, joints
+from tml_lab.worlds.seen.capture import CLIPS, replayed
 from tml_lab.worlds.seen.things import PAINT, Thing, paint
 from tml_lab.worlds.seen.writing import written
 
@@ -47,6 +48,7 @@ class Person:
     amount: float = 0.05  # of unrest
     seed: int = 0  # of the unrest
     mirrored: bool = False
+    real: bool = False  # moves as somebody did who was captured, where there is a clip of it
 
     def do(self, action: str, reps: Sequence[Span], span: Span | None = None, hold: float = 0.1) -> None:
         """Repeat `action` in each of `reps`; between them, and in all of `span`, its rest pose is kept.
@@ -70,9 +72,11 @@ class Person:
         for stretch in self.did:
             near, far = ACTIONS[stretch.action].keys(self.body, self.far)
             moved = blend(near, far, phase(stretch.reps, n_frames, stretch.hold))
+            if self.real and stretch.action in CLIPS:
+                moved = replayed(stretch.action, stretch.reps, n_frames, near)
             pose = blend(pose, moved, held(stretch.span, n_frames))
         drift = sway(np.random.default_rng(self.seed), n_frames, 0.0 if self.lies else self.amount)
-        pose = {limb: way + drift[limb] for limb, way in pose.items()}
+        pose = {limb: way + drift.get(limb, 0.0) for limb, way in pose.items()}
         shapes = body_shapes(self.body, joints(self.body, pose), self.view)
         return _mirror(shapes, self.view.x) if self.mirrored else shapes
 
