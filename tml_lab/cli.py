@@ -214,6 +214,8 @@ def bench(
     split: Annotated[list[str] | None, typer.Option(help="test or human; each one's own if unset.")] = None,
     references: Annotated[bool, typer.Option(help="Also play the four reference rows.")] = True,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    report: Annotated[Path | None, typer.Option(help="Folder for a page: each item seen and heard.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every benchmark there is.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the benchmarks and stop.")] = False,
 ) -> None:
     """Run benchmarks, each beside its reference rows."""
@@ -224,7 +226,7 @@ def bench(
             typer.echo(f"{name:<16} {benchmark.title}")
         return
     registry.run(
-        names or [],
+        ["all"] if all_ else names or [],
         checkpoint=checkpoint,
         n=items,
         seed=seed,
@@ -232,6 +234,7 @@ def bench(
         splits=split,
         references=references,
         device=device,
+        report=report,
     )
 
 

@@ -6,9 +6,11 @@ the same `Word` list can be read back from an `output.json` in Full-Duplex-Bench
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+from torch import Tensor
 
 from tml_lab.model.text import SILENT, SPEAK
 from tml_lab.stream.clock import played_span, played_start
@@ -34,6 +36,7 @@ class Emissions:
             `<speak>` turns that follow it.
         p_speak: the model's probability of `<speak>` per turn; empty for speakers that have none.
         requests: `(turn, what the background model was asked)`.
+        voice: turn -> the own voice's normalised mel `[16, 80]`, where it was kept.
     """
 
     turns: int
@@ -41,6 +44,7 @@ class Emissions:
     decisions: tuple[str, ...]
     p_speak: tuple[float, ...] = ()
     requests: tuple[tuple[int, str], ...] = ()
+    voice: Mapping[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.decisions) != self.turns:

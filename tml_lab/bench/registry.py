@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from tml_lab.bench import (
@@ -40,6 +41,7 @@ from tml_lab.bench.baselines.vad_harness import VadHarnessPlayer
 from tml_lab.bench.benchmark import Benchmark, Player
 from tml_lab.bench.grading import Estimate
 from tml_lab.bench.machine import machine, now
+from tml_lab.bench.report import KeptPlayer, Played, write_report
 from tml_lab.bench.runner import ModelPlayer
 from tml_lab.model.checkpoint import checkpoint_hash, load_checkpoint
 
@@ -71,6 +73,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 GROUPS = {
     "fdb": ("fdb_pause", "fdb_smooth_turn", "fdb_interruption", "fdb_backchannel"),
     "further": ("foreign", "schedule", "retention", "ifeval", "safety", "tools"),
+    "all": tuple(BENCHMARKS),
     "seen": ("repcount", "repcount_captured", "charades", "proactive", "qivd"),
 }
 # What is run when nothing is named: what the shipped nano was trained for.
@@ -82,7 +85,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 def select(names: Sequence[str]) -> list[Benchmark]:
-    """The benchmarks named (`USUAL` when none is); `fdb`, `further` and `seen` mean their parts.
+    """The benchmarks named (`USUAL` when none is); `fdb`, `further`, `seen` and `all` mean their parts.
 
     Raises ValueError listing the names there are.
     """
@@ -107,9 +110,10 @@ def as_json(estimate: Estimate) -> dict[str, float | int | None]:
 
 
 def play_benchmark(
-    benchmark: Benchmark, players: Sequence[Player], n: int, seed: int, split: str
-) -> list[dict[str, Any]]:
-    """Every player on the same items: one JSON-ready row each."""
+    benchmark: Benchmark, players: Sequence[Player], n: int, seed: int, split: str,
+    done: Callable[[], None] = lambda: None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Every player on the same items: one JSON-ready row each; `done` is called after each player."""
     episodes = benchmark.items(n, seed, split)
     rows = []
     for player in players:
@@ -130,6 +134,7 @@ def play_benchmark(
                 },
             }
         )
+        done()
     return rows
 
 
@@ -198,9 +203,13 @@ def run_players(
     """Every benchmark named, every player: prints the tables and returns what `run` writes as JSON."""
     console = console or Console()
     rows: list[dict[str, Any]] = []
-    for benchmark in select(names):
-        for split in [s for s in benchmark.splits if splits is None or s in splits]:
-            fresh = play_benchmark(benchmark, players, n, seed, split)
+    chosen = [(b, s) for b in select(names) for s in b.splits if splits is None or s in splits]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("benchmarks", total=len(chosen) * len(players))
+        for benchmark, split in chosen:
+            progress.update(task, description=benchmark.title)
+            fresh = play_benchmark(benchmark, players, n, seed, split, lambda: progress.advance(task))
             console.print(table(benchmark, fresh, caption_of(benchmark, seed, label)))
             if (families := families_table(fresh)) is not None:
                 console.print(families)
@@ -218,11 +227,12 @@ def run(
     references: bool = True,
     console: Console | None = None,
     device: str = "cpu",
+    report: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Load a checkpoint, run benchmarks, print tables, write JSON.
+    """Load a checkpoint, run benchmarks, print tables, write JSON and a page.
 
     Args:
-        names: benchmarks, or `fdb` for its four parts; empty for all.
+        names: benchmarks, or groups of them (`fdb`, `further`, `seen`, `all`); empty for the usual ones.
         checkpoint: a shipped name or a folder.
         n: items per family.
         seed: of the items, of the spam row and of the intervals.
@@ -231,6 +241,7 @@ def run(
         references: also play the four reference rows.
         console: where tables go.
         device: `cpu` or `cuda`.
+        report: a folder for the page on which each item can be seen and heard; None writes none.
 
     Raises CheckpointError for a checkpoint that cannot be read, ValueError for an unknown benchmark.
     """
@@ -238,9 +249,18 @@ def run(
     model, tokenizer = load_checkpoint(checkpoint, device)
     label = f"{Path(str(checkpoint)).name} {checkpoint_hash(checkpoint)}"
     players: list[Player] = reference_players(model, tokenizer, seed) if references else []
-    players.append(ModelPlayer(model, tokenizer))
+    me = KeptPlayer(ModelPlayer(model, tokenizer, keep_voice=report is not None))
+    players.append(me)
     result = run_players(players, names, n, seed, splits, label, console)
     if json_path is not None:
         Path(json_path).parent.mkdir(parents=True, exist_ok=True)
         Path(json_path).write_text(json.dumps(result, indent=1) + "\n")
+    if report is not None:
+        mine = [row for row in result["results"] if row["row"] == me.name]
+        played = [
+            Played(BENCHMARKS[row["benchmark"]], row["split"], *kept, row["metrics"])
+            for row, kept in zip(mine, me.kept, strict=True)
+        ]
+        page = write_report(Path(report), played, label, model.vocoder.cpu())
+        (console or Console()).print(f"each item can be seen and heard at {page}")
     return result

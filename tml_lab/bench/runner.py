@@ -120,8 +120,9 @@ def play_batched(
     episodes: Sequence[Episode],
     force: Sequence[Force | None] | None = None,
     batch: int = 16,
+    keep_voice: bool = False,
 ) -> list[Emissions]:
-    """One log per episode, in their order; episodes of like length share a batch.
+    """One log per episode, in their order; episodes of like length share a batch. `keep_voice`: with their sound.
 
     With `force`, a decision left to the model is `<speak>` when its probability is above one half.
     """
@@ -134,7 +135,8 @@ def play_batched(
             decide = imposing([force[i] for i in group], [episodes[i].n_turns for i in group])
         inputs = [Heard(episodes[i].audio, episodes[i].typed, episodes[i].pictures()) for i in group]
         helper = colleague_of([episodes[i] for i in group])
-        for i, run in zip(group, rollout(model, tokenizer, inputs, SEED, decide, colleague=helper), strict=True):
+        runs = rollout(model, tokenizer, inputs, SEED, decide, keep_voice, helper)
+        for i, run in zip(group, runs, strict=True):
             logs[i] = of_run(run, episodes[i].n_turns)
     return [logs[i] for i in range(len(episodes))]
 
@@ -144,7 +146,8 @@ def of_run(run: Run, turns: int) -> Emissions:
     words = tuple((turn, word) for turn, word in run.words if turn < turns)
     decisions = tuple(SPEAK if speaks else SILENT for speaks in run.speaks[:turns])
     requests = tuple((turn, request) for turn, request in run.requests if turn < turns)
-    return Emissions(turns, words, decisions, tuple(run.p_speak[:turns]), requests)
+    voice = {turn: mel for turn, mel in run.voice.items() if turn < turns}
+    return Emissions(turns, words, decisions, tuple(run.p_speak[:turns]), requests, voice)
 
 
 def colleague_of(episodes: Sequence[Episode]) -> Colleague:
@@ -171,8 +174,10 @@ class ModelPlayer:
 
     name = "model"
 
-    def __init__(self, model: InteractionModel, tokenizer: TextTokenizer, batch: int = 16) -> None:
-        self.model, self.tokenizer, self.batch = model, tokenizer, batch
+    def __init__(
+        self, model: InteractionModel, tokenizer: TextTokenizer, batch: int = 16, keep_voice: bool = False
+    ) -> None:
+        self.model, self.tokenizer, self.batch, self.keep_voice = model, tokenizer, batch, keep_voice
 
     def play(self, episodes: Sequence[Episode]) -> list[Emissions]:
-        return play_batched(self.model, self.tokenizer, episodes, batch=self.batch)
+        return play_batched(self.model, self.tokenizer, episodes, batch=self.batch, keep_voice=self.keep_voice)
