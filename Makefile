@@ -53,7 +53,7 @@ $(VENV)/.lab: pyproject.toml constraints.txt $(VENV)/.torch
 
 $(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.lab
 	@echo "installing the test tools, judges and voices into $(VENV) (minutes, 1.6 GB more) ..."
-	$(PIP) install --quiet -c constraints.txt -e ".[lab,test,voices,judges,kernels]"
+	$(PIP) install --quiet -c constraints.txt -e ".[lab,test,voices,judges,kernels,background]"
 	$(PIP) install --quiet -c constraints.txt -e ".[pico]" \
 	|| echo "make: ttspico did not build (it needs a C compiler); tests with its voices are skipped"
 	@touch $@

@@ -1,0 +1,159 @@
+"""A background model behind any endpoint that speaks OpenAI's chat protocol: the user's own, local or remote.
+
+    agent = BackgroundAgent([*tools, Endpoint("http://localhost:8000/v1", "my-model", tools=tools)])
+    agent.call("ask", "what shall we cook with bread and eggs", turn)
+
+The answer is streamed: each sentence is a partial result, the whole answer the result. The model may call the tools it
+is given; their arguments are checked, and what they say goes back to it. Needs the extra `background`
+(`pip install "tml-lab[background]"`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from tml_lab.background.agent import Tool
+from tml_lab.background.calculator import ToolError
+
+ROUNDS = 4  # of tool calls before an answer is due
+LONGEST = 4000  # characters of an answer
+ABOUT = (
+    "You are the background model of a spoken conversation. Answer what you are asked in one to three short sentences "
+    "that can be read out: no lists, no markup."
+)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+
+
+class Request(BaseModel):
+    """The arguments of every tool: what to ask it, in its own words."""
+
+    request: str
+
+
+class Endpoint:
+    """The tool `ask`.
+
+    Args:
+        base_url: of the endpoint, up to `/v1`.
+        model: its name there.
+        api_key: a local server usually takes any.
+        tools: what the model may call; none by default.
+        context: gives the conversation so far as text (`ContextPackage.to_json`), sent with each question.
+        timeout: seconds for a connection, and between two pieces of an answer.
+        retries: of a request that failed before anything came.
+    """
+
+    name = "ask"
+
+    def __init__(
+        self, base_url: str, model: str, api_key: str = "none", tools: Sequence[Tool] = (),
+        context: Callable[[], str] | None = None, timeout: float = 20.0, retries: int = 2,
+    ) -> None:  # fmt: skip
+        try:
+            from openai import AsyncOpenAI
+        except ImportError as error:
+            raise ToolError('asking an endpoint needs the package openai: pip install "tml-lab[background]"') from error
+        self.model, self.context = model, context
+        self.tools = {tool.name: tool for tool in tools}
+        self._where = base_url
+        # made anew for each question: a client belongs to the event loop that it first runs on
+        self._client = lambda: AsyncOpenAI(base_url=base_url, api_key=api_key, timeout=timeout, max_retries=retries)
+
+    async def stream(self, request: str) -> AsyncGenerator[str, None]:
+        """Sentences as they are complete, the whole answer last. Raises ToolError in one sentence."""
+        import openai
+
+        messages: list[dict[str, Any]] = [{"role": "system", "content": ABOUT}]
+        if self.context is not None:
+            messages.append({"role": "system", "content": f"The conversation so far: {self.context()}"})
+        messages.append({"role": "user", "content": request})
+        try:
+            async with self._client() as client:
+                async for item in self._answer(client, messages):
+                    yield item
+        except openai.APITimeoutError as error:
+            raise ToolError(f"{self._where} did not answer in time.") from error
+        except openai.APIConnectionError as error:
+            raise ToolError(f"{self._where} cannot be reached: is the server running?") from error
+        except openai.APIStatusError as error:
+            why = f"{self._where} refused with status {error.status_code}: {_short(error.message)}"
+            raise ToolError(why) from error
+        except openai.OpenAIError as error:
+            raise ToolError(f"{self._where} gave no usable answer: {_short(str(error))}") from error
+        except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+            raise ToolError(f"{self._where} does not speak the chat protocol: {_short(str(error))}") from error
+
+    async def _answer(self, client: Any, messages: list[dict[str, Any]]) -> AsyncGenerator[str, None]:
+        """Rounds of tool calls, then the sentences of the answer and the answer."""
+        for _ in range(ROUNDS):
+            text, calls = "", {}
+            said = 0  # characters given out as sentences
+            stream = await client.chat.completions.create(
+                model=self.model, messages=messages, stream=True, **({"tools": self._offer()} if self.tools else {})
+            )
+            async for piece in stream:
+                if not piece.choices:
+                    continue
+                delta = piece.choices[0].delta
+                _gather(calls, delta.tool_calls or ())
+                text += delta.content or ""
+                if len(text) > LONGEST:
+                    raise ToolError(f"the answer of {self._where} is longer than {LONGEST} characters.")
+                while match := _SENTENCE.search(text, said):
+                    yield text[said : match.start()]
+                    said = match.end()
+            if not calls:
+                if not text.strip():
+                    raise ToolError(f"{self._where} answered nothing.")
+                yield text.strip()
+                return
+            messages.append({"role": "assistant", "content": text or None, "tool_calls": list(calls.values())})
+            for call in calls.values():
+                result = await self._call(call["function"]["name"], call["function"]["arguments"])
+                messages.append({"role": "tool", "tool_call_id": call["id"], "content": result})
+        raise ToolError(f"{self._where} went on calling tools: no answer after {ROUNDS} rounds.")
+
+    async def _call(self, name: str, arguments: str) -> str:
+        """What a tool says; a fault is told to the model, which may do better."""
+        if name not in self.tools:
+            return f"error: there is no tool called {name!r}; there are {', '.join(self.tools)}."
+        try:
+            asked = Request.model_validate_json(arguments or "{}")
+            return [item async for item in self.tools[name].stream(asked.request)][-1]
+        except ValidationError as error:
+            first = error.errors()[0]
+            return f"error: {'.'.join(map(str, first['loc'])) or 'arguments'}: {first['msg']}"
+        except ToolError as error:
+            return f"error: {error}"
+
+    def _offer(self) -> list[dict[str, Any]]:
+        """The tools as the protocol wants them."""
+        return [
+            {"type": "function", "function": {
+                "name": name, "description": (type(tool).__doc__ or name).strip(),
+                "parameters": Request.model_json_schema(),
+            }}
+            for name, tool in self.tools.items()
+        ]  # fmt: skip
+
+
+def _gather(calls: dict[int, dict[str, Any]], pieces: Sequence[Any]) -> None:
+    """Put the pieces of streamed tool calls together."""
+    for piece in pieces:
+        whole = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+        call = calls.setdefault(piece.index, whole)
+        call["id"] = piece.id or call["id"]
+        if piece.function is not None:
+            call["function"]["name"] += piece.function.name or ""
+            call["function"]["arguments"] += piece.function.arguments or ""
+
+
+def _short(text: str) -> str:
+    """One line of at most 200 characters, with a full stop."""
+    line = " ".join(text.split())[:200]
+    return line if line.endswith(".") else line + "."
