@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from tml_kernels.experts import experts_reference
+from tml_lab.bench.emissions import Word
+from tml_lab.bench.grading import UTTERANCE_GAP
 from tml_lab.course import checks
 from tml_lab.course.exercise import Exercise, WrongAnswer
 
@@ -80,6 +82,37 @@ def merge(left: Any, right: Any) -> tuple[Tensor, Tensor, Tensor]:
     return largest, total, mixed
 
 
+def overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
+    shared = max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
+    return shared / (max(a[1], b[1]) - min(a[0], b[0]))
+
+
+def utterances(words: list[Word], gap: float = UTTERANCE_GAP) -> list[list[Word]]:
+    groups: list[list[Word]] = []
+    end = -math.inf
+    for word in sorted(words, key=lambda w: w.start):
+        if word.start - end > gap + 1e-6:
+            groups.append([])
+        groups[-1].append(word)
+        end = max(end, word.end)
+    return groups
+
+
+def takeover(words: list[Word]) -> bool:
+    if not words:
+        return False
+    return len(words) > 3 or max(w.end for w in words) - min(w.start for w in words) >= 1 - 1e-6
+
+
+def pauc(span: tuple[float, float], replies: list[tuple[float, int]]) -> float:
+    a, b = span
+    edges = [a, *(a + (at - a) / 2 for at, _ in replies), b]
+    heights = [0.5]
+    for _, points in replies:
+        heights.append(max(points, heights[-1] if len(heights) > 1 else 0))
+    return sum(h * (edges[i + 1] - edges[i]) for i, h in enumerate(heights)) / (2 * (b - a))
+
+
 RIGHT: dict[str, Callable[..., Any]] = {
     "ch01_played_span": lambda turn: ((turn + 1) / 5, (turn + 2) / 5),
     "ch01_turn_hearing": turn_hearing,
@@ -93,6 +126,10 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "ch10_rms_norm_triton": lambda x, weight, eps: weight * x / (x.square().mean(-1, keepdim=True) + eps).sqrt(),
     "ch10_matmul_triton": lambda x, weight: x @ weight.T,
     "ch10_experts_triton": experts_reference,
+    "ch12_overlap": overlap,
+    "ch12_utterances": utterances,
+    "ch12_takeover": takeover,
+    "ch12_pauc": pauc,
 }
 
 

@@ -22,7 +22,7 @@ UTTERANCE_GAP = 0.5  # seconds; words closer than this belong to one utterance
 CUE_WINDOW = 1.5  # seconds after the end of the cue
 ANSWER_WINDOW = 3.0  # seconds after the end of the question
 MIN_CONTRAST = 8  # an item needs at least this many possible answers
-_EPSILON = 1e-6  # a microsecond: turn times are binary fractions of multiples of 0.2
+EPSILON = 1e-6  # a microsecond: turn times are binary fractions of multiples of 0.2
 
 _UNITS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
@@ -95,7 +95,7 @@ def utterances(words: Sequence[Word], gap: float = UTTERANCE_GAP) -> list[list[W
     """Words joined over silences of at most `gap` seconds."""
     groups: list[list[Word]] = []
     for word in sorted(words, key=lambda word: word.start):
-        if groups and word.start - max(w.end for w in groups[-1]) <= gap + _EPSILON:
+        if groups and word.start - max(w.end for w in groups[-1]) <= gap + EPSILON:
             groups[-1].append(word)
         else:
             groups.append([word])
@@ -132,7 +132,7 @@ def window(expect: Expected) -> tuple[float, float]:
 
 def inside(onset: float, span: tuple[float, float]) -> bool:
     """Is `onset` in the closed interval `span`?"""
-    return span[0] - _EPSILON <= onset <= span[1] + _EPSILON
+    return span[0] - EPSILON <= onset <= span[1] + EPSILON
 
 
 # ----------------------------------------------------------------------------------------------- items

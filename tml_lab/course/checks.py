@@ -6,6 +6,7 @@ from tml_lab.course.checks_ch01 import ch01_clock_digits, ch01_played_span, ch01
 from tml_lab.course.checks_ch02 import ch02_advance, ch02_causal_frames, ch02_quantize
 from tml_lab.course.checks_ch09 import ch09_merge, ch09_partial_softmax, ch09_split_bounds
 from tml_lab.course.checks_ch10 import ch10_experts_triton, ch10_matmul_triton, ch10_rms_norm_triton
+from tml_lab.course.checks_ch12 import ch12_overlap, ch12_pauc, ch12_takeover, ch12_utterances
 
 __all__ = [
     "ch01_clock_digits",
@@ -20,4 +21,8 @@ __all__ = [
     "ch10_experts_triton",
     "ch10_matmul_triton",
     "ch10_rms_norm_triton",
+    "ch12_overlap",
+    "ch12_pauc",
+    "ch12_takeover",
+    "ch12_utterances",
 ]

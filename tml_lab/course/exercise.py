@@ -129,6 +129,8 @@ def first_difference(answer: Any, expected: Any, atol: float) -> str | None:
             if difference := first_difference(a, e, atol):
                 return f"output {i}: {difference}"
         return None
+    if isinstance(expected, float) and isinstance(answer, int | float) and abs(answer - expected) <= atol:
+        return None
     if not isinstance(expected, Tensor):
         return None if answer == expected else f"got {answer!r}, expected {expected!r}"
     if not isinstance(answer, Tensor):
