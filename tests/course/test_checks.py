@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tml_kernels.experts import experts_reference
+from tml_lab.bench.baselines.endpointer import Endpoints
 from tml_lab.bench.emissions import Word
 from tml_lab.bench.grading import UTTERANCE_GAP
 from tml_lab.course import checks
@@ -113,6 +114,30 @@ def pauc(span: tuple[float, float], replies: list[tuple[float, int]]) -> float:
     return sum(h * (edges[i + 1] - edges[i]) for i, h in enumerate(heights)) / (2 * (b - a))
 
 
+def is_speech(probabilities: list[float]) -> list[bool]:
+    state, found = 0.5, []
+    for p in probabilities:
+        state = 0.35 if p >= state else 0.5
+        found.append(state == 0.35)
+    return found
+
+
+def follow(speech: list[bool], turns: int, silence: float = 0.6) -> Endpoints:
+    speaking, endpoint = [False] * turns, [False] * turns
+    start, spoke, over = 0, False, True  # where the present run began; whether there was speech that has not ended
+    for i, above in enumerate(speech):
+        if i == 0 or above != speech[i - 1]:
+            start = i
+        seconds = 0.032 * (i - start + 1)
+        turn = min((512 * (i + 1) - 1) // 3200, turns - 1)
+        if above and seconds >= 0.1:
+            spoke, over = True, False
+        if not above and spoke and not over and seconds >= silence:
+            over, spoke, endpoint[turn] = True, False, True
+        speaking[turn] = above and seconds >= 0.1
+    return Endpoints(tuple(speaking), tuple(endpoint))
+
+
 RIGHT: dict[str, Callable[..., Any]] = {
     "ch01_played_span": lambda turn: ((turn + 1) / 5, (turn + 2) / 5),
     "ch01_turn_hearing": turn_hearing,
@@ -130,6 +155,8 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "ch12_utterances": utterances,
     "ch12_takeover": takeover,
     "ch12_pauc": pauc,
+    "ch13_is_speech": is_speech,
+    "ch13_follow": follow,
 }
 
 

@@ -7,6 +7,7 @@ from tml_lab.course.checks_ch02 import ch02_advance, ch02_causal_frames, ch02_qu
 from tml_lab.course.checks_ch09 import ch09_merge, ch09_partial_softmax, ch09_split_bounds
 from tml_lab.course.checks_ch10 import ch10_experts_triton, ch10_matmul_triton, ch10_rms_norm_triton
 from tml_lab.course.checks_ch12 import ch12_overlap, ch12_pauc, ch12_takeover, ch12_utterances
+from tml_lab.course.checks_ch13 import ch13_follow, ch13_is_speech
 
 __all__ = [
     "ch01_clock_digits",
@@ -25,4 +26,6 @@ __all__ = [
     "ch12_pauc",
     "ch12_takeover",
     "ch12_utterances",
+    "ch13_follow",
+    "ch13_is_speech",
 ]
