@@ -30,7 +30,11 @@ def test_every_hook_name_is_listed_and_there(cache: Cache) -> None:
         for inner in ("hook_resid_pre", "hook_attn_out", "hook_resid_mid", "hook_mlp_out", "hook_resid_post"):
             shapes[f"blocks.{layer}.{inner}"] = (n, d)
         shapes[f"blocks.{layer}.attn.hook_pattern"] = (cfg.heads(layer)[0], n, n)
+        heads, kv_heads, d_head = cfg.heads(layer)
+        for inner, count in (("q", heads), ("k", kv_heads), ("v", kv_heads), ("z", heads)):
+            shapes[f"blocks.{layer}.attn.hook_{inner}"] = (n, count, d_head)
         shapes[f"blocks.{layer}.mlp.hook_expert_indices"] = (n, cfg.top_k)
+        shapes[f"blocks.{layer}.mlp.hook_shared_weights"] = (n, cfg.n_shared_experts)
         shapes[f"blocks.{layer}.mlp.hook_expert_weights"] = (n, cfg.top_k)
     assert list(cache) == hook_names(cfg)
     assert {name: tuple(cache[name].shape) for name in cache} == shapes

@@ -13,6 +13,7 @@ from tml_lab.model import decode
 from tml_lab.model.backbone import Backbone
 from tml_lab.model.flow import FlowHead
 from tml_lab.model.state import State, new_state
+from tml_lab.model.tap import Tap
 
 pytest.importorskip("tml_kernels.decode", reason="Numba does not run here")
 TINY = preset("pico").with_(d_model=32, d_head=16, window=24, rel_extent=40, global_budget=150, n_sinks=4, d_expert=16)
@@ -71,12 +72,12 @@ def test_any_chunking_gives_the_same_bits(backbone: Backbone, chunks: list[int],
 @torch.no_grad()
 def test_looking_changes_nothing_and_shows_the_torch_codes_pattern(backbone: Backbone) -> None:
     x = torch.randn(1, 60, TINY.d_model, generator=torch.Generator().manual_seed(5))
-    seen: dict[bool, dict[str, Tensor]] = {}
+    seen: dict[bool, Tap] = {}
     for fused in (True, False):
         backbone.fused = fused
         state = new_state(TINY)
         backbone(x[:, :41], state)
-        seen[fused] = {}
+        seen[fused] = Tap()
         watched = backbone(x[:, 41:], state, {1: seen[fused]})
         if fused:
             assert torch.equal(watched, stream(backbone, x, [41, 19])[0][:, 41:])

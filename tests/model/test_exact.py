@@ -14,6 +14,7 @@ from tml_lab.config import preset
 from tml_lab.model.backbone import Backbone
 from tml_lab.model.exact import NotExactError
 from tml_lab.model.state import MAX_CHUNK, new_state
+from tml_lab.model.tap import Tap
 
 pytest.importorskip("tml_kernels.decode", reason="Numba does not run here")
 TINY = preset("pico").with_(d_model=32, d_head=16, window=24, rel_extent=40, global_budget=150, n_sinks=4, d_expert=16)
@@ -137,7 +138,7 @@ def test_what_keeps_the_kernels_away_is_named() -> None:
     with pytest.raises(NotExactError, match="float32 on the CPU"):
         model(x.double())
     with pytest.raises(NotExactError, match="attention in a session alone"):
-        model(x, taps={0: {}})
+        model(x, taps={0: Tap()})
     model.deterministic = False
     assert model(x.expand(2, -1, -1)).shape == (2, 4, TINY.d_model)
 

@@ -12,6 +12,7 @@ from tml_lab.config import ModelConfig
 from tml_lab.model.export import config_from_inkling, export_inkling, import_inkling, inkling_config
 from tml_lab.model.interaction import InteractionModel, Tokens
 from tml_lab.model.state import new_state
+from tml_lab.model.tap import Tap
 from tml_lab.signal.patches import frames_to_patches
 
 modeling = pytest.importorskip("transformers.models.inkling.modeling_inkling")
@@ -90,7 +91,7 @@ def test_attention(pair: tuple[InteractionModel, Any]) -> None:
     for block, layer in layer_pairs(ours, theirs):
         mask = sliding if layer.self_attn.is_sliding else causal
         expected, pattern = layer.self_attn(x, attention_mask=mask)
-        tap: dict[str, Tensor] = {}
+        tap = Tap()
         torch.testing.assert_close(block.attn(x, None, pos, tap), expected, atol=1e-5, rtol=1e-4)
         if pattern is not None:
             torch.testing.assert_close(tap["pattern"], pattern, atol=1e-5, rtol=1e-4)

@@ -11,7 +11,7 @@ says for each position which stream and turn it belongs to and when it was heard
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from tml_lab.config import ModelConfig
 from tml_lab.model.interaction import InteractionModel
+from tml_lab.model.tap import Edit, Tap
 from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.checkpoint_hash import weights_hash
 from tml_lab.stream.recording import Recording
@@ -28,14 +29,20 @@ from tml_lab.stream.tokens import STREAMS, TokenTable
 
 LAYER_HOOKS = {  # short name -> name inside `blocks.N.`
     "resid_pre": "hook_resid_pre",
+    "q": "attn.hook_q",
+    "k": "attn.hook_k",
+    "v": "attn.hook_v",
     "pattern": "attn.hook_pattern",
+    "z": "attn.hook_z",
     "attn_out": "hook_attn_out",
     "resid_mid": "hook_resid_mid",
     "experts": "mlp.hook_expert_indices",
     "expert_weights": "mlp.hook_expert_weights",
+    "shared_weights": "mlp.hook_shared_weights",
     "mlp_out": "hook_mlp_out",
     "resid_post": "hook_resid_post",
 }
+ROUTED = ("expert", "shared")  # what a layer with a dense MLP has not
 EMBED, FINAL = "hook_embed", "ln_final.hook_normalized"
 MAX_BYTES = 4 << 30  # of attention patterns; they grow with the square of the recording's length
 
@@ -52,7 +59,7 @@ def hook_names(cfg: ModelConfig) -> list[str]:
     names = [EMBED]
     for layer in range(cfg.n_layers):
         for short, inner in LAYER_HOOKS.items():
-            if not short.startswith("expert") or layer >= cfg.n_dense_layers:
+            if not short.startswith(ROUTED) or layer >= cfg.n_dense_layers:
                 names.append(f"blocks.{layer}.{inner}")
     return [*names, FINAL]
 
@@ -66,7 +73,8 @@ class Cache:
         model, tokenizer: what ran it; the lenses use its final norm and unembedding.
         logits: float32 [positions, vocab], the text logits at every position.
         tensors: {hook name: tensor}. Residual streams and outputs float32 [positions, d_model]; patterns
-            float32 [heads, query, key]; expert indices int64 and weights float32 [positions, top_k].
+            float32 [heads, query, key]; q and z [positions, heads, d_head], k and v [positions, kv_heads, d_head];
+            expert indices int64 and weights float32 [positions, top_k], shared weights [positions, n_shared].
     """
 
     recording: Recording
@@ -156,6 +164,17 @@ def run_with_cache(
     Raises InterpError for a recording without turns, an unknown name, or patterns too large to keep;
     RecordingError for a fork not yet replayed. Warns when the weights are not the recording's own.
     """
+    return run_offline(model, tokenizer, recording, names)
+
+
+def run_offline(
+    model: InteractionModel,
+    tokenizer: TextTokenizer,
+    recording: Recording,
+    names: Collection[str] | None,
+    edit: Callable[[str, Tensor], Tensor] | None = None,
+) -> Cache:
+    """As `run_with_cache`; `edit(full name, tensor without a batch axis)` gives what is used in its place."""
     names = hook_names(model.cfg) if names is None else names
     _check_names(model.cfg, names, len(recording.tokens))
     if recording.turns == 0:
@@ -167,21 +186,37 @@ def run_with_cache(
             stacklevel=2,
         )
     tokens = offline_tokens(recording, next(model.parameters()).device)
-    taps: dict[int, dict[str, Tensor]] = {layer: {} for layer in range(model.cfg.n_layers)}
+    taps = {layer: Tap(_in_layer(layer, edit)) for layer in range(model.cfg.n_layers)}
     was_training = model.training
     model.eval()  # in training some tensors would be kept in half precision
-    x = model.embed(tokens)  # [positions, d_model]
-    hidden = model(x[None], taps=taps)[0]  # [positions, d_model]
-    model.train(was_training)
+    try:
+        x = model.embed(tokens)  # [positions, d_model]
+        x = x if edit is None else edit(EMBED, x)
+        hidden = model(x[None], taps=taps)[0]  # [positions, d_model]
+        hidden = hidden if edit is None else edit(FINAL, hidden)
+    finally:
+        model.train(was_training)
     found = {EMBED: x, FINAL: hidden}
     for layer, tap in taps.items():
         for short, inner in LAYER_HOOKS.items():
             if short in tap:
                 # the experts' tensors come without a batch axis already
-                tensor = tap[short] if short.startswith("expert") else tap[short][0]
+                tensor = tap[short] if short.startswith(ROUTED) else tap[short][0]
                 found[f"blocks.{layer}.{inner}"] = tensor
     kept = {name: found[name] for name in hook_names(model.cfg) if name in names}
     return Cache(recording, model, tokenizer, model.text_logits(hidden).float(), kept)
+
+
+def _in_layer(layer: int, edit: Callable[[str, Tensor], Tensor] | None) -> Edit | None:
+    """The edit of one layer's tap, which knows short names and a batch axis."""
+    if edit is None:
+        return None
+
+    def inside(short: str, x: Tensor) -> Tensor:
+        name = f"blocks.{layer}.{LAYER_HOOKS[short]}"
+        return edit(name, x) if short.startswith(ROUTED) else edit(name, x[0])[None]
+
+    return inside
 
 
 def attention_by_stream(cache: Cache, layer: int, head: int, turn: int) -> dict[str, np.ndarray]:

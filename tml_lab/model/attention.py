@@ -11,6 +11,7 @@ from tml_lab.model.blocked import BLOCK, blocked_attention, can_band
 from tml_lab.model.norm import RMSNorm
 from tml_lab.model.short_conv import ShortConv
 from tml_lab.model.state import RingView, RingViews, State, reach, view_ring
+from tml_lab.model.tap import Tap
 
 
 class Attention(nn.Module):
@@ -47,22 +48,26 @@ class Attention(nn.Module):
         x: Tensor,
         state: State | None,
         pos: Tensor,
-        tap: dict[str, Tensor] | None = None,
+        tap: Tap | None = None,
         views: RingViews | None = None,
     ) -> Tensor:
         """`x [batch, tokens, d_model]` at absolute positions `pos [batch, tokens]` -> the same shape.
 
         With a `state` the new keys and values are written before attending; `views` carries the rings' views from
-        layer to layer of one forward. `tap`, when given, receives `pattern [batch, heads, tokens, keys]` and
+        layer to layer of one forward. `tap`, when given, sees `q` and `z [batch, tokens, heads, d_head]`, `k` and `v
+        [batch, tokens, kv_heads, d_head]` of these tokens, `pattern [batch, heads, tokens, keys]`, and is told
         `key_pos [batch, keys]`.
         """
         batch, n, _ = x.shape
         tails = (state[f"{self.layer}.k_conv"], state[f"{self.layer}.v_conv"]) if state else (None, None)
         k, k_tail = self.k_conv(self.k_proj(x), tails[0])
         v, v_tail = self.v_conv(self.v_proj(x), tails[1])
-        q = self.q_norm(self.q_proj(x).view(batch, n, self.n_heads, self.d_head)).transpose(1, 2)  # [b, h, n, d_head]
-        k = self.k_norm(k.view(batch, n, self.n_kv_heads, self.d_head)).transpose(1, 2)  # [b, kv, n, d_head]
-        v = v.view(batch, n, self.n_kv_heads, self.d_head).transpose(1, 2)
+        q = self.q_norm(self.q_proj(x).view(batch, n, self.n_heads, self.d_head))  # [b, n, h, d_head]
+        k = self.k_norm(k.view(batch, n, self.n_kv_heads, self.d_head))  # [b, n, kv, d_head]
+        v = v.view(batch, n, self.n_kv_heads, self.d_head)
+        if tap is not None:
+            q, k, v = tap.look("q", q), tap.look("k", k), tap.look("v", v)
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # [b, h or kv, n, d_head]
         r = self.r_proj(x).view(batch, n, self.n_heads, self.d_rel).transpose(1, 2)  # [b, h, n, d_rel]
         if state is None and tap is None and self._in_blocks(x):
             reach = self.window if self.is_local else n
@@ -81,11 +86,13 @@ class Attention(nn.Module):
             q, bias = (q.float() * tau[:, None, :, None]).to(q.dtype), bias * tau[:, None, :, None]
         pattern = self._pattern(q, k, bias, unseen)  # [b, h, n, keys]
         if tap is not None:
-            tap["pattern"], tap["key_pos"] = pattern, key_pos
+            pattern = tap.look("pattern", pattern)
+            tap["key_pos"] = key_pos
         group = self.n_heads // self.n_kv_heads
         grouped = pattern.view(batch, self.n_kv_heads, group * n, -1).to(v.dtype)  # [b, kv, group * n, keys]
-        out = (grouped @ v).view(batch, self.n_heads, n, self.d_head)
-        return self.o_proj(out.transpose(1, 2).reshape(batch, n, -1))  # [b, n, d_model]
+        out = (grouped @ v).view(batch, self.n_heads, n, self.d_head).transpose(1, 2)  # [b, n, h, d_head]
+        out = out if tap is None else tap.look("z", out)
+        return self.o_proj(out.reshape(batch, n, -1))  # [b, n, d_model]
 
     def _in_blocks(self, x: Tensor) -> bool:
         """Training in half precision, rows of a multiple of a block: see `tml_lab.model.blocked`."""

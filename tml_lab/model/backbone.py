@@ -13,8 +13,7 @@ from tml_lab.model.moe import DenseMLP, MoE
 from tml_lab.model.norm import RMSNorm
 from tml_lab.model.short_conv import ShortConv
 from tml_lab.model.state import RingViews, State
-
-Tap = dict[str, Tensor]  # what an observer asked to see: filled in, never read, by the model
+from tml_lab.model.tap import Tap
 
 
 class Block(nn.Module):
@@ -40,23 +39,27 @@ class Block(nn.Module):
     ) -> Tensor:
         """`x [batch, tokens, d_model]`, `pos [batch, tokens]` absolute positions -> the next `resid`.
 
-        `tap`, when given, receives `resid_pre`, `attn_out`, `resid_mid`, `mlp_out` and `resid_post`, each
-        `[batch, tokens, d_model]`, beside what attention and MoE leave in it.
+        `tap`, when given, sees `resid_pre`, `attn_out`, `resid_mid`, `mlp_out` and `resid_post`, each
+        `[batch, tokens, d_model]`, beside what attention and MoE show it.
         """
         i = self.layer
+        x = x if tap is None else tap.look("resid_pre", x)
         attn = self.attn(self.attn_norm(x), state, pos, tap, views)
         attn, tail = self.attn_conv(attn, state[f"{i}.attn_conv"] if state else None)
         if state is not None:
             state[f"{i}.attn_conv"] = tail
+        if tap is not None:
+            attn = tap.look("attn_out", attn)
         mid = x + attn
+        mid = mid if tap is None else tap.look("resid_mid", mid)
         mlp = self.mlp(self.mlp_norm(mid), tap)
         mlp, tail = self.mlp_conv(mlp, state[f"{i}.mlp_conv"] if state else None)
         if state is not None:
             state[f"{i}.mlp_conv"] = tail
-        post = mid + mlp
         if tap is not None:
-            tap.update(resid_pre=x, attn_out=attn, resid_mid=mid, mlp_out=mlp, resid_post=post)
-        return post
+            mlp = tap.look("mlp_out", mlp)
+        post = mid + mlp
+        return post if tap is None else tap.look("resid_post", post)
 
 
 class Backbone(nn.Module):

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tml_lab.model.state import MAX_CHUNK, State, new_state, positions_held
+from tml_lab.model.tap import Tap
 
 if TYPE_CHECKING:
     from tml_lab.model.backbone import Backbone
@@ -177,7 +178,7 @@ def pack_flow(*arrays: Any) -> Any:
 
 
 def decode(
-    backbone: Backbone, x: Tensor, state: State, taps: dict[int, dict[str, Tensor]] | None = None, quiet: bool = False
+    backbone: Backbone, x: Tensor, state: State, taps: dict[int, Tap] | None = None, quiet: bool = False
 ) -> Tensor:
     """Append tokens to the state: `x [1, n, d_model]` -> the residual after the last block, before the norm.
 

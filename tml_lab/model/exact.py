@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tml_lab.model.decode import decode, runs_fused
 from tml_lab.model.state import MAX_CHUNK, State, new_state, row_of
+from tml_lab.model.tap import Tap
 
 if TYPE_CHECKING:
     from tml_lab.model.backbone import Backbone
@@ -46,7 +47,7 @@ def check_exact(backbone: Backbone, x: Tensor) -> None:
 
 @torch.no_grad()
 def exact_pass(
-    backbone: Backbone, x: Tensor, state: State | None, taps: dict[int, dict[str, Tensor]] | None, quiet: bool
+    backbone: Backbone, x: Tensor, state: State | None, taps: dict[int, Tap] | None, quiet: bool
 ) -> Tensor:
     """`x [batch, tokens, d_model]` row by row through the kernels -> the residual after the last block.
 
@@ -70,7 +71,7 @@ def exact_pass(
 
 
 def _one_row(
-    backbone: Backbone, x: Tensor, state: State, taps: dict[int, dict[str, Tensor]] | None, quiet: bool
+    backbone: Backbone, x: Tensor, state: State, taps: dict[int, Tap] | None, quiet: bool
 ) -> Tensor:
     pieces = [decode(backbone, piece, state, taps, quiet) for piece in x.detach().split(MAX_CHUNK, dim=1)]
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces, 1)

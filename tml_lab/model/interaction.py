@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from tml_kernels.matmul import matmul
 from tml_lab.config import N_MELS, OUT_DIM, ModelConfig
-from tml_lab.model.backbone import Backbone, Tap
+from tml_lab.model.backbone import Backbone
 from tml_lab.model.embed import BinEmbedding, ClockEmbedding, TextEmbedding
 from tml_lab.model.flow import FlowHead
 from tml_lab.model.listen import ListenHead
 from tml_lab.model.state import State
+from tml_lab.model.tap import Tap
 from tml_lab.model.vision import HMLP
 from tml_lab.model.vocoder import Vocoder
 

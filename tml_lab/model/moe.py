@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from tml_kernels.experts import gated, swiglu
 from tml_lab.config import ModelConfig
 from tml_lab.model.dispatch import Combine, Gather, places
+from tml_lab.model.tap import Tap
 
 FEW_TOKENS = 16  # below this, visiting each token's experts beats sorting the tokens by expert
 
@@ -23,7 +24,7 @@ class DenseMLP(nn.Module):
         self.down_proj = nn.Linear(cfg.d_dense, cfg.d_model, bias=False)
         self.global_scale = nn.Parameter(torch.ones(1))
 
-    def forward(self, x: Tensor, tap: dict[str, Tensor] | None = None) -> Tensor:
+    def forward(self, x: Tensor, tap: Tap | None = None) -> Tensor:
         """`x [batch, tokens, d_model]` -> the same shape."""
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x)) * self.global_scale
 
@@ -69,12 +70,16 @@ class MoE(nn.Module):
         self.shared_gate_up = nn.Parameter(torch.randn(cfg.n_shared_experts, 2 * inner, d) * d**-0.5)
         self.shared_down = nn.Parameter(torch.zeros(cfg.n_shared_experts, d, inner))
 
-    def forward(self, x: Tensor, tap: dict[str, Tensor] | None = None) -> Tensor:
-        """`x [batch, tokens, d_model]` -> the same shape. `tap` receives `experts` and `expert_weights`."""
+    def forward(self, x: Tensor, tap: Tap | None = None) -> Tensor:
+        """`x [batch, tokens, d_model]` -> the same shape. `tap` is told `experts [n, top_k]`, and sees `expert_weights
+        [n, top_k]` and `shared_weights [n, n_shared]`, n = batch * tokens.
+        """
         flat = x.reshape(-1, x.shape[-1])  # [n, d_model]
         weights, experts, shared_weights = self.router(flat)
         if tap is not None:
-            tap["experts"], tap["expert_weights"] = experts, weights
+            tap["experts"] = experts
+            weights = tap.look("expert_weights", weights)
+            shared_weights = tap.look("shared_weights", shared_weights)
         self.last_experts = experts  # read by the trainer to balance the load
         routed = self._few if len(flat) <= FEW_TOKENS else self._padded if self.training else self._sorted
         out = routed(flat, weights, experts)  # [n, d_model] float32

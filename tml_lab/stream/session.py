@@ -28,6 +28,7 @@ from tml_lab.config import OUT_DIM, OUT_TOKENS_PER_TURN
 from tml_lab.model.decode import compile_kernels, one_turn
 from tml_lab.model.interaction import InteractionModel, Tokens
 from tml_lab.model.state import MAX_CHUNK, State, clone_state, new_state
+from tml_lab.model.tap import Tap
 from tml_lab.model.text import AUDIO, DECISIONS, DELEGATE, SPEAK, SPECIALS, TextTokenizer
 from tml_lab.signal.dmel import DMelStream
 from tml_lab.signal.out_mel import quantize_voice
@@ -144,7 +145,7 @@ class Session:
         timings = {"signal": time.perf_counter() - began}
         self.state["dmel.tail"] = heard.dmel_tail
         rows = heard.rows()
-        taps = None if self._watched is None else {self._watched[0]: {}}
+        taps = None if self._watched is None else {self._watched[0]: Tap()}
         self._graphs = self.graphed if self.graphed and taps is None and self.graphed.ready() else None
         device = torch.device("cpu") if self._graphs else self.device
         tokens = heard.tokens(self.turn, self.state["pending.token"], self.state["pending.voice"], device)
@@ -174,7 +175,7 @@ class Session:
         timings["total"] = time.perf_counter() - began
         return self._finish(heard, frames, text, best, p_speak, words, sound, rows, bins, timings, seen)
 
-    def _forward(self, tokens: Tokens, taps: dict[int, dict[str, Tensor]] | None = None) -> Tensor:
+    def _forward(self, tokens: Tokens, taps: dict[int, Tap] | None = None) -> Tensor:
         """Append the tokens to the state; the hidden state `[d_model]` at the last of them."""
         if self._graphs is not None:
             hidden = self._graphs.turn(tokens, self.state)
