@@ -35,6 +35,7 @@ def test_giving_way_is_an_answer_and_its_times_are_measured() -> None:
     good = said(40, (6, "one"), (8, "two"), (10, "three"), (21, "that"), (23, "is"), (25, "seven"))
     assert fdb15.gives_way(item, good)
     assert not fdb15.gives_way(item, said(40, (6, "one"), (21, "eight")))
+    assert not fdb15.gives_way(item, said(40, (21, "seven"), (24, "monday")))  # and then it goes on with a list
     assert fdb15.overlap_of(item) == (2.0, 4.0)
     alone = scene("overlap_none", 40)
     figures = fdb15.measure([alone, item], [said(40), good], 0)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from tml_lab.bench.benchmark import Benchmark
 from tml_lab.bench.emissions import Emissions
 from tml_lab.bench.fdb import answered, latency
-from tml_lab.bench.grading import Estimate, bootstrap
+from tml_lab.bench.grading import EPSILON, Estimate, bootstrap
 from tml_lab.bench.items import draw
 from tml_lab.bench.scoring import by_family
 from tml_lab.worlds.families.overlap import OVERLAPS
@@ -43,7 +43,9 @@ def overlap_of(item: Episode) -> tuple[float, float]:
 def gives_way(item: Episode, log: Emissions) -> bool:
     """Was the question answered, and nothing of the list said after it was complete?"""
     expect = item.expects[0]
-    return answered(expect, log.spoken())
+    after = [word.text for word in log.spoken() if word.start >= expect.due - EPSILON]
+    goes_on_reciting = any(word in listed and word not in expect.words for listed in LISTS for word in after)
+    return answered(expect, log.spoken()) and not goes_on_reciting
 
 
 def measure(episodes: Sequence[Episode], logs: Sequence[Emissions], seed: int) -> dict[str, Estimate]:
@@ -64,7 +66,7 @@ def measure(episodes: Sequence[Episode], logs: Sequence[Emissions], seed: int) -
         start, end = overlap_of(item)
         during = [word for word in log.spoken() if start <= word.start < end]
         stops.append(max((word.end for word in during), default=start) - start)
-        after = [word for word in log.spoken() if word.start >= end - 1e-6]
+        after = [word for word in log.spoken() if word.start >= end - EPSILON]
         responses += [latency(after, end)] if after else []
     result = {
         "score": bootstrap(rates, seed),
