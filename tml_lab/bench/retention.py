@@ -6,13 +6,9 @@ Families: facts and the questions about them; statements of which the wrong ones
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tml_lab.bench.benchmark import Benchmark
-from tml_lab.bench.emissions import Emissions
-from tml_lab.bench.grading import Estimate, bootstrap
 from tml_lab.bench.items import draw, graded
-from tml_lab.bench.scoring import by_family, delays, grade_all
+from tml_lab.bench.scoring import measure_right
 from tml_lab.worlds.stage import Episode
 
 FAMILIES = ("facts", "wrong")
@@ -23,25 +19,11 @@ def items(n: int, seed: int, split: str) -> list[Episode]:
     return draw(FAMILIES, n, seed, split, graded)
 
 
-def measure(episodes: Sequence[Episode], logs: Sequence[Emissions], seed: int) -> dict[str, Estimate]:
-    """`right` and `strict`, over both families and `right` for each; the median delay."""
-    grades = grade_all(episodes, logs)
-    right: dict[str, list[float]] = {}
-    for item, grade in zip(episodes, grades, strict=True):
-        right.setdefault(item.family, []).extend(float(hit.onset is not None) for hit in grade.hits)
-    result = {
-        "right": bootstrap(right, seed),
-        "strict": bootstrap(by_family(episodes, [float(grade.strict) for grade in grades]), seed),
-        "delay_median_s": bootstrap(delays(grades), seed, statistic="median"),
-    }
-    return result | {f"right:{family}": bootstrap(values, seed) for family, values in right.items()}
-
-
 BENCHMARK = Benchmark(
     name="retention",
     title="Retention and self-correction",
     items=items,
-    measure=measure,
+    measure=measure_right,
     headline="right",
     goals={"right": ">= 0.90"},
     anchors={"TML-Interaction-Small": "43.4"},

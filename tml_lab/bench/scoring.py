@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tml_lab.bench.emissions import Emissions
-from tml_lab.bench.grading import ItemGrade, grade_item
+from tml_lab.bench.grading import Estimate, ItemGrade, bootstrap, grade_item
 from tml_lab.worlds.stage import Episode
 
 
@@ -25,3 +25,17 @@ def grade_all(episodes: Sequence[Episode], logs: Sequence[Emissions]) -> list[It
 def delays(grades: Sequence[ItemGrade]) -> list[float]:
     """Seconds from due to said, over every expectation that was met."""
     return [float(hit.onset - hit.due) for grade in grades for hit in grade.hits if hit.onset is not None]
+
+
+def measure_right(episodes: Sequence[Episode], logs: Sequence[Emissions], seed: int) -> dict[str, Estimate]:
+    """`right`: the share of expectations met, over all families and for each; `strict` per item; the median delay."""
+    grades = grade_all(episodes, logs)
+    right: dict[str, list[float]] = {}
+    for item, grade in zip(episodes, grades, strict=True):
+        right.setdefault(item.family, []).extend(float(hit.onset is not None) for hit in grade.hits)
+    result = {
+        "right": bootstrap(right, seed),
+        "strict": bootstrap(by_family(episodes, [float(grade.strict) for grade in grades]), seed),
+        "delay_median_s": bootstrap(delays(grades), seed, statistic="median"),
+    }
+    return result | {f"right:{family}": bootstrap(values, seed) for family, values in right.items()}
