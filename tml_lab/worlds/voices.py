@@ -243,7 +243,9 @@ class VoiceBank:
             accent = voice.accent if language == "en" else LANGUAGES[language]
             return level(trim(engine.synth(text, speaker, accent, style)))
         arguments = (text, speaker) if language == "en" else (text, speaker, language)
-        clip = _clip_cache().get("/".join((voice.name, language, text)), _maker(engine, arguments))
+        made = getattr(engine, "clips", "")  # which generation of an engine's clips
+        key = "/".join(part for part in (voice.name, language, text, made) if part)
+        clip = _clip_cache().get(key, _maker(engine, arguments))
         return level(trim(restyle(clip, replace(style, warp=(style.pitch * style.warp) ** 0.5))))
 
     def _person(self, text: str, voice: Voice, rng: np.random.Generator | None, style: Style | None) -> Audio:
