@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from tml_lab.interp.attribution import attribute_decision
-from tml_lab.interp.cache import Cache, InterpError, hook_names, run_with_cache
+from tml_lab.interp.cache import Cache, InterpError, full_name, hook_names, run_with_cache
 from tml_lab.interp.decision import decision
-from tml_lab.interp.hooks import Hook, full_name, run_with_hooks
+from tml_lab.interp.hooks import Hook, run_with_hooks
 from tml_lab.model.tap import Tap
 
 

@@ -51,6 +51,11 @@ class InterpError(ValueError):
     """A tensor, head or turn that is not there; the message is one sentence that says why."""
 
 
+def full_name(short: str, layer: int) -> str:
+    """`("z", 3)` -> `blocks.3.attn.hook_z`."""
+    return f"blocks.{layer}.{LAYER_HOOKS[short]}"
+
+
 def hook_names(cfg: ModelConfig) -> list[str]:
     """Every name a cache of this model can hold, in the order of the computation.
 
@@ -58,9 +63,9 @@ def hook_names(cfg: ModelConfig) -> list[str]:
     """
     names = [EMBED]
     for layer in range(cfg.n_layers):
-        for short, inner in LAYER_HOOKS.items():
+        for short in LAYER_HOOKS:
             if not short.startswith(ROUTED) or layer >= cfg.n_dense_layers:
-                names.append(f"blocks.{layer}.{inner}")
+                names.append(full_name(short, layer))
     return [*names, FINAL]
 
 
@@ -108,7 +113,7 @@ class Cache:
         check_layer(self.model.cfg, layer)
         if short not in LAYER_HOOKS:
             raise InterpError(f"a layer has nothing called {short!r}; it has {', '.join(LAYER_HOOKS)}.")
-        return f"blocks.{layer}.{LAYER_HOOKS[short]}"
+        return full_name(short, layer)
 
     @property
     def tokens(self) -> TokenTable:
@@ -137,7 +142,7 @@ def _check_names(cfg: ModelConfig, names: Collection[str], positions: int) -> No
         raise InterpError(
             f"nothing is called {unknown[0]!r}; hook_names(model.cfg) lists every name there is."
         )
-    kept = [layer for layer in range(cfg.n_layers) if f"blocks.{layer}.{LAYER_HOOKS['pattern']}" in names]
+    kept = [layer for layer in range(cfg.n_layers) if full_name("pattern", layer) in names]
     size = sum(cfg.heads(layer)[0] for layer in kept) * positions**2 * 4
     if size > MAX_BYTES:
         raise InterpError(
@@ -198,11 +203,11 @@ def run_offline(
         model.train(was_training)
     found = {EMBED: x, FINAL: hidden}
     for layer, tap in taps.items():
-        for short, inner in LAYER_HOOKS.items():
+        for short in LAYER_HOOKS:
             if short in tap:
                 # the experts' tensors come without a batch axis already
                 tensor = tap[short] if short.startswith(ROUTED) else tap[short][0]
-                found[f"blocks.{layer}.{inner}"] = tensor
+                found[full_name(short, layer)] = tensor
     kept = {name: found[name] for name in hook_names(model.cfg) if name in names}
     return Cache(recording, model, tokenizer, model.text_logits(hidden).float(), kept)
 
@@ -213,7 +218,7 @@ def _in_layer(layer: int, edit: Callable[[str, Tensor], Tensor] | None) -> Edit 
         return None
 
     def inside(short: str, x: Tensor) -> Tensor:
-        name = f"blocks.{layer}.{LAYER_HOOKS[short]}"
+        name = full_name(short, layer)
         return edit(name, x) if short.startswith(ROUTED) else edit(name, x[0])[None]
 
     return inside

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tml_lab.interp.cache import EMBED, FINAL, LAYER_HOOKS, Cache, InterpError, hook_names, run_offline
+from tml_lab.interp.cache import Cache, InterpError, hook_names, run_offline
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.recording import Recording
@@ -106,10 +106,3 @@ def run_with_hooks(
         return x
 
     return run_offline(model, tokenizer, recording, names, edit if functions else None)
-
-
-def full_name(short: str, layer: int | None = None) -> str:
-    """`("z", 3)` -> `blocks.3.attn.hook_z`; `("embed",)` and `("final",)` have no layer."""
-    if layer is None:
-        return {"embed": EMBED, "final": FINAL}[short]
-    return f"blocks.{layer}.{LAYER_HOOKS[short]}"

@@ -16,7 +16,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from tml_lab.interp.cache import LAYER_HOOKS, Cache, InterpError
+from tml_lab.interp.cache import Cache, InterpError, full_name
 from tml_lab.interp.hooks import Hook, run_with_hooks
 from tml_lab.model.text import SILENT, SPEAK
 
@@ -124,7 +124,7 @@ def patch_heads(clean: Cache, corrupt: Cache, turn: int, progress: bool = True) 
             z[:, head] = clean["z", layer][:, head]
             return z
 
-        hook = (f"blocks.{layer}.{LAYER_HOOKS['z']}", put)
+        hook = (full_name("z", layer), put)
         patched = run_with_hooks(clean.model, clean.tokenizer, corrupt.recording, [hook])
         value = float(logit_difference(patched.logits[at], clean))
         grid[layer, head] = (value - ends[1]) / (ends[0] - ends[1])

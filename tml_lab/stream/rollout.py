@@ -41,8 +41,9 @@ class Heard:
 
     def n_patches(self, turn: int) -> int:
         """How many patches are seen in a turn."""
-        there = self.frames is not None and turn < len(self.frames)
-        return n_patches(*self.frames.shape[2:4]) if self.frames is not None and there else 0
+        if self.frames is None or turn >= len(self.frames):
+            return 0
+        return n_patches(*self.frames.shape[2:4])
 
 
 @dataclass
