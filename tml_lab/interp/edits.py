@@ -38,6 +38,7 @@ from tml_lab.interp.watch import Hook, HookFunction, Hooks, Watch
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.recording import Recording
+from tml_lab.stream.tokens import TokenTable
 
 
 def _numbers(value: Any) -> Any:
@@ -74,6 +75,10 @@ class _Edit(BaseModel):
     def hook(self) -> HookFunction:
         """The edit as a hook function."""
         raise NotImplementedError
+
+    def acts(self, tokens: TokenTable) -> bool:
+        """Whether any of these positions is meant."""
+        return bool(self.at.mask(tokens).any())
 
     def _rows(self, hook: Hook, x: Tensor) -> Tensor:
         """bool [positions]: the rows meant, where the tensor is."""
@@ -240,7 +245,9 @@ def edit_hooks(cfg: ModelConfig, edits: Sequence[Edit]) -> Hooks:
     hooks = []
     for edit in edits:
         edit.check(cfg)
-        hooks.append((edit.at.full_name(cfg), edit.hook()))
+        function: Any = edit.hook()
+        function.acts = edit.acts  # where it does nothing, a session goes on with the compiled kernels
+        hooks.append((edit.at.full_name(cfg), function))
     return hooks
 
 

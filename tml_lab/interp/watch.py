@@ -100,6 +100,11 @@ def resolve(hooks: Hooks, names: Sequence[str]) -> dict[str, list[HookFunction]]
     return found
 
 
+def _act(functions: Sequence[HookFunction], piece: Piece) -> bool:
+    """Whether one of them has anything to do with these positions: who knows when it acts says so by `acts(tokens)`."""
+    return any(getattr(function, "acts", lambda tokens: True)(piece.tokens) for function in functions)
+
+
 class Watch:
     """An observer (see `tml_lab.stream.observer`): calls hooks, keeps tensors by name, forward after forward.
 
@@ -144,10 +149,12 @@ class Watch:
 
     def taps(self, piece: Piece) -> dict[int, Tap]:
         """See `Observer`."""
-        self._taps = {layer: Tap(wants=wants) for layer, wants in self._wants.items()}
-        for layer, tap in self._taps.items():
-            if any(layer_of(name) == layer for name in self._functions):
-                tap.edit = self._in_layer(layer, piece, tap)
+        self._taps = {}
+        for layer, wants in self._wants.items():
+            edits = any(layer_of(name) == layer and _act(self._functions[name], piece) for name in self._functions)
+            if edits or any(layer_of(name) == layer for name in self._keep):
+                tap = self._taps[layer] = Tap(wants=wants)
+                tap.edit = self._in_layer(layer, piece, tap) if edits else None
         return self._taps
 
     def finished(self, hidden: Tensor, piece: Piece) -> Tensor:
