@@ -15,6 +15,7 @@ from tml_lab.interp.edits import Ablate, Cut, Steer, edits_from_json, observe
 from tml_lab.interp.rewind import Rewind
 from tml_lab.interp.variants import (
     blank,
+    heard_spans,
     quietest,
     shifted,
     without_each_patch,
@@ -111,7 +112,8 @@ def test_every_variant_differs_first_where_it_says(cache: Cache) -> None:
     pictured = next(n for n in range(20) if inputs.turn(n)[1] is not None)
     variants = [
         *without_each_span(inputs, 6), *without_each_typed(inputs), *shifted(inputs, 6, 9, [-2, 3]),
-        *without_each_patch(inputs, pictured, pictured + 1), *without_each_word(cache),
+        *without_each_patch(inputs, pictured, pictured + 1), *without_each_word(inputs, [("one", 0.5, 1.0)]),
+        *without_each_word(inputs, heard_spans(cache)),
     ]  # fmt: skip
     assert len(without_each_patch(inputs, pictured, pictured + 1)) == 4
     for variant in variants:
@@ -123,6 +125,10 @@ def test_every_variant_differs_first_where_it_says(cache: Cache) -> None:
     sound = np.array(inputs.audio).reshape(-1, TURN_SAMPLES)
     later = np.array(shifted(inputs, 6, 9, [3])[0].inputs.audio).reshape(-1, TURN_SAMPLES)
     assert np.array_equal(later[9:12], sound[6:9]) and np.array_equal(later[6], quietest(inputs))
+    one = without_each_word(inputs, [("one", 0.5, 1.0)])[0]  # heard in turns 2, 3 and 4
+    assert one.first == 2 and np.array_equal(one.inputs.audio, blank(inputs, [2, 3, 4], ["audio"]).audio)
+    with pytest.raises(InterpError, match="no turn 25"):
+        without_each_word(inputs, [("late", 5.0, 5.2)])
     with pytest.raises(InterpError, match="no camera ran"):
         without_each_patch(Inputs(np.array(inputs.audio)), 0, 3)
     with pytest.raises(InterpError, match="no turn 24"):

@@ -3,7 +3,7 @@
     child = counterfactual(recording, model, tokenizer, t=4.2, inputs={"audio": other})
     child = counterfactual(recording, model, tokenizer, t=4.2, edits=[Ablate(at="L3H2 z")])
     print(diff(recording, child))
-    outcomes = run_variants(recording, model, tokenizer, without_each_word(cache))
+    outcomes = run_variants(recording, model, tokenizer, without_each_word(recording.inputs, words))
 
 The past stays as it was, to the bit; what the model says from there on is its own.
 """

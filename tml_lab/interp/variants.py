@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,10 +12,12 @@ from tml_lab.config import PATCH, TURN_SAMPLES
 from tml_lab.interp.cache import Cache
 from tml_lab.interp.hearing import words_heard
 from tml_lab.interp.names import InterpError, check_turn
+from tml_lab.stream.clock import heard_start, turn_hearing
 from tml_lab.stream.recording import Inputs
 
 PARTS = ("audio", "typed", "frames")
-LONGEST_WORD = 4  # turns
+LONGEST_WORD = 5  # turns
+SURE_AFTER = 2  # turns: of the listening head, after a word's end
 GREY = 128
 
 
@@ -59,17 +62,32 @@ def blank(inputs: Inputs, turns: Iterable[int], parts: Collection[str] = PARTS) 
     return Inputs(audio, typed, frames)
 
 
-def without_each_word(cache: Cache) -> list[Variant]:
-    """Each word that the listening head heard, silenced alone.
+Word = tuple[str, float, float]
+"""A word and the seconds at which it begins and ends, on the heard clock."""
 
-    A word reaches from the one before it, at most 0.8 s back, to the turn in which the head was sure of it.
+
+def heard_spans(cache: Cache) -> list[Word]:
+    """About where the words lie that the listening head heard, for a recording whose words nobody timed.
+
+    The head is sure of a word two or three turns after its end: so long a word reaches back, and not into the one
+    before.
     """
-    inputs, found, free = cache.recording.inputs, [], 0
+    found: list[Word] = []
+    free = 0
     for turn, words in enumerate(words_heard(cache)):
         if words:
-            span = range(max(free, turn + 1 - LONGEST_WORD), turn + 1)
-            found.append(Variant(f"without {' '.join(words)!r}", span.start, blank(inputs, span, ["audio"])))
-            free = turn + 1
+            end = max(turn - SURE_AFTER, free) + 1
+            found.append((" ".join(words), heard_start(max(free, end - LONGEST_WORD)), heard_start(end)))
+            free = end
+    return found
+
+
+def without_each_word(inputs: Inputs, words: Sequence[Word]) -> list[Variant]:
+    """Each word silenced alone, in all turns that hear any of it. Raises InterpError for one outside the recording."""
+    found = []
+    for word, start, end in words:
+        span = range(turn_hearing(start), turn_hearing(math.nextafter(end, 0)) + 1)
+        found.append(Variant(f"without {word!r}", span.start, blank(inputs, span, ["audio"])))
     return found
 
 
