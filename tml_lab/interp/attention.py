@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 
 from tml_lab.interp.address import At
 from tml_lab.interp.cache import Cache
@@ -47,8 +48,7 @@ def attention_by(
     for each in layers:
         # a slice keeps the axis of heads
         pattern = cache.pattern(each, queries)[slice(None) if head is None else slice(head, head + 1)]
-        pooled = torch.zeros(*pattern.shape[:2], int(np.prod(shape)), device=pattern.device)
-        pooled.index_add_(2, torch.as_tensor(cell, device=pattern.device), pattern)  # [heads, queries, cells]
+        pooled = pool(pattern, torch.as_tensor(cell, device=pattern.device), int(np.prod(shape)))
         found.append(pooled.unflatten(2, shape).cpu().numpy())
     values = np.stack(found)  # [layers, heads, queries, *shape]
     if by == "lag":
@@ -58,6 +58,12 @@ def attention_by(
     when = {"query_turn": ("query", table.turn[queries]), "query_t": ("query", table.starts[queries])}
     coords = {"layer": layers, "head": heads, "query": queries, **when, **coords}
     return xr.DataArray(values, dims=("layer", "head", "query", *dims), coords=coords, name="attention")
+
+
+def pool(pattern: Tensor, cell: Tensor, n_cells: int) -> Tensor:
+    """Weights `[heads, queries, keys]` summed over the keys of each cell, `cell [keys]`: `[heads, queries, cells]`."""
+    pooled = torch.zeros(*pattern.shape[:2], n_cells, dtype=pattern.dtype, device=pattern.device)
+    return pooled.index_add_(2, cell, pattern)
 
 
 def _cells(cache: Cache, by: Pool) -> tuple[np.ndarray, tuple[int, ...]]:

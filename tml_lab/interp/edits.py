@@ -148,6 +148,17 @@ class Ablate(_Edit):
         return ablate
 
 
+def cut_rows(pattern: Tensor, gone: Tensor) -> Tensor:
+    """A pattern `[heads, queries, keys]` without the weights where `gone [queries, keys]` is True.
+
+    What is left of a row grows until it sums to 1 again; a row with nothing left stays zero; rows in which nothing goes
+    keep their bits.
+    """
+    left = pattern.masked_fill(gone, 0.0)
+    total = left.sum(-1, keepdim=True)  # [heads, queries, 1]
+    return torch.where(gone.any(-1)[None, :, None], left / total.clamp(min=1e-20), pattern)
+
+
 class Cut(_Edit):
     """No attention from the positions to those of `src`: their weights go, the others grow until they sum to 1.
 
@@ -169,10 +180,7 @@ class Cut(_Edit):
             gone = torch.as_tensor(self.at.mask(hook.keys, of_keys=True), device=x.device)[None]  # [1, keys]
             gone = gone & self._rows(hook, x)[:, None]  # [queries, keys]
             heads = slice(None) if self.at.head is None else slice(self.at.head, self.at.head + 1)
-            left = x[heads].masked_fill(gone, 0.0)  # [heads, queries, keys]
-            total = left.sum(-1, keepdim=True)
-            touched = gone.any(-1)[None, :, None]  # other rows keep their bits
-            x[heads] = torch.where(touched, left / total.clamp(min=1e-20), x[heads])
+            x[heads] = cut_rows(x[heads], gone)
             return x
 
         return cut

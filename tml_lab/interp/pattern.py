@@ -30,7 +30,7 @@ def pattern_rows(
     """
     block = model.backbone.blocks[layer]
     assert isinstance(block, Block)
-    pos = torch.arange(len(q), device=q.device) if queries is None else torch.as_tensor(queries, device=q.device)
+    pos = torch.arange(len(q), device=q.device) if queries is None else torch.tensor(queries, device=q.device)
     if (size := q.shape[1] * len(pos) * len(q) * 4) > MAX_BYTES:
         raise InterpError(
             f"layer {layer}'s pattern from {len(pos)} to {len(q)} positions takes {size / 2**30:.0f} GiB: ask for "
