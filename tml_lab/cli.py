@@ -215,6 +215,9 @@ def bench(
     references: Annotated[bool, typer.Option(help="Also play the four reference rows.")] = True,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     report: Annotated[Path | None, typer.Option(help="Folder for a page: each item seen and heard.")] = None,
+    folders: Annotated[
+        Path | None, typer.Option(help="Folder for Full-Duplex-Bench's scenes in its own form, for its own scripts.")
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every benchmark there is.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the benchmarks and stop.")] = False,
 ) -> None:
@@ -235,6 +238,7 @@ def bench(
         references=references,
         device=device,
         report=report,
+        folders=folders,
     )
 
 
