@@ -191,7 +191,11 @@ def run_offline(
             stacklevel=2,
         )
     tokens = offline_tokens(recording, next(model.parameters()).device)
-    taps = {layer: Tap(_in_layer(layer, edit)) for layer in range(model.cfg.n_layers)}
+    taps: dict[int, Tap] = {}
+    for layer in range(model.cfg.n_layers):
+        keep = [short for short in LAYER_HOOKS if full_name(short, layer) in names]
+        if keep or edit is not None:
+            taps[layer] = Tap(_in_layer(layer, edit), keep)  # the patterns of a long recording must not pile up
     was_training = model.training
     model.eval()  # in training some tensors would be kept in half precision
     try:
