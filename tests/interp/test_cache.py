@@ -18,7 +18,9 @@ from tml_lab.interp.cache import (
     hook_names,
     run_with_cache,
 )
+from tml_lab.interp.hooks import run_with_hooks
 from tml_lab.model.interaction import InteractionModel
+from tml_lab.model.tap import Tap
 from tml_lab.stream.recording import RecordingError
 from tml_lab.stream.session import Session
 
@@ -118,6 +120,25 @@ def test_only_the_names_asked_for_are_kept(cache: Cache) -> None:
     assert torch.equal(small[name], cache[name])
     with pytest.raises(InterpError, match="was not kept"):
         small["pattern", 0]
+
+
+def test_only_what_is_kept_is_held_while_the_pass_goes_on(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the patterns of all layers would pile up, whatever was asked for."""
+    taps: list[Tap] = []
+
+    class Seen(Tap):
+        def __init__(self, *args, **named) -> None:
+            super().__init__(*args, **named)
+            if named:  # the ends of the model have taps of their own, which hold nothing
+                taps.append(self)
+
+    monkeypatch.setattr("tml_lab.interp.watch.Tap", Seen)
+    run = (cache.model, cache.tokenizer, cache.recording)
+    run_with_cache(*run, names=["blocks.1.hook_resid_post"])
+    assert [set(tap) - {"key_pos", "experts"} for tap in taps] == [{"resid_post"}]  # other layers have no tap
+    taps.clear()
+    run_with_hooks(*run, [("blocks.0.hook_attn_out", lambda x, hook: None)])
+    assert len(taps) == 1 and not set().union(*taps) - {"key_pos", "experts"}
 
 
 def test_what_is_not_there_is_one_sentence(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ it is given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -123,7 +123,7 @@ class Watch:
         cfg: ModelConfig,
         hooks: Hooks = (),
         keep: Collection[str] = (),
-        needs: Iterable[str] = (),
+        needs: Collection[str] = (),
         on_piece: Callable[[Piece, dict[str, Tensor]], None] | None = None,
     ) -> None:
         names = hook_names(cfg)
@@ -139,6 +139,10 @@ class Watch:
                 self._wants.setdefault(layer, set()).add(short)
         for layer in {layer_of(name) for name in self._functions} - {None}:
             self._wants[layer] |= set(needs)  # pyright: ignore[reportArgumentType]
+        self._holds = {
+            layer: {short for short in wants if short in needs or full_name(short, layer) in self._keep}
+            for layer, wants in self._wants.items()
+        }
         self._taps: dict[int, Tap] = {}
         self._ends: dict[str, Tensor] = {}
 
@@ -153,7 +157,7 @@ class Watch:
         for layer, wants in self._wants.items():
             edits = any(layer_of(name) == layer and _act(self._functions[name], piece) for name in self._functions)
             if edits or any(layer_of(name) == layer for name in self._keep):
-                tap = self._taps[layer] = Tap(wants=wants)
+                tap = self._taps[layer] = Tap(wants=wants, holds=self._holds[layer])  # patterns must not pile up
                 tap.edit = self._in_layer(layer, piece, tap) if edits else None
         return self._taps
 

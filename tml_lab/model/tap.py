@@ -21,21 +21,26 @@ class Tap(dict[str, Tensor]):
     Args:
         edit: see `Edit`.
         wants: the short names that are kept, and asked about; None: all that there are.
+        holds: those of them that are kept, None: all; what is not can be freed while the pass goes on.
     """
 
-    def __init__(self, edit: Edit | None = None, wants: Collection[str] | None = None) -> None:
+    def __init__(
+        self, edit: Edit | None = None, wants: Collection[str] | None = None, holds: Collection[str] | None = None
+    ) -> None:
         super().__init__()
-        self.edit = edit
+        self.edit, self.holds = edit, holds
         self.wants = None if wants is None else set(wants)
 
     def want(self, name: str) -> bool:
-        """Whether the tensor of that name is kept."""
+        """Whether the tensor of that name is looked at."""
         return self.wants is None or name in self.wants
 
     def also(self, name: str) -> Tap:
         """This tap, which now wants the tensor of that name, too."""
         if self.wants is not None:
             self.wants.add(name)
+        if self.holds is not None:
+            self.holds = {*self.holds, name}
         return self
 
     @property
@@ -46,7 +51,7 @@ class Tap(dict[str, Tensor]):
         return self.wants <= (BETWEEN_BLOCKS if self.edit else BETWEEN_BLOCKS | {"pattern"})
 
     def look(self, name: str, x: Tensor) -> Tensor:
-        """Keep `x` under `name`, or what the edit made of it, and return that. Raises ValueError for another shape."""
+        """Return `x`, or what the edit made of it, and keep it under `name`. Raises ValueError for another shape."""
         if not self.want(name):
             return x
         if self.edit is not None:
@@ -55,7 +60,8 @@ class Tap(dict[str, Tensor]):
                 if changed.shape != x.shape:
                     raise ValueError(f"an edit of {name} must keep shape {list(x.shape)}, not {list(changed.shape)}")
                 x = changed.to(x.dtype)
-        self[name] = x
+        if self.holds is None or name in self.holds:
+            self[name] = x
         return x
 
 
