@@ -8,6 +8,7 @@ from tml_lab.course.checks_ch09 import ch09_merge, ch09_partial_softmax, ch09_sp
 from tml_lab.course.checks_ch10 import ch10_experts_triton, ch10_matmul_triton, ch10_rms_norm_triton
 from tml_lab.course.checks_ch12 import ch12_overlap, ch12_pauc, ch12_takeover, ch12_utterances
 from tml_lab.course.checks_ch13 import ch13_follow, ch13_is_speech
+from tml_lab.course.checks_ch16 import ch16_minimal, ch16_next_arm, ch16_trade_off
 
 __all__ = [
     "ch01_clock_digits",
@@ -28,4 +29,7 @@ __all__ = [
     "ch12_utterances",
     "ch13_follow",
     "ch13_is_speech",
+    "ch16_minimal",
+    "ch16_next_arm",
+    "ch16_trade_off",
 ]
