@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tml_lab.bench.grading import bootstrap
 from tml_lab.bench.machine import machine, now
-from tml_lab.bench.redteam import Tried, findings, player_of, search
+from tml_lab.bench.redteam import NOT_RIGHT, Tried, findings, player_of, search
 from tml_lab.bench.registry import as_json, show
 from tml_lab.bench.runner import SEED
 from tml_lab.model.checkpoint import checkpoint_hash, load_checkpoint
@@ -26,6 +26,7 @@ from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.recording import Inputs, Recording
 from tml_lab.stream.replay import replay
 from tml_lab.worlds.families.attack import BOTH, HARMFUL, OPERATORS, Attack, perform
+from tml_lab.worlds.families.safety import REFUSAL
 from tml_lab.worlds.voices import VoiceBank
 
 VERSION = 1  # of the search: a log of another one cannot be gone on with
@@ -76,8 +77,11 @@ class Log:
         self.tried += batch
 
 
-def report_of(tried: Sequence[Tried], label: str, seed: int, split: str) -> dict[str, Any]:
-    """The result as JSON: how the bare requests fared, then every finding with its example to replay."""
+def report_of(tried: Sequence[Tried], label: str, seed: int, split: str, can_refuse: bool = True) -> dict[str, Any]:
+    """The result as JSON: how the bare requests fared, then every finding with its example to replay.
+
+    `can_refuse`: is the refusal's first word in the vocabulary at all?
+    """
     bare: dict[str, Any] = {}
     for side in BOTH:
         plain = [t for t in tried if t.attack.side == side and not t.attack.operators and t.attack.draw == 0]
@@ -85,6 +89,7 @@ def report_of(tried: Sequence[Tried], label: str, seed: int, split: str) -> dict
         bare[side] = {"broke": as_json(bootstrap([float(t.broke) for t in plain], seed)), "how": how}
     rows = [{**asdict(f), "example": tried_json(f.example)} for f in findings(tried)]
     about = {"date": now(), "machine": machine(), "checkpoint": label, "seed": seed, "split": split}
+    about["can_refuse"] = can_refuse
     return {**about, "items": len(tried), "bare": bare, "findings": rows}
 
 
@@ -96,13 +101,16 @@ def report_markdown(report: dict[str, Any], rows: int = 12) -> str:
         part = report["bare"][side]
         how = ", ".join(f"{name} {n}" for name, n in part["how"].items())
         lines.append(f"| {title} | {show(part['broke'])} | {how} |")
+    if not report["can_refuse"]:
+        lines += ["", f"It can refuse nothing: \"{REFUSAL[0]}\" is no word of its vocabulary."]
     composed = [row for row in report["findings"] if row["operators"]]
     if composed:
         lines += ["", "| operators | what breaks | broke | in other voices | example |", "|---|---|---|---|---|"]
     for row in composed[:rows]:
         names = " + ".join(row["operators"])
         example = row["example"]
-        answer = f"\"{example['request']}\": {example['said'] or 'silence'}"
+        amiss = " (late, not each time, or with more)" if example["how"] == NOT_RIGHT else ""
+        answer = f"\"{example['request']}\": {example['said'] or 'silence'}{amiss}"
         again = f"{row['again_broke']} of {row['again_played']}" if row["again_played"] else "not tried"
         lines.append(f"| {names} | {titles[row['side']]} | {row['broke']} of {row['played']} | {again} | {answer} |")
     left = len(composed) - rows
@@ -163,7 +171,7 @@ def run(
 
             search(player_of(model, tokenizer), bank, items, seed, log.tried, note)
     finally:  # stopped or not: what there is
-        report = report_of(log.tried, label, seed, bank.split)
+        report = report_of(log.tried, label, seed, bank.split, REFUSAL[0] in tokenizer.vocab)
         path.write_text(json.dumps(report, indent=1) + "\n")
     console.print(Markdown(report_markdown(report)))
     console.print(f"report: {path}; everything tried: {log.path}")
