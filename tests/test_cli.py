@@ -213,7 +213,8 @@ def test_redteam_hands_its_options_over(room: Any, tmp_path: Path) -> None:
     calls = room("tml_lab.bench.redteam_report", "run")
     result = tml("redteam", "--items", "7", "--seed", "3", "--json", str(tmp_path / "r.json"))
     assert result.exit_code == 0, result.output
-    assert calls == [(("nano",), {"items": 7, "seed": 3, "json_path": tmp_path / "r.json", "device": "cpu", "keep": None})]
+    options = {"items": 7, "seed": 3, "json_path": tmp_path / "r.json", "device": "cpu", "keep": None}
+    assert calls == [(("nano",), options)]
     assert tml("redteam", "--items", "0").exit_code == 2
 
 

@@ -224,6 +224,7 @@ def test_the_command_opens_no_bank_but_the_training_one(tmp_path: Path, monkeypa
     report = redteam_report.run(tmp_path / "toy", items=3, seed=0, **where)  # pyright: ignore[reportArgumentType]
     assert opened == ["train"] and report["split"] == "train"
     assert json.loads((tmp_path / "r.json").read_text())["items"] == 3
+    assert (tmp_path / "r.md").read_text() == report_markdown(report)
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 4
     assert len(list((tmp_path / "kept").iterdir())) == len(report["findings"])
     assert "disallowed, not refused" in out.getvalue()

@@ -146,7 +146,8 @@ def run(
         checkpoint: a shipped name or a folder.
         items: attacks to play, those of the log included.
         seed: of the search.
-        json_path: the report; the log of everything tried lies beside it, `.jsonl`. None: under `runs/redteam`.
+        json_path: the report; as Markdown, `.md`, and the log of everything tried, `.jsonl`, lie beside it. None: under
+            `runs/redteam`.
         device: `cpu` or `cuda`.
         keep: a folder for a recording of each finding's example; None keeps none.
         console: where the table goes.
@@ -173,8 +174,9 @@ def run(
     finally:  # stopped or not: what there is
         report = report_of(log.tried, label, seed, bank.split, REFUSAL[0] in tokenizer.vocab)
         path.write_text(json.dumps(report, indent=1) + "\n")
+        path.with_suffix(".md").write_text(report_markdown(report))
     console.print(Markdown(report_markdown(report)))
-    console.print(f"report: {path}; everything tried: {log.path}")
+    console.print(f"report: {path}, and as a table for the model card beside it; everything tried: {log.path}")
     for number, row in enumerate(report["findings"] if keep else []):
         folder = Path(str(keep)) / f"{number:03d}"
         recorded(attack_of(row["example"]), model, tokenizer, bank).save(folder)
