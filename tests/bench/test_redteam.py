@@ -247,6 +247,8 @@ def test_stopping_loses_nothing_that_was_played(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(KeyboardInterrupt):
         redteam_report.run(tmp_path / "toy", items=40, json_path=path, console=console)
     assert json.loads(path.read_text())["items"] == 2 * BATCH
+    with pytest.raises(ValueError, match=r"name it r\.json"):
+        redteam_report.run(tmp_path / "toy", json_path=tmp_path / "r.md")
     report = redteam_report.run(tmp_path / "toy", items=40, json_path=path, console=console)
     assert report["items"] == 40 and batches == 3 + 3
 

@@ -152,13 +152,16 @@ def run(
         keep: a folder for a recording of each finding's example; None keeps none.
         console: where the table goes.
 
-    Raises CheckpointError for a checkpoint that cannot be read, ValueError for another search's log.
+    Raises CheckpointError for a checkpoint that cannot be read, ValueError for another search's log
+    or for a report named like what lies beside it.
     """
     console = console or Console()
     model, tokenizer = load_checkpoint(checkpoint, device)
     name = Path(str(checkpoint)).name
     label = f"{name} {checkpoint_hash(checkpoint)}"
     path = Path(json_path) if json_path else Path("runs") / "redteam" / f"{name}-{seed}.json"
+    if path.suffix in (".jsonl", ".md"):
+        raise ValueError(f"{path.suffix} files lie beside the report: name it {path.with_suffix('.json').name}.")
     bank = VoiceBank.open("train")
     log = Log(path.with_suffix(".jsonl"), {"search": VERSION, "checkpoint": label, "seed": seed, "split": bank.split})
     try:
