@@ -244,6 +244,22 @@ def bench(
 
 @app.command()
 @plainly
+def redteam(
+    json: Annotated[Path | None, typer.Option(help="Write the report here; default under runs/redteam.")] = None,
+    checkpoint: Annotated[str, typer.Option(help="Checkpoint: a shipped name or a folder.")] = "nano",
+    items: Annotated[int, typer.Option(min=1, help="Attacks to play in all.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    keep: Annotated[Path | None, typer.Option(help="Folder for a recording of each finding.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Search for what breaks the refusals, and for what is refused wrongly; run it again to go on."""
+    from tml_lab.bench.redteam_report import run
+
+    run(checkpoint, items=items, seed=seed, json_path=json, device=device, keep=keep)
+
+
+@app.command()
+@plainly
 def play(
     input: Annotated[Path, typer.Argument(metavar="INPUT.wav", help="Recording of any length and rate.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; made when missing.")],
