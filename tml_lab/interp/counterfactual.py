@@ -37,7 +37,7 @@ class Divergence:
         first: the first turn whose decision or words differ; None when none does.
         first_p: the first turn whose p(speak) differs at all.
         decisions: `(turn, parent's decision and words, child's)` of every turn that differs.
-        said: all that was said, by parent and child.
+        said: all that was said in the turns that both have, by parent and child.
         largest: the largest difference of p(speak), and its turn.
     """
 
@@ -52,9 +52,10 @@ class Divergence:
             inside = "" if self.first_p is None else f"; p(speak) moves by {self.largest[0]:.3f} at most"
             return f"nothing is decided otherwise{inside}."
         turn, before, after = self.decisions[0]
+        n = len(self.decisions)
         return (
-            f"from {heard_start(turn):.1f} s on (turn {turn}): {before} becomes {after}; in all {len(self.decisions)} "
-            f"turns differ, and {self.said[0]!r} becomes {self.said[1]!r}."
+            f"from {heard_start(turn):.1f} s on (turn {turn}): {before} becomes {after}; in all {n} "
+            f"turn{'s differ' if n > 1 else ' differs'}, and {self.said[0]!r} becomes {self.said[1]!r}."
         )
 
 
@@ -71,7 +72,8 @@ def diff(parent: Recording, child: Recording) -> Divergence:
     changed = np.flatnonzero(moved)
     largest = (float(moved.max()), int(moved.argmax())) if n else (0.0, 0)
     first_p = int(changed[0]) if len(changed) else None
-    return Divergence(others[0][0] if others else None, first_p, others, (parent.text, child.text), largest)
+    said = tuple(" ".join(word for words in one.words[:n] for word in words) for one in (parent, child))
+    return Divergence(others[0][0] if others else None, first_p, others, (said[0], said[1]), largest)
 
 
 def from_turn(edits: Sequence[Edit], turn: int) -> list[Edit]:
