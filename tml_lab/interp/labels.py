@@ -37,7 +37,7 @@ def label_turns(episode: Episode, recording: Recording) -> Labels:
       next thing is due that only the clock calls for.
     - `ends_in` int64: turns until the user's turn ends, 0 in the turn in which it ends; -1 where he has not the floor.
     - `gap` int64, index into GAPS, and `gap_turn` int64: the quiet after the user's words, a pause inside his turn or
-      its end, and which turn of it this is; -1 outside.
+      its end, and which turn of it this is: 0 is the turn in which the words ended; -1 outside.
     - `owed` bool: something was due in the last OWED seconds.
     - `count` float32: repetitions of the action seen so far, in the families that count them.
     """
@@ -124,7 +124,7 @@ def _of_user_turns(user: list[Segment], asked: list[float], turns: int) -> Label
     for i, s in enumerate(segments):
         first, last = int(s.start / TURN_SECONDS), int((s.end - 1e-6) / TURN_SECONDS)
         follows = i + 1 < len(segments)
-        quiet = np.arange(last + 1, min(turns, int(segments[i + 1].start / TURN_SECONDS) if follows else turns))
+        quiet = np.arange(last, min(turns, int(segments[i + 1].start / TURN_SECONDS) if follows else turns))
         began = first if began is None else began
         is_end = any(abs(s.end - at) < 1e-3 for at in asked)
         if is_end:
@@ -133,5 +133,5 @@ def _of_user_turns(user: list[Segment], asked: list[float], turns: int) -> Label
             began = None
         if is_end or follows:  # what comes after the last words of all is neither
             gap[quiet] = GAPS.index("end" if is_end else "pause")
-            gap_turn[quiet] = quiet - last - 1
+            gap_turn[quiet] = quiet - last
     return {"ends_in": ends_in, "gap": gap, "gap_turn": gap_turn}

@@ -16,7 +16,7 @@ from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.recording import Recording
 
-ROWS = 4096  # positions in one forward
+ROWS = 1024  # positions in one forward
 
 
 def resid_of(model: InteractionModel, tokenizer: TextTokenizer, recording: Recording, layer: int) -> Cache:

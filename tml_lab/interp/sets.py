@@ -75,6 +75,16 @@ class TurnSet:
             raise InterpError(f"layer {layer} was not collected; there are {', '.join(map(str, sorted(self.resid)))}.")
         return self.resid[layer]
 
+    def with_label(self, name: str, values: np.ndarray) -> TurnSet:
+        """The same turns with one more label [turns]. Raises InterpError for another number of values."""
+        if len(values) != len(self):
+            raise InterpError(f"label {name!r} has {len(values)} values for {len(self)} turns: give one for each.")
+        return replace(self, labels={**self.labels, name: np.asarray(values)})
+
+    def of_family(self, *families: str) -> np.ndarray:
+        """Which turns lie in an episode of one of these families: bool [turns]."""
+        return np.isin(np.array(self.families)[self.episode], families)
+
     def where(self, mask: np.ndarray) -> TurnSet:
         """The turns for which `mask` (bool [turns]) holds. Raises InterpError when there are none."""
         mask = np.asarray(mask, bool)
