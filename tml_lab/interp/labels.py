@@ -38,6 +38,7 @@ def label_turns(episode: Episode, recording: Recording) -> Labels:
     - `ends_in` int64: turns until the user's turn ends, 0 in the turn in which it ends; -1 where he has not the floor.
     - `gap` int64, index into GAPS, and `gap_turn` int64: the quiet after the user's words, a pause inside his turn or
       its end, and which turn of it this is: 0 is the turn in which the words ended; -1 outside.
+    - `talked` float32: seconds from the beginning of the user's turn to the end of his words, in such a quiet.
     - `owed` bool: something was due in the last OWED seconds.
     - `count` float32: repetitions of the action seen so far, in the families that count them.
     """
@@ -118,20 +119,21 @@ def _of_runs(user: list[Segment], now: np.ndarray) -> Labels:
 
 def _of_user_turns(user: list[Segment], asked: list[float], turns: int) -> Labels:
     ends_in, gap_turn = np.full(turns, -1), np.full(turns, -1)
-    gap = np.zeros(turns, np.int64)
-    began: int | None = None
+    gap, talked = np.zeros(turns, np.int64), np.full(turns, np.nan, np.float32)
+    began: Segment | None = None
     segments = sorted(user, key=lambda s: s.start)
     for i, s in enumerate(segments):
-        first, last = int(s.start / TURN_SECONDS), int((s.end - 1e-6) / TURN_SECONDS)
+        last = int((s.end - 1e-6) / TURN_SECONDS)
         follows = i + 1 < len(segments)
         quiet = np.arange(last, min(turns, int(segments[i + 1].start / TURN_SECONDS) if follows else turns))
-        began = first if began is None else began
+        began = s if began is None else began
         is_end = any(abs(s.end - at) < 1e-3 for at in asked)
-        if is_end:
-            floor = np.arange(began, min(last + 1, turns))
-            ends_in[floor] = last - floor
-            began = None
         if is_end or follows:  # what comes after the last words of all is neither
             gap[quiet] = GAPS.index("end" if is_end else "pause")
             gap_turn[quiet] = quiet - last
-    return {"ends_in": ends_in, "gap": gap, "gap_turn": gap_turn}
+            talked[quiet] = s.end - began.start
+        if is_end:
+            floor = np.arange(int(began.start / TURN_SECONDS), min(last + 1, turns))
+            ends_in[floor] = last - floor
+            began = None
+    return {"ends_in": ends_in, "gap": gap, "gap_turn": gap_turn, "talked": talked}
