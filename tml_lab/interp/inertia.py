@@ -1,8 +1,8 @@
 """State inertia: how long the model's inside looks like speaking after the user has broken in.
 
-A readout is fitted on plain turns: the model speaks and nobody else does, or the user speaks and the model does not. At an
-interruption it is followed turn by turn. Full-duplex models were found to stay in the generative state for a while and to
-miss the first words (arXiv 2606.11386); this asks the same of one model's residual stream.
+A readout is fitted on plain turns: the model speaks and nobody else does, or the user speaks and the model does not. At
+an interruption it is followed turn by turn. Full-duplex models were found to stay in the generative state for a while
+and to miss the first words (arXiv 2606.11386); this asks the same of one model's residual stream.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def _aligned(values: np.ndarray, turns: TurnSet, at: np.ndarray, lags: np.ndarra
     where = at[:, None] + lags
     inside = (where >= 0) & (where < len(values))
     where = where.clip(0, len(values) - 1)
-    inside &= (turns.episode[where] == turns.episode[at][:, None]) & (turns.turn[where] == turns.turn[at][:, None] + lags)
+    inside &= turns.episode[where] == turns.episode[at][:, None]
+    inside &= turns.turn[where] == turns.turn[at][:, None] + lags  # turns may have been left out
     return np.where(inside, values[where], np.nan).astype(np.float32)
 
 

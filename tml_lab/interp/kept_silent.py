@@ -1,8 +1,8 @@
 """A recording in which the model only listens, and when it would have spoken.
 
-What the model said is part of what it hears next, so after its first word two runs differ in more than what was changed.
-Kept silent, every run has the same positions: one offline pass gives its wish to speak at every turn, and a change
-inside moves the turn in which that wish first wins.
+What the model said is part of what it hears next, so after its first word two runs differ in more than what was
+changed. Kept silent, every run has the same positions: one offline pass gives its wish to speak at every turn, and a
+change inside moves the turn in which that wish first wins.
 """
 
 from __future__ import annotations

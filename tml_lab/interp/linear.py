@@ -1,6 +1,7 @@
-"""Linear readouts, fitted in closed form (numbers) or by Newton's method's cousin L-BFGS (classes), and their scores.
+"""Linear readouts, fitted in closed form (numbers) or by L-BFGS (classes), and their scores.
 
-The penalty is chosen on episodes left out of the fit, from `PENALTIES`; inputs are centred and scaled by what was fitted.
+The penalty is chosen on episodes left out of the fit, from `PENALTIES`; inputs are centred and scaled by what was
+fitted.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def _logistic(z: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray,
     balance = torch.from_numpy(len(y) / (len(classes) * np.bincount(target))).float()
     weight = torch.zeros(z.shape[1], len(classes), requires_grad=True)
     bias = torch.zeros(len(classes), requires_grad=True)
-    search = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
+    search = torch.optim.LBFGS([weight, bias], max_iter=40, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         search.zero_grad()

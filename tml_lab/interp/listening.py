@@ -1,7 +1,7 @@
 """Listening heads: heads that look from the decision at the words that are being said, beyond what distance explains.
 
-Each head has a habit of looking a certain way back whoever speaks. Its listening score is the attention that goes from the
-decision to the sound of the user's words so far, less what it gives to sound as far back while nobody speaks.
+Each head has a habit of looking a certain way back whoever speaks. Its listening score is the attention that goes from
+the decision to the sound of the user's words so far, less what it gives to sound as far back while nobody speaks.
 The question is that of arXiv 2603.06854 ("audio-specialist heads"), asked of turns in place of answers.
 """
 
@@ -52,8 +52,8 @@ class ListeningHeads:
 def listening_heads(turns: TurnSet, recordings: int | None = None) -> ListeningHeads:
     """Score the heads of all layers in the set's recordings, each a whole episode.
 
-    Raises InterpError when fewer than two episodes have both turns of the user's speech and quiet turns, or when layers have
-    different numbers of heads.
+    Raises InterpError when fewer than two episodes have both turns of the user's speech and quiet turns, or when layers
+    have different numbers of heads.
     """
     cfg = turns.model.cfg
     if len({cfg.heads(layer)[0] for layer in range(cfg.n_layers)}) > 1:
@@ -69,14 +69,14 @@ def listening_heads(turns: TurnSet, recordings: int | None = None) -> ListeningH
             continue
         names = [full_name("pattern", layer) for layer in range(cfg.n_layers)]
         cache = run_with_cache(turns.model, turns.tokenizer, turns.recordings[i], names)
-        found.append([_scores(_by_lag(cache, layer), user, quiet) for layer in range(cfg.n_layers)])
+        found.append([_scores(attention_by_lag(cache, layer), user, quiet) for layer in range(cfg.n_layers)])
     if len(found) < 2:
         raise InterpError("two episodes at least must have turns of speech and quiet turns: draw more.")
     both = np.array(found, np.float32)  # [episodes, layers, 2, heads]
     return ListeningHeads(both[:, :, 0], both[:, :, 1])
 
 
-def _by_lag(cache: Cache, layer: int) -> np.ndarray:
+def attention_by_lag(cache: Cache, layer: int) -> np.ndarray:
     """Attention from each turn's decision to the sound heard so many turns before: `[heads, turns, LAGS]`."""
     at = torch.as_tensor(cache.decision_positions)
     heard = torch.as_tensor(cache.tokens.where("audio_in"))

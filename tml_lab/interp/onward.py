@@ -32,7 +32,8 @@ def logits_onward(cache: Cache, layer: int, x: Tensor) -> Tensor:
     Args:
         x: float32 [rows, positions, d_model], any number of changed streams.
 
-    Returns float32 [rows, turns, vocab]; with `cache["resid_post", layer]` as the only row, the model's own to rounding.
+    Returns float32 [rows, turns, vocab]; with `cache["resid_post", layer]` as the only row, the model's own to
+    rounding.
     """
     model = cache.model
     at = torch.as_tensor(cache.decision_positions, device=x.device)

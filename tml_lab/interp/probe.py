@@ -147,7 +147,9 @@ def fit_probe(
     )
 
 
-def fit_probes(turns: TurnSet, label: str, layers: Collection[int] | None = None, **options: object) -> dict[int, Probe]:
+def fit_probes(
+    turns: TurnSet, label: str, layers: Collection[int] | None = None, **options: object
+) -> dict[int, Probe]:
     """A probe of each layer; all that was collected by default. Options and errors as `fit_probe`."""
     chosen = sorted(turns.resid) if layers is None else layers
     return {layer: fit_probe(turns, label, layer, **options) for layer in chosen}  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -86,7 +87,7 @@ class SparseAutoencoder:
             cfg = SaeConfig(**json.loads((folder / CONFIG).read_text()))
             tensors = {name: x.float() for name, x in load_file(folder / WEIGHTS).items()}
             return SparseAutoencoder(cfg, **tensors)
-        except (OSError, ValueError, TypeError) as error:  # damaged tensors raise a ValueError's child or an OSError
+        except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise InterpError(f"there is no whole autoencoder in {folder} ({error}): train it again.") from error
 
 
@@ -124,7 +125,8 @@ def train_sae(
     Raises InterpError when there are fewer rows than a batch, or `k` is not below `features`.
     """
     if len(rows) < batch or not 0 < k < features:
-        raise InterpError(f"{len(rows)} rows, {features} features, k={k}: give at least {batch} rows, and k < features.")
+        given = f"{len(rows)} rows, {features} features, k={k}"
+        raise InterpError(f"{given}: give at least {batch} rows, and k between 1 and the features.")
     draw = torch.Generator().manual_seed(seed)
     mean = rows.mean(0)
     scale = (rows - mean).square().mean().sqrt() + 1e-6

@@ -29,8 +29,9 @@ class SaeReport:
     Args:
         explained: share of the variance that the reconstruction explains; pca_explained: the rival's.
         l0: mean number of features that fire at a position. dead: share of features that fire at none.
-        recovered: how much of the decisions survives when the stream is replaced by its reconstruction everywhere: 1 all
-            of it, 0 as little as when it is replaced by its mean. By the Kullback-Leibler divergence of the decision.
+        recovered: how much of the decisions survives when the stream is replaced by its reconstruction everywhere: 1
+            all of it, 0 as little as when it is replaced by its mean. By the Kullback-Leibler divergence of the
+            decision.
         pca_recovered: the rival's.
     """
 
@@ -113,12 +114,12 @@ def fires_before(
 ) -> list[Firing]:
     """Which features fire in the last turns before the model's voice begins, the largest rise first.
 
-    A decision at the end of turn n is heard from turn n + 1 on, so the 400 ms before the voice begins are turn n and the
-    one before. Compared are silent turns only.
+    A decision at the end of turn n is heard from turn n + 1 on, so the 400 ms before the voice begins are turn n and
+    the one before. Compared are silent turns only.
 
     Args:
-        activations: float32 [turns, features]. onset, speaking: bool [turns], a voice begins with this turn's decision; the
-            own voice sounds in the turn. episode: int [turns].
+        activations: float32 [turns, features]. onset, speaking: bool [turns], a voice begins with this turn's decision;
+            the own voice sounds in the turn. episode: int [turns].
         turns_before: how many turns to look at, that of the decision included.
         shuffles: in each, the onsets of every episode are moved around it together, by one random distance: what
             rises then rises by chance and by the turns' likeness to their neighbours.

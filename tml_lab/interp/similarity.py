@@ -54,8 +54,8 @@ def cka_over_lags(
 ) -> LagCurve:
     """CKA of two representations of the same turns, `[turns, d]` and `[turns, e]`, with one of them shifted.
 
-    Rows are paired within an episode only. In the shuffled curves each episode's `x` meets the `y` of another episode, so
-    that what both have in common merely by going on in time stays.
+    Rows are paired within an episode only. In the shuffled curves each episode's `x` meets the `y` of another episode,
+    so that what both have in common merely by going on in time stays.
 
     Raises InterpError with fewer than two episodes, or when a lag leaves fewer than three rows.
     """

@@ -4,8 +4,8 @@
     curve = dose_response(turns, talkative, target=owed, elsewhere=~owed & silent)
 
 The vector is the mean of the residual stream over turns of one kind less its mean over turns of another. It is added at
-every decision of held-out recordings. A curve always comes with the same curve for random directions of the same length,
-and with what happens in the turns where nothing should.
+every position of held-out recordings, or at the decisions alone. A curve always comes with the same curve for random
+directions of the same length, and with what happens in the turns where nothing should.
 Source: Turner et al. 2023 (activation addition), Marks and Tegmark 2023 (difference of means).
 """
 
@@ -92,14 +92,16 @@ def dose_response(
     strengths: tuple[float, ...] = DOSES,
     n_random: int = 3,
     recordings: int | None = None,
+    everywhere: bool = True,
     seed: int = 0,
 ) -> DoseResponse:
-    """Add the vector at every decision of these turns' recordings, at each strength.
+    """Add the vector to the residual stream of these turns' recordings, at each strength.
 
     Args:
         turns: held out from what the vector was made of.
         target, elsewhere: bool [turns], where it is meant to act and where nothing should be said.
         recordings: how many recordings to run; None: all.
+        everywhere: at all positions; otherwise only where decisions are made.
 
     Raises InterpError when either kind has no turn in them.
     """
@@ -115,7 +117,8 @@ def dose_response(
     for i in kept:
         cache = resid_of(turns.model, turns.tokenizer, turns.recordings[i], vector.layer)
         mine = np.flatnonzero(turns.episode == i)
-        wishes = decide_onward(cache, vector.layer, [s * d for d in directions for s in strengths])  # [.., turns]
+        pushes = [s * d for d in directions for s in strengths]
+        wishes = decide_onward(cache, vector.layer, pushes, everywhere)  # [pushes, turns]
         speaks[:, :, mine] = (wishes > 0).view(len(directions), len(strengths), -1).numpy()[:, :, turns.turn[mine]]
     on, off = speaks[:, :, target & run].mean(-1), speaks[:, :, elsewhere & run].mean(-1)
     on, off = on.astype(np.float32), off.astype(np.float32)
