@@ -114,6 +114,8 @@ def test_random_directions_lie_where_the_stream_lies() -> None:
     x = rng.standard_normal((200, 6)) * np.array([5.0, 1.0, 0.0, 0.0, 0.0, 0.0])
     found = random_directions(x, 3.0, 40, seed=1)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 3.0, rtol=1e-5)
+    even = random_directions(x, 3.0, 40, seed=1, shaped=False)
+    assert np.abs(even[:, 2:]).min() > 0 and np.linalg.norm(even[3]) == pytest.approx(3.0)
     assert np.abs(found[:, 2:]).max() < 1e-6 and np.abs(found[:, 0]).mean() > np.abs(found[:, 1]).mean()
 
 

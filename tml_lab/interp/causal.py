@@ -62,10 +62,12 @@ def _slope(strengths: tuple[float, ...], shift: np.ndarray) -> float:
     return float((x * shift).sum() / np.square(x).sum())
 
 
-def random_directions(x: np.ndarray, length: float, n: int, seed: int) -> np.ndarray:
-    """`n` directions of one length with the covariance of `x [rows, d]`: float32 [n, d]."""
+def random_directions(x: np.ndarray, length: float, n: int, seed: int, shaped: bool = True) -> np.ndarray:
+    """`n` directions of one length, with the covariance of `x [rows, d]` or (not `shaped`) evenly: float32 [n, d]."""
     rng = np.random.default_rng(seed)
-    drawn = rng.standard_normal((n, len(x))) @ (x - x.mean(0))  # a random mixture of rows has their covariance
+    drawn = rng.standard_normal((n, x.shape[1]))
+    if shaped:  # a random mixture of rows has their covariance
+        drawn = rng.standard_normal((n, len(x))) @ (x - x.mean(0))
     return (length * drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
 
 

@@ -41,7 +41,7 @@ class ListeningHeads:
     def stability(self) -> float:
         """Rank correlation of the heads' scores in one half of the episodes with those in the other."""
         flat = self.score.reshape(len(self.score), -1)
-        return float(spearmanr(flat[::2].mean(0), flat[1::2].mean(0)).statistic)
+        return float(spearmanr(flat[::2].mean(0), flat[1::2].mean(0))[0])
 
     def top(self, n: int = 5) -> list[tuple[int, int, float]]:
         """`(layer, head, score)` of the `n` highest."""

@@ -131,16 +131,14 @@ def train_sae(
     mean = rows.mean(0)
     scale = (rows - mean).square().mean().sqrt() + 1e-6
     x = (rows - mean) / scale
-    decoder = F.normalize(torch.randn(features, x.shape[1], generator=draw), dim=-1)
-    weights = [decoder.T.clone(), torch.zeros(features), decoder]
-    for weight in weights:
-        weight.requires_grad_(True)
-    search = torch.optim.Adam(weights, rate, betas=(0.9, 0.99))
+    decoder = F.normalize(torch.randn(features, x.shape[1], generator=draw), dim=-1).requires_grad_(True)
+    encoder, bias = decoder.detach().T.clone().requires_grad_(True), torch.zeros(features, requires_grad=True)
+    search = torch.optim.Adam([encoder, bias, decoder], rate, betas=(0.9, 0.99))
     falling = torch.optim.lr_scheduler.LambdaLR(search, lambda step: min(1.0, 3 * (1 - step / steps)))
     silent = torch.zeros(features, dtype=torch.long)  # batches since a feature fired last
     for _ in range(steps):
         chosen = x[torch.randint(len(x), (batch,), generator=draw)]
-        loss, fired = _loss(chosen, *weights, k, silent)
+        loss, fired = _loss(chosen, encoder, bias, decoder, k, silent)
         search.zero_grad()
         loss.backward()
         search.step()
@@ -148,8 +146,8 @@ def train_sae(
         silent = torch.where(fired, 0, silent + 1)
         with torch.no_grad():
             decoder.copy_(F.normalize(decoder, dim=-1))
-    encoder, bias, decoder = (weight.detach() for weight in weights)
-    return SparseAutoencoder(SaeConfig(x.shape[1], features, k, layer), mean, scale, encoder, bias, decoder)
+    cfg = SaeConfig(x.shape[1], features, k, layer)
+    return SparseAutoencoder(cfg, mean, scale, encoder.detach(), bias.detach(), decoder.detach())
 
 
 def _loss(

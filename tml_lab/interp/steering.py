@@ -93,6 +93,7 @@ def dose_response(
     n_random: int = 3,
     recordings: int | None = None,
     everywhere: bool = True,
+    shaped: bool = False,
     seed: int = 0,
 ) -> DoseResponse:
     """Add the vector to the residual stream of these turns' recordings, at each strength.
@@ -102,6 +103,8 @@ def dose_response(
         target, elsewhere: bool [turns], where it is meant to act and where nothing should be said.
         recordings: how many recordings to run; None: all.
         everywhere: at all positions; otherwise only where decisions are made.
+        shaped: random directions with the stream's own covariance, a harder rival (in the last layer most of what
+            varies is the decision itself); otherwise even ones.
 
     Raises InterpError when either kind has no turn in them.
     """
@@ -111,7 +114,7 @@ def dose_response(
     if not all(counts):
         raise InterpError(f"a curve needs turns of both kinds: there are {counts[0]} and {counts[1]} of them.")
     length = float(np.linalg.norm(vector.values))
-    others = random_directions(turns.at_layer(vector.layer), length, n_random, seed)
+    others = random_directions(turns.at_layer(vector.layer), length, n_random, seed, shaped)
     directions = torch.from_numpy(np.stack([vector.values, *others]))  # [1 + random, d_model]
     speaks = np.zeros((len(directions), len(strengths), len(turns)), bool)
     for i in kept:
