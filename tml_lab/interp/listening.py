@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from tml_lab.interp.cache import Cache, InterpError, full_name, run_with_cache
 from tml_lab.interp.labels import SPEAKERS
@@ -41,7 +41,7 @@ class ListeningHeads:
     def stability(self) -> float:
         """Rank correlation of the heads' scores in one half of the episodes with those in the other."""
         flat = self.score.reshape(len(self.score), -1)
-        return float(spearmanr(flat[::2].mean(0), flat[1::2].mean(0))[0])
+        return float(np.corrcoef(rankdata(flat[::2].mean(0)), rankdata(flat[1::2].mean(0)))[0, 1])
 
     def top(self, n: int = 5) -> list[tuple[int, int, float]]:
         """`(layer, head, score)` of the `n` highest."""

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 MEASURED, BROKEN, CONTROL, ALONE = "#0072b2", "#d55e00", "#8a949e", "#009e73"
 
 
-def _figure(traces: list, title: str, x: str, y: str, alt: str, **layout: object) -> go.Figure:
+def _figure(traces: list, title: str, x: str, y: str, alt: str) -> go.Figure:
     import plotly.graph_objects as go
 
     figure = go.Figure(traces)
-    figure.update_layout(title=title, xaxis_title=x, yaxis_title=y, height=340, template="plotly_white", **layout)
+    figure.update_layout(title=title, xaxis_title=x, yaxis_title=y, height=340, template="plotly_white")
     figure.update_layout(meta={"description": alt})
     return figure
 
@@ -74,7 +74,7 @@ def dose_curves(
         f"share goes from {target[0]:.2f} to {target[-1]:.2f}, false starts from {elsewhere[0]:.2f} to "
         f"{elsewhere[-1]:.2f}, random directions end at {random[:, -1].mean():.2f} on average."
     )
-    return _figure(traces, title, "strength", "share of turns that speak", alt, yaxis_range=[-0.03, 1.03])
+    return _figure(traces, title, "strength", "share of turns that speak", alt).update_yaxes(range=[-0.03, 1.03])
 
 
 def lag_curve(lags: Sequence[int], likeness: np.ndarray, shuffled: np.ndarray, title: str) -> go.Figure:
