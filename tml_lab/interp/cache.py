@@ -210,7 +210,7 @@ def run_offline(
     model.eval()  # in training some tensors would be kept in half precision
     try:
         x = model.embed(offline_tokens(recording, next(model.parameters()).device))  # [positions, d_model]
-        hidden = (_exactly if model.deterministic else _at_once)(model, x, watch, recording.tokens)
+        hidden = (_exactly if model.deterministic else at_once)(model, x, watch, recording.tokens)
     finally:
         model.train(was_training)
     tensors = watch.tensors()
@@ -218,7 +218,7 @@ def run_offline(
     return Cache(recording, model, tokenizer, model.text_logits(hidden).float(), ordered, edited)
 
 
-def _at_once(model: InteractionModel, x: Tensor, watch: Watch, tokens: TokenTable) -> Tensor:
+def at_once(model: InteractionModel, x: Tensor, watch: Watch, tokens: TokenTable) -> Tensor:
     """One forward without state: `[positions, d_model]` -> hidden states."""
     whole = Piece.whole(tokens)
     x = watch.embedded(x, whole)
@@ -226,7 +226,7 @@ def _at_once(model: InteractionModel, x: Tensor, watch: Watch, tokens: TokenTabl
 
 
 def _exactly(model: InteractionModel, x: Tensor, watch: Watch, tokens: TokenTable) -> Tensor:
-    """As `_at_once`, by the kernels of a session, in pieces: the bits do not depend on where they are cut."""
+    """As `at_once`, by the kernels of a session, in pieces: the bits do not depend on where they are cut."""
     state, found = new_state(model.cfg, device=x.device, dtype=x.dtype), []
     for start in range(0, len(x), MAX_CHUNK):
         rows = slice(start, min(start + MAX_CHUNK, len(x)))
