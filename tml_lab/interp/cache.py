@@ -218,11 +218,18 @@ def run_offline(
     return Cache(recording, model, tokenizer, model.text_logits(hidden).float(), ordered, edited)
 
 
-def at_once(model: InteractionModel, x: Tensor, watch: Watch, tokens: TokenTable) -> Tensor:
-    """One forward without state: `[positions, d_model]` -> hidden states."""
+def at_once(
+    model: InteractionModel, x: Tensor, watch: Watch, tokens: TokenTable, layer: int = 0
+) -> Tensor:
+    """One forward without state: embeddings `[positions, d_model]`, or the input of a later `layer` -> hidden states."""
     whole = Piece.whole(tokens)
-    x = watch.embedded(x, whole)
-    return watch.finished(model(x[None], taps=watch.taps(whole))[0], whole)
+    if layer == 0:
+        x = watch.embedded(x, whole)
+        return watch.finished(model(x[None], taps=watch.taps(whole))[0], whole)
+    taps, pos, x = watch.taps(whole), torch.arange(len(x), device=x.device)[None], x[None]  # [1, positions, d_model]
+    for n in range(layer, model.cfg.n_layers):
+        x = model.backbone.blocks[n](x, None, pos, taps.get(n))
+    return watch.finished(model.backbone.norm(x)[0], whole)
 
 
 def _exactly(model: InteractionModel, x: Tensor, watch: Watch, tokens: TokenTable) -> Tensor:

@@ -77,10 +77,17 @@ def case(model: InteractionModel, tokenizer: TextTokenizer, recording: Recording
     return Case(recording, cache[EMBED], cache.logits[at][:, ids], ids)
 
 
-def decide(model: InteractionModel, case: Case, hooks: Hooks) -> Tensor:
-    """The decisions' logits under hooks: float32 [turns, decisions]. Gradients reach what the hooks hold."""
+def decide(
+    model: InteractionModel, case: Case, hooks: Hooks, layer: int = 0, resid_pre: Tensor | None = None
+) -> Tensor:
+    """The decisions' logits under hooks: float32 [turns, decisions]. Gradients reach what the hooks hold.
+
+    Args:
+        layer, resid_pre: begin with this layer, on its input [positions, d_model]; the hooks stand there or later.
+    """
     watch = Watch(model.cfg, hooks, needs=NEEDS)
-    hidden = at_once(model, case.x, watch, case.recording.tokens)  # [positions, d_model]
+    x = case.x if resid_pre is None else resid_pre
+    hidden = at_once(model, x, watch, case.recording.tokens, layer)  # [positions, d_model]
     at = torch.as_tensor(decision_positions(case.recording), device=hidden.device)
     return model.text_logits(hidden[at])[:, case.decision_ids].float()
 

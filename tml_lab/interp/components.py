@@ -29,7 +29,7 @@ from tml_lab.model.moe import MoE
 from tml_lab.model.short_conv import ShortConv
 
 HEAD, EXPERT, SHARED, DENSE = "H", "E", "S", "M"
-NEEDS = ("experts",)  # what the hooks read beside their own tensor
+NEEDS = ("experts", "expert_weights", "shared_weights", "resid_mid")  # what hooks on parts read beside their own tensor
 
 
 @dataclass(frozen=True)
