@@ -92,11 +92,20 @@ def mlp_outputs(cache: Cache, layer: int) -> Tensor:
 
     Needs `resid_mid`, `experts`, `expert_weights`, `shared_weights`.
     """
-    block = block_of(cache.model, layer)
-    x, mlp = block.mlp_norm(cache["resid_mid", layer]), block.mlp  # [positions, d_model]
+    block, mid = block_of(cache.model, layer), cache["resid_mid", layer]
+    if not isinstance(block.mlp, MoE):
+        return outputs_of(block, mid, None)
+    weights, experts, shared = (cache[name, layer] for name in ("expert_weights", "experts", "shared_weights"))
+    return outputs_of(block, mid, (weights, experts, shared))
+
+
+def outputs_of(block: Block, mid: Tensor, routed: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
+    """As `mlp_outputs`, for any `mid [positions, d_model]`. `routed`: what the router says of it (`weights, experts,
+    shared weights`); None: ask it."""
+    x, mlp = block.mlp_norm(mid), block.mlp  # [positions, d_model]
     if not isinstance(mlp, MoE):
         return mlp(x).float()[:, None]
-    chosen, weights, shared = (cache[name, layer] for name in ("experts", "expert_weights", "shared_weights"))
+    weights, chosen, shared = mlp.router(x) if routed is None else routed
     out = torch.zeros(len(x), mlp.n_experts + mlp.n_shared, x.shape[1], device=x.device)
     for e in range(mlp.n_experts):
         rows, slot = (chosen == e).nonzero(as_tuple=True)

@@ -47,9 +47,9 @@ def logit_difference(logits: Tensor, cache: Cache) -> Tensor:
     return logits[..., cache.tokenizer.id(SPEAK)] - logits[..., cache.tokenizer.id(SILENT)]
 
 
-def _check_pair(clean: Cache, corrupt: Cache, turn: int) -> tuple[float, float]:
-    """The decision of both at `turn`. Raises InterpError when they cannot be compared."""
-    tables = (clean.tokens, corrupt.tokens)
+def check_alike(one: Cache, other: Cache) -> None:
+    """Raises InterpError when two recordings do not have the same positions."""
+    tables = (one.tokens, other.tokens)
     if len(tables[0]) != len(tables[1]) or any(
         not np.array_equal(getattr(tables[0], part), getattr(tables[1], part)) for part in ("stream", "turn")
     ):
@@ -57,6 +57,11 @@ def _check_pair(clean: Cache, corrupt: Cache, turn: int) -> tuple[float, float]:
             f"the two recordings lay out other positions ({len(tables[0])} and {len(tables[1])}): they may differ in "
             "what was heard, seen or read, but not in how many words were typed or said in a turn."
         )
+
+
+def check_pair(clean: Cache, corrupt: Cache, turn: int) -> tuple[float, float]:
+    """The decision of both at `turn`. Raises InterpError when they cannot be compared."""
+    check_alike(clean, corrupt)
     if not 0 <= turn < clean.turns:
         raise InterpError(f"there is no turn {turn}: the recordings have turns 0..{clean.turns - 1}.")
     at = int(clean.decision_positions[turn])
@@ -84,7 +89,7 @@ def patch_turns(
 
     Both caches need `resid_post`. Raises InterpError when the recordings cannot be compared, or decide alike.
     """
-    ends = _check_pair(clean, corrupt, turn)
+    ends = check_pair(clean, corrupt, turn)
     model = clean.model
     chosen = list(range(model.cfg.n_layers)) if layers is None else list(layers)
     when = list(range(turn + 1)) if turns is None else list(turns)
@@ -113,7 +118,7 @@ def patch_heads(clean: Cache, corrupt: Cache, turn: int, progress: bool = True) 
 
     Both caches need `z`. Raises as `patch_turns`.
     """
-    ends = _check_pair(clean, corrupt, turn)
+    ends = check_pair(clean, corrupt, turn)
     cfg, at = clean.model.cfg, int(clean.decision_positions[turn])
     most = max(cfg.heads(layer)[0] for layer in range(cfg.n_layers))
     grid = np.zeros((cfg.n_layers, most), np.float32)
