@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def test_each_number_is_the_run_it_stands_for(cache: Cache) -> None:
     spoke = np.array(full.names) == "<speak>"
     before = np.concatenate([[False], spoke[:-1]])
     here = {"silent": ~spoke & ~before, "begins": spoke & ~before, "speaks": spoke & before, "ends": ~spoke & before}
-    assert {kind: int(n) for kind, n in zip(KINDS, table.turns.values, strict=True)} == {k: m.sum() for k, m in here.items()}
+    assert table.turns.values.tolist() == [here[kind].sum() for kind in KINDS]
     for label, at in (("L1H1", "L1H1 z"), ("L2E0", "L2E0 expert_weights")):
         other = decision(run_with_edits(cache.model, cache.tokenizer, cache.recording, [Ablate(at=at)]))
         change = other.logit_difference - full.logit_difference
@@ -64,8 +65,6 @@ def test_all_parts_and_the_gentler_baselines(cache: Cache, recordings: list[Reco
 @pytest.mark.parametrize(("label", "field"), [("L1E0N5", "down"), ("L2S0N9", "shared_down")])
 def test_a_neuron_is_a_column_of_its_expert(cache: Cache, label: str, field: str) -> None:
     """Taking it out is setting its column of `down` to zero."""
-    import copy
-
     layer, expert, neuron = int(label[1]), int(label[3]), int(label.split("N")[1])
     got = run_offline(cache.model, cache.tokenizer, cache.recording, (), neuron_hooks(cache.model, label), NEEDS)
     without = copy.deepcopy(cache.model)
@@ -86,7 +85,7 @@ def test_mistakes_are_one_sentence(cache: Cache) -> None:
         ablate(*own, [cache.recording], ["L1H1"], "median", progress=False)  # type: ignore[arg-type]
     with pytest.raises(InterpError, match="no part is called 'L9H0'"):
         ablate(*own, [cache.recording], ["L9H0"], progress=False)
-    with pytest.raises(InterpError, match="neurons 0..63 in each"):
+    with pytest.raises(InterpError, match=r"neurons 0\.\.63 in each"):
         neuron_hooks(cache.model, "L1E0N64")
     with pytest.raises(InterpError, match="is no neuron"):
         neuron_hooks(cache.model, "L1H0")

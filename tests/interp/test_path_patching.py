@@ -13,6 +13,7 @@ from tml_lab.interp.decision import decision
 from tml_lab.interp.hooks import run_with_hooks
 from tml_lab.interp.path_patching import Edge, patch_paths, run_with_edges
 from tml_lab.interp.stand_ins import means
+from tml_lab.model.moe import MoE
 
 
 def sent(cache: Cache, layer: int, head: int, times: float = -1.0) -> torch.Tensor:
@@ -60,16 +61,19 @@ def test_an_edge_into_an_expert_by_hand(cache: Cache) -> None:
     """The router and the expert read another residual stream; the other experts do not."""
     block = block_of(cache.model, 1)
     mid = cache["resid_mid", 1] + sent(cache, 1, 0)  # a head speaks to the experts of its own layer
-    weights, chosen, _ = block.mlp.router(block.mlp_norm(mid))
+    mlp = block.mlp
+    assert isinstance(mlp, MoE)
+    weights, chosen, _ = mlp.router(block.mlp_norm(mid))
     old = mlp_outputs(cache, 1)[:, 3]
     new = torch.zeros_like(old)
     for row in range(len(mid)):
         for slot in range(chosen.shape[1]):
             if chosen[row, slot] == 3:
-                gate, up = (block.mlp.gate_up[3] @ block.mlp_norm(mid[row])).chunk(2)
-                new[row] = weights[row, slot] * (block.mlp.down[3] @ (torch.nn.functional.silu(gate) * up))
+                gate, up = (mlp.gate_up[3] @ block.mlp_norm(mid[row])).chunk(2)
+                new[row] = weights[row, slot] * (mlp.down[3] @ (torch.nn.functional.silu(gate) * up))
     out = cache["mlp_out", 1] + through(block.mlp_conv, new - old)
-    by_hand = run_with_hooks(cache.model, cache.tokenizer, cache.recording, [("blocks.1.hook_mlp_out", lambda x, h: out)])
+    put = ("blocks.1.hook_mlp_out", lambda x, hook: out)
+    by_hand = run_with_hooks(cache.model, cache.tokenizer, cache.recording, [put])
     got = run_with_edges(cache, [Edge("L1H0", "L1E3")])
     assert (got.logits - cache.logits).abs().max() > 1e-4
     torch.testing.assert_close(got.logits, by_hand.logits, atol=1e-4, rtol=1e-4)

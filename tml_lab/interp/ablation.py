@@ -4,8 +4,8 @@
     table.flipped.sel(part="L3H2", kind="begins")          share of the turns where speech began, and now does not
     table.change.sel(kind="silent").max("part")            how far <speak> less <silent> moves, at most
 
-A neuron is written `L3E7N12`: number 12 of the `d_expert` inside expert 7 of layer 3. Its output is its activation times
-the expert's weight times a column of `down`; that is taken away behind the ShortConv, exactly.
+A neuron is written `L3E7N12`: number 12 of the `d_expert` inside expert 7 of layer 3. Its output is its activation
+times the expert's weight times a column of `down`; that is taken away behind the ShortConv, exactly.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ def _layer_inputs(model: InteractionModel, tokenizer: TextTokenizer, recording: 
 
 
 def _drawn(
-    model: InteractionModel, tokenizer: TextTokenizer, whole: Case, others: Sequence[Recording], rng: np.random.Generator
-) -> StandIns:
+    model: InteractionModel, tokenizer: TextTokenizer, whole: Case, others: Sequence[Recording],
+    rng: np.random.Generator,
+) -> StandIns:  # fmt: skip
     """A resample from one of the other recordings: all of them at once would fill the memory."""
     if not others:
         raise InterpError("a resample needs at least two recordings: each is given what another one computed.")

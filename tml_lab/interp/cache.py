@@ -221,7 +221,7 @@ def run_offline(
 def at_once(
     model: InteractionModel, x: Tensor, watch: Watch, tokens: TokenTable, layer: int = 0
 ) -> Tensor:
-    """One forward without state: embeddings `[positions, d_model]`, or the input of a later `layer` -> hidden states."""
+    """One forward without state: embeddings `[positions, d_model]`, or a later layer's input -> hidden states."""
     whole = Piece.whole(tokens)
     if layer == 0:
         x = watch.embedded(x, whole)

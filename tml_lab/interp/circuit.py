@@ -1,8 +1,8 @@
 """The circuit of a decision: the few heads and experts that make it alone, everything else held at its mean.
 
     cases = [case(model, tokenizer, recording) for recording in recordings]
-    order = closing_order(model, cases, means(model, tokenizer, recordings), budget=9)
-    circuit = order[:9]
+    closing = close_gates(model, cases, means(model, tokenizer, recordings), budget=9)
+    circuit = closing.order[:9]
     preserved(cases, decide_all(model, cases, Parts(model.cfg).mask(circuit), stand_ins))       faithful?
     preserved(cases, decide_all(model, cases, 1 - Parts(model.cfg).mask(circuit), stand_ins))   complete?
 
@@ -168,35 +168,52 @@ def _open(openness: Tensor) -> Tensor:
     return torch.sigmoid(openness - BETA * math.log(-LOW / HIGH))
 
 
-def closing_order(
-    model: InteractionModel, cases: Sequence[Case], stand_ins: StandIns | None, budget: int, steps: int = 300,
-    seed: int = 0, rate: float = 0.15, price: float = 40.0, progress: bool = True,
-) -> list[str]:  # fmt: skip
-    """All parts, from the one that is needed most to the one needed least, by gates that are closed bit by bit.
-
-    Every part has a gate. Over the first two thirds of the steps the number of gates that may be open falls from all
-    to `budget`; gradients decide which. Parts are ordered by how long their gates stayed open.
+@dataclass(frozen=True)
+class Closing:
+    """How gates were closed.
 
     Args:
-        cases: one a step, in random order. price: what a whole model too many costs, in nats.
+        order: the parts, from the one whose gate stayed open longest. losses: float32 [steps], without the price.
+    """
+
+    order: tuple[str, ...]
+    losses: np.ndarray
+
+
+def close_gates(
+    model: InteractionModel, cases: Sequence[Case], stand_ins: StandIns | None, budget: int, steps: int = 300,
+    among: Sequence[str] | None = None, seed: int = 0, rate: float = 0.15, price: float = 40.0, progress: bool = True,
+) -> Closing:  # fmt: skip
+    """Order parts by need: every part has a gate, and they are closed bit by bit.
+
+    Over the first two thirds of the steps the number of gates that may be open falls from all to `budget`; gradients
+    decide which. Parts are ordered by how long their gates stayed open.
+
+    Args:
+        cases: one a step, in random order.
+        among: whose gates are open at first; all by default, the others stay closed.
+        price: what a whole model too many costs, in nats.
     """
     parts, rng = Parts(model.cfg), torch.Generator().manual_seed(seed)
+    there = parts.mask(parts.labels if among is None else among)
+    first, last = float(there.mean()), budget / len(parts)
     openness = torch.full((len(parts),), 2.5, requires_grad=True)
     optimizer, weights = torch.optim.Adam([openness], lr=rate), _weights(cases)
-    stayed, queue = torch.zeros(len(parts)), list[int]()
+    stayed, queue, losses = torch.zeros(len(parts)), list[int](), []
     for step in track(range(steps), "closing gates", disable=not progress):
         queue = queue or torch.randperm(len(cases), generator=rng).tolist()
         n = queue.pop()
-        allowed = max(budget / len(parts), 1 - (1 - budget / len(parts)) * step / (2 / 3 * steps))
+        allowed = max(last, first + (last - first) * step / (2 / 3 * steps))
         noise = torch.rand(len(parts), generator=rng).clamp(1e-4, 1 - 1e-4)
-        loss = loss_of(model, cases[n], weights[n], _gates(openness, noise), stand_ins)
-        loss = loss + price * F.relu(_open(openness).mean() - allowed)
+        loss = loss_of(model, cases[n], weights[n], there * _gates(openness, noise), stand_ins)
+        losses.append(float(loss.detach()))
+        loss = loss + price * F.relu((there * _open(openness)).mean() - allowed)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        stayed += _open(openness).detach()
-    order = torch.argsort(-(stayed + 1e-3 * openness.detach())).tolist()
-    return [parts.labels[n] for n in order]
+        stayed += there * (_open(openness).detach() + 1e-3)
+    order = torch.argsort(-stayed, stable=True).tolist()
+    return Closing(tuple(parts.labels[n] for n in order if there[n]), np.array(losses, np.float32))
 
 
 def exchange(

@@ -2,8 +2,8 @@
 
 A part is written as in an attribution: `L3H2` head 2 of layer 3, `L3E7` its expert 7, `L3S0` its shared expert 0, `L3M`
 a dense MLP. What a head adds is its `z` through `o_proj`; what an expert adds is its output times its weight, and
-nothing at positions that chose others. Both then pass the layer's ShortConv, which is linear: what is put in an expert's
-place is added behind it, so no hook inside the mixture is needed.
+nothing at positions that chose others. Both then pass the layer's ShortConv, which is linear: what is put in an
+expert's place is added behind it, so no hook inside the mixture is needed.
 
 A part is taken out by a *stand-in* (`tml_lab.interp.stand_ins`): nothing, its mean, or what it gave elsewhere.
 """

@@ -24,7 +24,7 @@ from rich.progress import track
 from torch import Tensor
 
 from tml_lab.interp.cache import Cache, full_name, run_offline
-from tml_lab.interp.components import NEEDS, Parts, StandIns, block_of, head_outputs, mlp_outputs, outputs_of, through
+from tml_lab.interp.components import NEEDS, Parts, StandIns, block_of, mlp_outputs, outputs_of, through
 from tml_lab.interp.decision import decision
 from tml_lab.interp.names import InterpError
 from tml_lab.interp.patching import check_alike
@@ -180,7 +180,7 @@ def _receive(
     """A hook that lets the receiver compute anew from a residual stream with the changes."""
     if label == DECISION:
         last = full_name("resid_post", model.cfg.n_layers - 1)
-        return last, lambda x, hook: x + passed.change(edges, "all")
+        return last, lambda x, hook: x + sum(passed.changes[edge.sender] for edge in edges)
     parts = Parts(model.cfg)
     layer = parts.layer_of(label)
     heads, mlp = parts.spans(layer)
