@@ -52,7 +52,8 @@ def test_shares_by_kind_of_turn(own: Case) -> None:
     for n, kind in enumerate(kinds):
         before = bool(n > 0 and speaks[n - 1])
         now = bool(speaks[n])
-        assert kind == {(False, False): "silent", (True, False): "begins", (True, True): "speaks"}.get((now, before), "ends")
+        names = {(False, False): "silent", (True, False): "begins", (True, True): "speaks", (False, True): "ends"}
+        assert kind == names[now, before]
     same = preserved([own], [own.decided])
     assert same.overall == same.balanced == 1.0 and sum(same.turns.values()) == len(kinds)
     rows = trivial([own])

@@ -17,9 +17,10 @@ from rich.progress import track
 from torch import Tensor
 
 from tml_lab.interp.cache import EMBED, Cache, at_once, full_name
-from tml_lab.interp.components import Parts, block_of, mlp_outputs, through
+from tml_lab.interp.components import Parts, block_of, mlp_outputs, mlp_outputs_at, through
 from tml_lab.interp.names import InterpError
 from tml_lab.interp.patching import check_pair, logit_difference
+from tml_lab.interp.resume import after_heads, finish, rows_at_once
 from tml_lab.interp.watch import Hook, HookFunction, Watch
 
 
@@ -80,47 +81,50 @@ def patch_parts(
     Args:
         parts: all by default; turns: those up to `turn` by default.
 
-    The caches need what `attribute_patches` needs, and `resid_pre`. Raises as it does, and InterpError for a part that
-    is not there.
+    The caches need what `attribute_patches` needs, `resid_post`, and what `tml_lab.interp.resume.finish` reads. Raises
+    as it does, and InterpError for a part that is not there.
     """
     ends = check_pair(clean, corrupt, turn)
-    model, at = corrupt.model, int(corrupt.decision_positions[turn])
-    every = Parts(model.cfg)
+    every, at = Parts(corrupt.model.cfg), int(corrupt.decision_positions[turn])
     labels = list(every.labels if parts is None else parts)
     when = list(range(turn + 1) if turns is None else turns)
-    tokens, values = corrupt.tokens.part(slice(at + 1)), np.zeros((len(labels), len(when)))
-    turn_of = torch.as_tensor(tokens.turn.astype(np.int64), device=corrupt.logits.device)
-    other: dict[int, Tensor] = {}  # of a layer's experts: large, so made when its turn comes
-    for row, label in enumerate(track(labels, "patching", disable=not progress)):
-        layer, index = every.layer_of(label), every.index(label)
-        heads, mlp = every.spans(layer)
-        if index >= mlp.start and layer not in other:
-            other = {layer: (mlp_outputs(clean, layer) - mlp_outputs(corrupt, layer))[: at + 1]}
-        for column, patched in enumerate(when):
-            here = turn_of == patched  # [positions]
-            if index < mlp.start:
-                hook = _put_head(clean, layer, index - heads.start, here)
-            else:
-                hook = _put_expert(corrupt, layer, other[layer][:, index - mlp.start] * here[:, None])
-            hidden = at_once(
-                model, corrupt["resid_pre", layer][: at + 1], Watch(model.cfg, [hook]), tokens, layer
-            ) if layer else at_once(model, corrupt[EMBED][: at + 1], Watch(model.cfg, [hook]), tokens)  # fmt: skip
-            value = float(logit_difference(model.text_logits(hidden[-1]), corrupt))
-            values[row, column] = (value - ends[1]) / (ends[0] - ends[1])
-    return _labelled(values, every, when, turn, labels)
+    of_layer: dict[int, list[str]] = {}
+    for label in labels:
+        of_layer.setdefault(every.layer_of(label), []).append(label)
+    turn_of, found = corrupt.tokens.turn[: at + 1], dict[tuple[str, int], float]()
+    jobs = [(layer, patched) for layer in sorted(of_layer) for patched in when]
+    for layer, patched in track(jobs, "patching", disable=not progress):
+        start = int(np.searchsorted(turn_of, patched))
+        rows = slice(start, at + 1)
+        here = torch.as_tensor(turn_of[rows] == patched, device=corrupt.logits.device)
+        x = _patched(clean, corrupt, layer, [every.index(label) for label in of_layer[layer]], rows, here)
+        some = rows_at_once(corrupt, start, at + 1)
+        logits = torch.cat([finish(corrupt, layer, part, start) for part in x.split(some)])  # [parts, vocab]
+        for label, value in zip(of_layer[layer], logit_difference(logits, corrupt).tolist(), strict=True):
+            found[label, patched] = value
+    grid = np.array([[found[label, n] for n in when] for label in labels])
+    return _labelled((grid - ends[1]) / (ends[0] - ends[1]), every, when, turn, labels)
 
 
-def _put_head(clean: Cache, layer: int, head: int, here: Tensor) -> tuple[str, HookFunction]:
-    def put(z: Tensor, hook: Hook) -> Tensor:
-        z[here, head] = clean["z", layer][: len(here)][here, head]
-        return z
-
-    return full_name("z", layer), put
-
-
-def _put_expert(corrupt: Cache, layer: int, change: Tensor) -> tuple[str, HookFunction]:
-    moved = through(block_of(corrupt.model, layer).mlp_conv, change)  # [positions, d_model]
-    return full_name("mlp_out", layer), lambda out, hook: out + moved
+def _patched(clean: Cache, corrupt: Cache, layer: int, parts: list[int], rows: slice, here: Tensor) -> Tensor:
+    """The residual stream after a layer, with each of its `parts` patched in the positions `here`: [parts, positions,
+    d_model]."""
+    heads, mlp = Parts(corrupt.model.cfg).spans(layer)
+    block, found = block_of(corrupt.model, layer), []
+    z = (clean["z", layer] - corrupt["z", layer])[rows] * here[:, None, None]  # [positions, heads, d_head]
+    weight = block.attn.o_proj.weight.view(-1, *z.shape[1:])  # [d_model, heads, d_head]
+    experts = [n for n in parts if n >= mlp.start]
+    if experts:
+        out = mlp_outputs_at(clean, layer, rows) - mlp_outputs_at(corrupt, layer, rows)  # [positions, experts, d_model]
+        out = out * here[:, None, None]
+    for n in parts:
+        if n >= mlp.start:
+            found.append(corrupt["resid_post", layer][rows] + through(block.mlp_conv, out[:, n - mlp.start]))
+        else:
+            change = through(block.attn_conv, z[:, n - heads.start] @ weight[:, n - heads.start].T)
+            mid = corrupt["resid_mid", layer][rows] + change
+            found.append(after_heads(corrupt, layer, mid[None], rows.start)[0])
+    return torch.stack(found)
 
 
 def _labelled(

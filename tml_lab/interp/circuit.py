@@ -2,9 +2,9 @@
 
     cases = [case(model, tokenizer, recording) for recording in recordings]
     closing = close_gates(model, cases, means(model, tokenizer, recordings), budget=9)
-    circuit = closing.order[:9]
-    preserved(cases, decide_all(model, cases, Parts(model.cfg).mask(circuit), stand_ins))       faithful?
-    preserved(cases, decide_all(model, cases, 1 - Parts(model.cfg).mask(circuit), stand_ins))   complete?
+    mask = Parts(model.cfg).mask(closing.circuit)
+    preserved(cases, decide_all(model, cases, mask, stand_ins))       is it faithful?
+    preserved(cases, decide_all(model, cases, 1 - mask, stand_ins))   is it complete?
 
 The past is given: what was said and heard before stays as it was, and each turn is decided anew. Silence is the
 majority, and most turns decide as the turn before did: so shares are counted apart for turns with speech, with silence,
@@ -173,10 +173,13 @@ class Closing:
     """How gates were closed.
 
     Args:
-        order: the parts, from the one whose gate stayed open longest. losses: float32 [steps], without the price.
+        order: the parts, from the one whose gate stayed open longest.
+        circuit: as many as the budget allows, whose gates were open most in the last third of the steps.
+        losses: float32 [steps], without the price.
     """
 
     order: tuple[str, ...]
+    circuit: tuple[str, ...]
     losses: np.ndarray
 
 
@@ -199,7 +202,7 @@ def close_gates(
     first, last = float(there.mean()), budget / len(parts)
     openness = torch.full((len(parts),), 2.5, requires_grad=True)
     optimizer, weights = torch.optim.Adam([openness], lr=rate), _weights(cases)
-    stayed, queue, losses = torch.zeros(len(parts)), list[int](), []
+    stayed, late, queue, losses = torch.zeros(len(parts)), torch.zeros(len(parts)), list[int](), []
     for step in track(range(steps), "closing gates", disable=not progress):
         queue = queue or torch.randperm(len(cases), generator=rng).tolist()
         n = queue.pop()
@@ -212,8 +215,10 @@ def close_gates(
         loss.backward()
         optimizer.step()
         stayed += there * (_open(openness).detach() + 1e-3)
-    order = torch.argsort(-stayed, stable=True).tolist()
-    return Closing(tuple(parts.labels[n] for n in order if there[n]), np.array(losses, np.float32))
+        late += (step >= 2 / 3 * steps) * there * (_open(openness).detach() + 1e-3)
+    order, best = (torch.argsort(-total, stable=True).tolist() for total in (stayed, late))
+    circuit = tuple(parts.labels[n] for n in sorted(best[:budget]))
+    return Closing(tuple(parts.labels[n] for n in order if there[n]), circuit, np.array(losses, np.float32))
 
 
 def exchange(

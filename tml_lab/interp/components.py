@@ -92,11 +92,16 @@ def mlp_outputs(cache: Cache, layer: int) -> Tensor:
 
     Needs `resid_mid`, `experts`, `expert_weights`, `shared_weights`.
     """
-    block, mid = block_of(cache.model, layer), cache["resid_mid", layer]
+    return mlp_outputs_at(cache, layer, slice(None))
+
+
+def mlp_outputs_at(cache: Cache, layer: int, rows: slice) -> Tensor:
+    """As `mlp_outputs`, for some positions."""
+    block, mid = block_of(cache.model, layer), cache["resid_mid", layer][rows]
     if not isinstance(block.mlp, MoE):
         return outputs_of(block, mid, None)
-    weights, experts, shared = (cache[name, layer] for name in ("expert_weights", "experts", "shared_weights"))
-    return outputs_of(block, mid, (weights, experts, shared))
+    weights, chosen, shared = (cache[name, layer][rows] for name in ("expert_weights", "experts", "shared_weights"))
+    return outputs_of(block, mid, (weights, chosen, shared))
 
 
 def outputs_of(block: Block, mid: Tensor, routed: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:

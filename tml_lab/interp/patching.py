@@ -18,9 +18,10 @@ from torch import Tensor
 
 from tml_lab.interp.cache import Cache, InterpError, full_name
 from tml_lab.interp.hooks import Hook, run_with_hooks
+from tml_lab.interp.resume import finish, rows_at_once
 from tml_lab.model.text import SILENT, SPEAK
 
-BATCH = 8  # turns patched in one forward
+BATCH = 8  # turns patched in one forward, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,18 @@ def check_pair(clean: Cache, corrupt: Cache, turn: int) -> tuple[float, float]:
     return first, second
 
 
+def _batches(cache: Cache, turns: Sequence[int], turn_of: np.ndarray) -> list[list[int]]:
+    """Turns, in order, in groups that fit in the memory together; each group runs from its first turn on."""
+    groups: list[list[int]] = []
+    for turn in turns:
+        start = int(np.searchsorted(turn_of, groups[-1][0] if groups else turn))
+        if groups and len(groups[-1]) < min(BATCH, rows_at_once(cache, start, len(turn_of))):
+            groups[-1].append(turn)
+        else:
+            groups.append([turn])
+    return groups
+
+
 @torch.no_grad()
 def patch_turns(
     clean: Cache,
@@ -87,25 +100,23 @@ def patch_turns(
         layers, turns: which to patch; all, and the turns up to `turn`, by default.
         progress: show how far it is.
 
-    Both caches need `resid_post`. Raises InterpError when the recordings cannot be compared, or decide alike.
+    Both caches need `resid_post`, the corrupt one what `tml_lab.interp.resume.finish` reads. Raises InterpError when
+    the recordings cannot be compared, or decide alike.
     """
     ends = check_pair(clean, corrupt, turn)
     model = clean.model
     chosen = list(range(model.cfg.n_layers)) if layers is None else list(layers)
     when = list(range(turn + 1)) if turns is None else list(turns)
     at = int(clean.decision_positions[turn])
-    positions = torch.as_tensor(clean.tokens.turn[: at + 1].astype(np.int64), device=clean.logits.device)
-    jobs = [(layer, when[i : i + BATCH]) for layer in chosen for i in range(0, len(when), BATCH)]
+    turn_of = clean.tokens.turn[: at + 1]
+    jobs = [(layer, some) for layer in chosen for some in _batches(corrupt, sorted(when), turn_of)]
     found: dict[tuple[int, int], float] = {}
     for layer, some in track(jobs, "patching", disable=not progress):
-        mine, theirs = corrupt["resid_post", layer][: at + 1], clean["resid_post", layer][: at + 1]
-        here = positions == torch.tensor(some, device=positions.device)[:, None]  # [some, positions]
+        start = int(np.searchsorted(turn_of, some[0]))
+        here = torch.as_tensor(turn_of[None, start:] == np.array(some)[:, None], device=clean.logits.device)
+        mine, theirs = (cache["resid_post", layer][start : at + 1] for cache in (corrupt, clean))
         x = torch.where(here[..., None], theirs, mine)  # [some, positions, d_model]
-        pos = torch.arange(at + 1, device=x.device)[None]
-        for block in model.backbone.blocks[layer + 1 :]:
-            x = block(x, None, pos)
-        logits = model.text_logits(model.backbone.norm(x[:, -1]))  # [some, vocab]
-        for n, value in zip(some, logit_difference(logits, clean).tolist(), strict=True):
+        for n, value in zip(some, logit_difference(finish(corrupt, layer, x, start), clean).tolist(), strict=True):
             found[layer, n] = value
     grid = np.array([[found[layer, n] for n in when] for layer in chosen], np.float32)
     labels = tuple(f"L{layer}" for layer in chosen), tuple(f"turn {n}" for n in when)
