@@ -65,8 +65,8 @@ def timed(run: Callable[[], Any]) -> tuple[Any, float]:
 
 def bytes_of(cache: Cache) -> int:
     """Of all tensors of a cache, each piece of memory once."""
-    storages = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in (*cache.tensors.values(), cache.logits)}
-    return sum(storages.values())
+    storages = [x.untyped_storage() for x in (*cache.tensors.values(), cache.logits)]
+    return sum({each.data_ptr(): each.nbytes() for each in storages}.values())
 
 
 def measure(model: InteractionModel, tokenizer: TextTokenizer, recording: Recording, seed: int) -> dict[str, Any]:
@@ -112,14 +112,13 @@ def main() -> None:
     result: dict[str, Any] = {
         "benchmark": "interp_bounds", "date": now(), "machine": machine(), "threads": args.threads,
         "load_average": load, "checkpoint": f"nano {checkpoint_hash('nano')}", "seconds": args.seconds,
-        "seed": args.seed, "bounds": BOUNDS, "nano": measure(model, tokenizer, recording, args.seed),
-    }  # fmt: skip
+        "seed": args.seed, "bounds": BOUNDS,     }  # fmt: skip
+    result["nano"] = measure(model, tokenizer, recording, args.seed)
+    console.print(result["nano"])
     deeper = ten_layers(model, tokenizer, args.seed)
     told = replace(recording, checkpoint={})  # what was said is another model's: only the time counts
     result["ten_layers"] = measure(deeper, tokenizer, told, args.seed)
-    for name in ("nano", "ten_layers"):
-        found = result[name]
-        console.print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in found.items()))
+    console.print(result["ten_layers"])
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
 

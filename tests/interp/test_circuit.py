@@ -18,6 +18,7 @@ from tml_lab.interp.circuit import (
     decide,
     decide_all,
     exchange,
+    fit_shift,
     preserved,
     trivial,
 )
@@ -67,6 +68,19 @@ def test_the_whole_is_faithful_and_nothing_is_not(cache: Cache, own: Case, avera
     whole = preserved([own], decide_all(cache.model, [own], torch.ones(len(parts)), average))
     nothing = preserved([own], decide_all(cache.model, [own], torch.zeros(len(parts)), average))
     assert whole.overall == 1.0 and nothing.overall < 1.0
+
+
+def test_a_shift_keeps_what_is_in_order(cache: Cache, own: Case) -> None:
+    """The whole model, its decisions all moved to one side: one number brings them back."""
+    ones = torch.ones(21)
+    assert fit_shift(cache.model, [own], ones) == 0.0
+    moved = replace(own, logits=own.logits)
+    decided = decide_all(cache.model, [moved], ones, shift=-100.0)
+    assert (decided[0] != DECISIONS.index("<speak>")).all()
+    difference = (own.logits[:, 1] - own.logits[:, 0]).numpy()
+    shy = own.logits - torch.tensor([0.0, float(np.median(difference)), 100.0, 100.0])
+    shift = fit_shift(cache.model, [replace(own, logits=shy)], ones)  # the whole decides as if silence were likelier
+    assert ((difference + shift > 0) == (shy.argmax(-1) == 1).numpy()).all()
 
 
 def weakened(cache: Cache) -> Cache:

@@ -94,11 +94,42 @@ def decide(
 
 @torch.no_grad()
 def decide_all(
-    model: InteractionModel, cases: Sequence[Case], mask: Tensor, stand_ins: StandIns | None = None
+    model: InteractionModel, cases: Sequence[Case], mask: Tensor, stand_ins: StandIns | None = None, shift: float = 0.0
 ) -> list[np.ndarray]:
-    """What is decided with `mask [parts]` of the model: per case int64 [turns], indices into `DECISIONS`."""
+    """What is decided with `mask [parts]` of the model: per case int64 [turns], indices into `DECISIONS`.
+
+    `shift` is added to the logit of `<speak>` (see `fit_shift`).
+    """
+    hooks, found = masked_hooks(model, mask, stand_ins), []
+    for each in cases:
+        logits = decide(model, each, hooks)
+        logits[:, DECISIONS.index(SPEAK)] += shift
+        found.append(logits.argmax(-1).cpu().numpy())
+    return found
+
+
+@torch.no_grad()
+def fit_shift(
+    model: InteractionModel, cases: Sequence[Case], mask: Tensor, stand_ins: StandIns | None = None,
+    kinds: Sequence[str] = (),
+) -> float:  # fmt: skip
+    """The one number that, added to `<speak>` less `<silent>`, keeps most decisions, speech and silence counted alike.
+
+    What is held at its mean may leave all decisions on one side though their order is right: this tells such a circuit
+    from one that knows nothing. Fit it on other recordings than those it is measured on. `kinds`: of turns that count;
+    all by default.
+    """
     hooks = masked_hooks(model, mask, stand_ins)
-    return [decide(model, each, hooks).argmax(-1).cpu().numpy() for each in cases]
+    speak, silent = DECISIONS.index(SPEAK), DECISIONS.index(SILENT)
+    logits = [decide(model, each, hooks).cpu().numpy() for each in cases]
+    difference = np.concatenate([row[:, speak] - row[:, silent] for row in logits])
+    spoke = np.concatenate([each.decided == speak for each in cases])
+    counted = np.isin(np.concatenate([each.kinds for each in cases]), [KINDS.index(k) for k in kinds or KINDS])
+    difference, spoke = difference[counted], spoke[counted]
+    order = np.unique(difference)
+    between = np.concatenate([[0.0], (order[1:] + order[:-1]) / 2])  # no shift, if nothing is better
+    balanced = [(difference[spoke] > t).mean() + (difference[~spoke] <= t).mean() for t in between]
+    return -float(between[int(np.argmax(balanced))])
 
 
 @dataclass(frozen=True)
@@ -138,10 +169,12 @@ def trivial(cases: Sequence[Case]) -> dict[str, Preserved]:
     return {"always silent": preserved(cases, silent), "as the turn before": preserved(cases, before)}
 
 
-def _weights(cases: Sequence[Case]) -> list[Tensor]:
-    """Per case [turns]: each kind of turn counts as much as any other; all of them sum to the number of cases."""
+def _weights(cases: Sequence[Case], kinds: Sequence[str]) -> list[Tensor]:
+    """Per case [turns]: each of the kinds of turn counts as much as another, no others count; all of them sum to the
+    number of cases."""
     counts = np.bincount(np.concatenate([each.kinds for each in cases]), minlength=len(KINDS))
-    scale = len(cases) / ((counts > 0).sum() * np.maximum(counts, 1))
+    counts[[n for n, kind in enumerate(KINDS) if kind not in kinds]] = 0
+    scale = len(cases) * (counts > 0) / (max(1, (counts > 0).sum()) * np.maximum(counts, 1))
     return [torch.as_tensor(scale[each.kinds], dtype=torch.float32, device=each.x.device) for each in cases]
 
 
@@ -185,7 +218,8 @@ class Closing:
 
 def close_gates(
     model: InteractionModel, cases: Sequence[Case], stand_ins: StandIns | None, budget: int, steps: int = 300,
-    among: Sequence[str] | None = None, seed: int = 0, rate: float = 0.15, price: float = 40.0, progress: bool = True,
+    among: Sequence[str] | None = None, kinds: Sequence[str] = KINDS, seed: int = 0, rate: float = 0.15,
+    price: float = 40.0, progress: bool = True,
 ) -> Closing:  # fmt: skip
     """Order parts by need: every part has a gate, and they are closed bit by bit.
 
@@ -195,13 +229,14 @@ def close_gates(
     Args:
         cases: one a step, in random order.
         among: whose gates are open at first; all by default, the others stay closed.
+        kinds: of turns that count; `("silent", "begins")` asks what begins to speak.
         price: what a whole model too many costs, in nats.
     """
     parts, rng = Parts(model.cfg), torch.Generator().manual_seed(seed)
     there = parts.mask(parts.labels if among is None else among)
     first, last = float(there.mean()), budget / len(parts)
     openness = torch.full((len(parts),), 2.5, requires_grad=True)
-    optimizer, weights = torch.optim.Adam([openness], lr=rate), _weights(cases)
+    optimizer, weights = torch.optim.Adam([openness], lr=rate), _weights(cases, kinds)
     stayed, late, queue, losses = torch.zeros(len(parts)), torch.zeros(len(parts)), list[int](), []
     for step in track(range(steps), "closing gates", disable=not progress):
         queue = queue or torch.randperm(len(cases), generator=rng).tolist()
@@ -223,14 +258,14 @@ def close_gates(
 
 def exchange(
     model: InteractionModel, cases: Sequence[Case], stand_ins: StandIns | None, circuit: Sequence[str],
-    tries: int = 12, progress: bool = True,
+    kinds: Sequence[str] = KINDS, tries: int = 12, progress: bool = True,
 ) -> list[str]:  # fmt: skip
     """A circuit of the same size with a smaller loss on the cases: parts inside it are exchanged for parts outside.
 
     The gradient of the mask says what each exchange would bring, to first order; the most promising ones are tried one
     after the other, and kept when the loss itself falls.
     """
-    parts, kept, weights = Parts(model.cfg), set(circuit), _weights(cases)
+    parts, kept, weights = Parts(model.cfg), set(circuit), _weights(cases, kinds)
 
     def look(labels: set[str]) -> tuple[float, Tensor]:
         mask = parts.mask(labels).requires_grad_()
