@@ -79,7 +79,7 @@ def test_a_cache_is_read_by_address(cache: Cache) -> None:
     assert found.dims == ("query", "key") and found.shape == (1, 5 * 4)
     assert set(found["key_turn"].values) == set(range(5, 10)) and set(found["key_stream"].values) == {"audio_in"}
     query = cache.decision_positions[14]
-    np.testing.assert_array_equal(found.values[0], cache.pattern(2, np.array([query]))[1, 0, found["key"].values])
+    np.testing.assert_array_equal(found.values[0], cache.pattern(2, np.array([query]))[1, 0, found["key"].values.copy()])
     resid = cache.at("L1 resid_post @2.0s")
     assert set(resid["turn"].values) == {10} and np.array_equal(resid["t"], table.starts[table.turn == 10])
     assert np.array_equal(resid.values, cache["resid_post", 1][resid["position"].values].numpy())

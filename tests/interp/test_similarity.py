@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.interp.sets_by_hand import noise_episode
-from tml_lab.interp.cache import InterpError, attention_by_stream, run_with_cache
+from tml_lab.interp.attention import attention_by_stream
+from tml_lab.interp.cache import InterpError, run_with_cache
 from tml_lab.interp.inertia import interruptions, state_inertia
 from tml_lab.interp.labels import SPEAKERS
 from tml_lab.interp.listening import attention_by_lag, listening_heads
