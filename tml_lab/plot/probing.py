@@ -1,0 +1,128 @@
+"""Figures of what can be read inside: probes with their controls, features of an autoencoder, CKA over lags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tml_lab.config import TURN_SECONDS
+from tml_lab.plot.decision import decision_track
+from tml_lab.plot.grid import check_rows, grid_track
+from tml_lab.plot.sound import said_track
+from tml_lab.plot.style import INK, SERIES, SOFT, finish, listed, plain, series
+from tml_lab.plot.track import Track, at_turn, stack, step_line
+from tml_lab.stream.recording import Recording
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+def probe_track(
+    reading: np.ndarray,
+    control: np.ndarray | None = None,
+    truth: np.ndarray | None = None,
+    name: str = "probe",
+    unit: str = "",
+) -> Track:
+    """What a probe reads at each turn's decision, with what its control reads and what is true: float32 [turns] each.
+
+    Args:
+        name: what it reads, `seconds since asked`; `unit` is added to it.
+
+    Raises ValueError when they are not of one length.
+    """
+    lines: list[dict[str, Any]] = []
+    given = (
+        ("truth", truth, INK, "dot", 2),
+        ("control", control, SOFT, "dash", 1.5),
+        ("probe", reading, SERIES[0], "solid", 2),
+    )
+    for label, values, colour, dash, width in given:
+        if values is None:
+            continue
+        if len(values) != len(reading):
+            raise ValueError(f"the {label} of {name!r} has {len(values)} turns and the probe {len(reading)}.")
+        lines.append(step_line(np.asarray(values), label, colour, dash=dash, width=width))
+    axis = {"zeroline": True, "zerolinecolor": SOFT, "zerolinewidth": 1}
+    title = f"{name}, {unit}" if unit else name
+    return Track(title, tuple(lines), _reads(np.asarray(reading), control, truth, title), axis, 1.3, len(reading))
+
+
+def _reads(reading: np.ndarray, control: np.ndarray | None, truth: np.ndarray | None, name: str) -> str:
+    if not len(reading):
+        return f"{name}: no turns."
+    span = f"{reading.min():.2f} to {reading.max():.2f}"
+    text = f"{name}: the probe reads {span}, most at {at_turn(int(reading.argmax()))}"
+    if truth is not None:
+        off = [
+            f"{who} is off by {np.nanmean(np.abs(values - truth)):.2f}"
+            for who, values in (("it", reading), ("the control", control))
+            if values is not None
+        ]
+        text += f"; on average {' and '.join(off)}"
+    return text + "."
+
+
+def plot_probe(recording: Recording, reading: np.ndarray, **parts: Any) -> go.Figure:
+    """A probe's reading over time, with p(speak) and what was said; `parts` as in `probe_track`."""
+    tracks = [decision_track(recording), probe_track(reading, **parts), said_track(recording)]
+    return stack(tracks, recording, "What can be read at its decisions?")
+
+
+def features_track(activations: np.ndarray, labels: Sequence[str], name: str = "features") -> Track:
+    """Activations of an autoencoder's features, `[turns, features]`, one row a feature, each from 0 to its own peak.
+
+    Raises ValueError when the labels are not as many as the features.
+    """
+    rows = check_rows(np.asarray(activations, np.float32).T, labels, "the activations, turned,")
+    peaks = np.abs(rows).max(1, initial=0.0)
+    told = [
+        f"{label} fires most at {at_turn(int(row.argmax()))}"
+        for label, row, peak in zip(labels, rows, peaks, strict=True)
+        if peak > 0
+    ]
+    alt = f"{name}: {listed(told) or 'none fires'}."
+    track = grid_track(rows / np.maximum(peaks, 1e-9)[:, None], labels, name, alt, shown_as=".2f", unit="of its peak")
+    track.traces[0]["hovertemplate"] = "%{y}: %{z:.0%} of its peak<extra></extra>"
+    return track
+
+
+def plot_features(recording: Recording, activations: np.ndarray, labels: Sequence[str]) -> go.Figure:
+    """Feature timelines, with p(speak) and what was said. Raises ValueError as `features_track`."""
+    tracks = [decision_track(recording), features_track(activations, labels), said_track(recording)]
+    return stack(tracks, recording, "What fires before it speaks?")
+
+
+def plot_cka(similarity: np.ndarray, labels: Sequence[str], lags: Sequence[int] | None = None) -> go.Figure:
+    """`similarity [rows, lags]`, 0 to 1: how alike the inside is to itself, or to another part, so many turns before.
+
+    Args:
+        lags: in turns; 0, 1, ... by default.
+
+    Raises ValueError when labels or lags are not as many as the rows or columns.
+    """
+    import plotly.graph_objects as go
+
+    rows = check_rows(similarity, labels, "the similarity")
+    turns = np.arange(rows.shape[1]) if lags is None else np.asarray(lags)
+    if len(turns) != rows.shape[1]:
+        raise ValueError(f"there are {len(turns)} lags for {rows.shape[1]} columns.")
+    figure = go.Figure()
+    for n, (label, row) in enumerate(zip(labels, rows, strict=True)):
+        colour, dash = series(n)
+        figure.add_scatter(
+            x=plain(turns * TURN_SECONDS), y=plain(row), name=label, mode="lines+markers", marker={"size": 5},
+            line={"color": colour, "dash": dash, "width": 2},
+            hovertemplate=f"{label}, %{{x:.1f}} s apart: %{{y:.2f}}<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title="lag, seconds")
+    figure.update_yaxes(title="CKA", range=[0, 1.03])
+    told = [
+        f"{label} falls from {row.max():.2f} to {row.min():.2f}, least at {turns[row.argmin()] * TURN_SECONDS:.1f} s"
+        for label, row in zip(labels, rows, strict=True)
+        if row.size
+    ]
+    figure.update_layout(showlegend=True)
+    return finish(figure, f"CKA by lag: {listed(told, 4) or 'nothing'}.", "How fast does its inside change?")
