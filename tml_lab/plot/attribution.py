@@ -24,7 +24,8 @@ def attribution_track(attribution: Attribution, n: int = 6) -> Track:
     What adds to speech stands above zero, what adds to silence below.
     """
     values = attribution.values  # [components, turns]
-    sizes = np.abs(values - values.mean(1, keepdims=True)).sum(1)  # how much each moves over time
+    mean = values.sum(1, keepdims=True) / max(values.shape[1], 1)
+    sizes = np.abs(values - mean).sum(1)  # how much each moves over time
     largest = np.argsort(-sizes, kind="stable")[: min(n, len(SERIES) - 1)]
     others = values.sum(0) - values[largest].sum(0)
     rows = [(attribution.labels[i], values[i], SERIES[k]) for k, i in enumerate(largest)]

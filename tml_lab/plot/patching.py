@@ -69,7 +69,7 @@ def plot_sweep(sweep: Sweep, recording: Recording | None = None) -> go.Figure:
     import plotly.graph_objects as go
 
     title = f"Where lies what decided turn {sweep.turn} ({heard_start(sweep.turn):.1f} s)?"
-    if sweep.columns and all(_when(column) is not None for column in sweep.columns):
+    if all(_when(column) is not None for column in sweep.columns):
         tracks = [sweep_track(sweep)]
         if recording is not None:
             tracks = [wave_track(recording.inputs.audio), *tracks, said_track(recording)]

@@ -1,7 +1,7 @@
 """What all figures share: colours that any eye tells apart, alt text, light and dark, numbers that JSON can hold.
 
-The hues are Okabe and Ito's (2008). A stream has one colour in every figure, and orange always leans to speaking, blue
-to silence.
+The hues are near Okabe and Ito's (2008); a test looks at them through the eyes of protanopes and deuteranopes. A stream
+has one colour in every figure, and orange always leans to speaking, blue to silence.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 COLOURS = {
     "audio_in": "#0072b2", "text_in": "#aa4488", "video_in": "#009e73",
-    "text_out": "#d55e00", "audio_out": "#b8860b",
+    "text_out": "#d55e00", "audio_out": "#e0a800",
 }  # fmt: skip
 SILENT_COLOUR = "#b7bfc7"
 SPEAK_COLOUR = COLOURS["text_out"]
 INK, SOFT, LINE, PAPER = "#1c1f24", "#5b6470", "#d9dde3", "#ffffff"
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#aa4488", "#b8860b", "#56b4e9", "#7a4b2a", "#1c1f24")
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#aa4488", "#e0a800", "#56b4e9", "#7a4b2a", "#1c1f24")
 """For what has no colour of its own, in this order; `DASHES` tells further ones apart."""
 DASHES = ("solid", "dash", "dot", "dashdot")
 AMOUNT = [[0.0, PAPER], [0.5, "#56b4e9"], [1.0, "#0072b2"]]
@@ -31,7 +31,7 @@ AMOUNT = [[0.0, PAPER], [0.5, "#56b4e9"], [1.0, "#0072b2"]]
 LEANING = [[0.0, "#0072b2"], [0.5, PAPER], [1.0, SPEAK_COLOUR]]
 """Colour scale around zero: blue below (silence), orange above (speech)."""
 ON_DARK = {
-    "#0072b2": "#56b4e9", "#aa4488": "#e58cc3", "#009e73": "#3cc9a0", "#d55e00": "#ff8a50", "#b8860b": "#e3b341",
+    "#0072b2": "#56b4e9", "#aa4488": "#e58cc3", "#009e73": "#3cc9a0", "#d55e00": "#ff8a50", "#e0a800": "#ffd75e",
     "#56b4e9": "#2f7fb5", "#7a4b2a": "#c99a7a", SILENT_COLOUR: "#667079", INK: "#eef1f4", SOFT: "#a9b3be",
     LINE: "#3b424b", PAPER: "#15181c",
 }  # fmt: skip
@@ -111,7 +111,7 @@ def alt_of(figure: go.Figure) -> str:
 
 def to_json(figure: go.Figure) -> str:
     """A figure as strict JSON. Raises ValueError for a number that JSON cannot hold."""
-    return json.dumps(json.loads(figure.to_json()), allow_nan=False, separators=(",", ":"))
+    return json.dumps(json.loads(figure.to_json() or "{}"), allow_nan=False, separators=(",", ":"))
 
 
 def to_html(figure: go.Figure, offline: bool = False, script: str = "") -> str:

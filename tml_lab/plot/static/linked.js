@@ -2,6 +2,7 @@
 const page = document.getElementById("{plot_id}");
 const { notes, perSecond } = LINKED;
 page.tabIndex = 0;
+page.style.outlineOffset = "-2px";
 
 function moveTo(turn) {
   if (!notes.length) return;
@@ -22,6 +23,7 @@ function moveTo(turn) {
 page.on("plotly_click", ({ event }) => {
   // where the pointer is, not which point is nearest to it
   const left = page.getBoundingClientRect().left + page._fullLayout._size.l;
+  page.focus({ preventScroll: true }); // so that the arrow keys go on from here
   moveTo(Math.floor(page._fullLayout.xaxis.p2d(event.clientX - left) * perSecond));
 });
 page.addEventListener("keydown", (event) => {
