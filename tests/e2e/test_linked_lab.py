@@ -1,4 +1,4 @@
-"""Linked tracks as a widget in JupyterLab: a click in the picture is `line.t` in the kernel, and the other way round."""
+"""Linked tracks as a widget in JupyterLab: a click in it is `line.t` in the kernel, and the other way round."""
 
 from __future__ import annotations
 

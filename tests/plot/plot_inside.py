@@ -81,6 +81,29 @@ def pattern_of(recording: Recording, turn: int) -> xr.DataArray:
     return xr.DataArray(weights, dims=("query", "key"), coords=coords, name="L1H0 pattern of decision")
 
 
+def ablation_of() -> xr.Dataset:
+    """Part k changes turns in which speech begins by k / 10, others not at all."""
+    change = np.zeros((len(PARTS), 2))
+    change[:, 1] = np.arange(len(PARTS)) / 10
+    axes = ("part", "kind")
+    data = {"change": (axes, change), "moved": (axes, change), "flipped": (axes, change)}
+    return xr.Dataset(data, {"part": PARTS, "kind": ["silent", "begins"]})
+
+
+def parts_of(turns: int) -> xr.DataArray:
+    """Patches from turn 1 on: the last part but one brings all back at the last turn."""
+    values = np.zeros((len(PARTS), max(turns - 1, 0)), np.float32)
+    values[-2, -1:] = 1
+    return xr.DataArray(values, {"part": PARTS, "patched": np.arange(1, max(turns, 1))}, ("part", "patched"))
+
+
+def shares_of(turns: int) -> xr.DataArray:
+    """As `routing(cache, "turn").sel(layer=[2])` gives it."""
+    values = routing_of(turns).T[None]
+    coords = {"layer": [2], "expert": ["E0", "E1", "E2", "S0"], "turn": np.arange(turns)}
+    return xr.DataArray(values, coords, ("layer", "expert", "turn"))
+
+
 def routing_of(turns: int) -> np.ndarray:
     """float32 [turns, experts]: expert `turn % 4` has 0.7, the others 0.1."""
     return np.where(np.arange(EXPERTS)[None] == (np.arange(turns) % EXPERTS)[:, None], 0.7, 0.1).astype(np.float32)
@@ -92,7 +115,12 @@ def _probe(recording: Recording) -> go.Figure:
 
 
 def _cka() -> go.Figure:
-    return plots.plot_cka(np.exp(-np.outer([1, 2], np.arange(5))), ["L0", "L1"])
+    return plots.plot_cka(np.exp(-np.outer([1, 2], np.arange(5))), ["L0", "L1"], shuffled=np.full((2, 5), 0.1))
+
+
+def _aligned() -> go.Figure:
+    rows = np.array([[1, 1, 0.5, 0], [1, 0.8, 0.1, np.nan]])
+    return plots.plot_aligned([-1, 0, 1, 2], {"broken in": rows, "steady": np.ones((3, 4))}, "reading", "they break in")
 
 
 def _dose() -> go.Figure:
@@ -114,6 +142,8 @@ OVER_TIME: dict[str, Callable[[Recording], go.Figure]] = {
     "sweep": lambda r: plots.plot_sweep(sweep_of(max(r.turns - 1, 0)), r),
     "attention": lambda r: plots.plot_attention(r, attention_of(r.turns)),
     "routing": lambda r: plots.plot_routing(r, routing_of(r.turns)),
+    "routing of a layer": lambda r: plots.plot_routing(r, shares_of(r.turns)),
+    "parts": lambda r: plots.plot_parts(r, parts_of(r.turns)),
     "probe": _probe,
     "features": lambda r: plots.plot_features(r, routing_of(r.turns), FEATURES),
     "linked": lambda r: Timeline(r).add(plots.lens_track(lens_of(r.turns))).figure(),
@@ -126,6 +156,9 @@ OF_MOMENTS: dict[str, Callable[[Recording], go.Figure]] = {
     "pattern": lambda r: plots.plot_pattern(pattern_of(r, 6), r.tokens),
     "experts": lambda r: plots.plot_expert_use(routing_of(3), ["heard", "seen", "said"]),
     "cka": lambda r: _cka(),
+    "aligned": lambda r: _aligned(),
+    "listening heads": lambda r: plots.plot_heads(np.array([[0.1, -0.2], [0.5, 0]]), "listening score"),
+    "ablation": lambda r: plots.plot_ablation(ablation_of(), "begins"),
     "dose": lambda r: _dose(),
     "ranking": lambda r: plots.plot_ranking(PARTS, np.arange(len(PARTS)) - 9.0, np.ones(len(PARTS)), n=5),
     "circuit": lambda r: _circuit(),

@@ -80,6 +80,7 @@ def test_figure_stands_on_the_right_clocks(recording):
     )  # played, one turn after heard
     assert np.allclose(bars.y, recording.p_speak)
     assert bars.marker.color[6] != bars.marker.color[5]
+    assert not figure.layout.shapes  # marks of what was heard would stand beside the bars
     texts = [trace for trace in figure.data if trace.type == "scatter" and trace.mode == "text"]
     labels = {text.strip(): at for trace in texts for text, at in zip(trace.text, trace.x, strict=True)}
     assert labels["five"] == 1.4 and labels["three"] == 2.7

@@ -9,15 +9,18 @@ from plot_inside import (
     OF_MOMENTS,
     OVER_TIME,
     PARTS,
+    ablation_of,
     attention_of,
     attribution_of,
     decisions_of,
     heads_of,
     lens_of,
+    parts_of,
     pattern_of,
     routing_of,
+    shares_of,
     sweep_of,
-)  # fmt: skip
+)
 
 from tml_lab.plot import interp as plots
 from tml_lab.plot.style import alt_of
@@ -134,6 +137,8 @@ def test_attention_over_time(recording):
     assert shares[0].x[0] == pytest.approx(0.9)  # turn 4
     assert "mean of 6 heads" in alt_of(figure) and "50% on what is typed" in alt_of(figure)
     assert "(L2H1)" in plots.attention_track(attention_of(20).isel(layer=[2], head=[1])).name
+    with pytest.raises(ValueError, match="6 queries of 3 turns: choose of='decision'"):
+        plots.attention_track(attention_of(20).isel(query=[0, 0, 1, 1, 2, 2]))
     with pytest.raises(ValueError, match="by="):
         plots.plot_attention(recording, attention_of(20, "lag"))
 
@@ -166,11 +171,62 @@ def test_router(recording):
     trace = heat(figure)
     assert trace.y == ("E0", "E1", "E2", "E3")
     assert trace.z[3][6:8] == pytest.approx([0.1, 0.7])
-    assert "changes most, from 10% to 70%" in alt_of(figure)
+    assert "changes most, from 10% to 70% at turn 0 (0.0 s)" in alt_of(figure)
     table = OF_MOMENTS["experts"](recording)
     assert heat(table).z[1][1] == pytest.approx(0.7) and "seen most by E1 (70%)" in alt_of(table)
     with pytest.raises(ValueError, match="3 labels"):
         plots.plot_routing(recording, routing_of(20), ["a", "b", "c"])
+
+
+def test_router_as_the_inside_gives_it(recording):
+    shares = shares_of(20)
+    figure = plots.plot_routing(recording, shares)
+    assert heat(figure).y == ("E0", "E1", "E2", "S0") and heat(figure).z[3][7] == pytest.approx(0.7)
+    assert "Experts' shares of layer 2: " in alt_of(figure)
+    with pytest.raises(ValueError, match=r"2 layers: choose one, \.sel"):
+        plots.routing_track(shares.isel(layer=[0, 0]))
+    by_stream = shares.isel(turn=slice(0, 3)).rename(turn="stream")
+    by_stream = by_stream.assign_coords(stream=["text_in", "video_in", "audio_in"])
+    by_stream = by_stream.where(by_stream.stream != "video_in")  # nothing was seen: NaN
+    table = plots.plot_expert_use(by_stream)
+    assert heat(table).y == ("typed", "heard") and heat(table).x == ("E0", "E1", "E2", "S0")
+    assert "typed most by E0 (70%), heard most by E2 (70%)." in alt_of(table)
+
+
+def test_parts_over_turns(recording):
+    figure = plots.plot_parts(recording, parts_of(20), n=3)
+    trace = heat(figure)
+    np.testing.assert_allclose(seconds_of_columns(trace), np.arange(1, 20) / 5, atol=1e-9)
+    assert trace.y[0] == PARTS[-2] and trace.z[0][-1] == 1 and len(trace.y) == 3
+    assert f"greatest is {PARTS[-2]} at turn 19 (3.8 s), +1.00" in alt_of(figure)
+    with pytest.raises(ValueError, match="axes"):
+        plots.parts_track(parts_of(20).rename(patched="kind"))
+
+
+def test_numbers_of_heads(recording):
+    figure = OF_MOMENTS["listening heads"](recording)
+    assert heat(figure).z[1][0] == 0.5 and heat(figure).y == ("L0", "L1") and heat(figure).zmin == -0.5
+    assert "greatest are L1H0 0.50, L0H1 -0.20, L0H0 0.10" in alt_of(figure)
+    with pytest.raises(ValueError, match=r"layers, heads"):
+        plots.plot_heads(np.zeros(3), "score")
+
+
+def test_ablation_of_a_kind_of_turn(recording):
+    (bars,) = OF_MOMENTS["ablation"](recording).data
+    assert (bars.y[0], bars.x[0]) == (PARTS[-1], 2.0) and len(bars.y) == 20
+    with pytest.raises(ValueError, match="choose change, moved and flipped; silent and begins"):
+        plots.plot_ablation(ablation_of(), "ends")
+
+
+def test_readings_aligned_at_an_event(recording):
+    figure = OF_MOMENTS["aligned"](recording)
+    broken, steady = figure.data
+    np.testing.assert_allclose(broken.x, [-0.2, 0, 0.2, 0.4], atol=1e-9)
+    np.testing.assert_allclose(broken.y, [1, 0.9, 0.3, 0], atol=1e-6)  # the mean of what is there
+    assert broken.error_y.array[1] == pytest.approx(0.1) and list(steady.error_y.array) == [0, 0, 0, 0]
+    assert "broken in is highest at -0.2 s (1.00) and lowest at +0.4 s (0.00)" in alt_of(figure)
+    with pytest.raises(ValueError, match="3 lags"):
+        plots.plot_aligned([0, 1, 2], {"a": np.zeros((2, 4))}, "reading", "it ends")
 
 
 def test_probe_with_its_control(recording):
@@ -193,18 +249,22 @@ def test_features_each_to_its_own_peak(recording):
 
 def test_cka_by_lag(recording):
     figure = OF_MOMENTS["cka"](recording)
-    first, second = figure.data
+    *control, first, second = figure.data
+    assert [trace.y for trace in control] == [(0.1,) * 5] * 2
     np.testing.assert_allclose(first.x, np.arange(5) / 5, atol=1e-9)
     assert first.y[1] == pytest.approx(np.exp(-1), rel=1e-4) and second.line.color != first.line.color
-    assert "L0 falls from 1.00 to 0.02, least at 0.8 s" in alt_of(figure)
+    assert "L0 is most alike at 0.0 s (1.00) and least at 0.8 s (0.02)" in alt_of(figure)
+    assert "with other episodes at most 0.10" in alt_of(figure)
 
 
 def test_dose_and_response_in_the_order_of_the_strengths(recording):
     figure = OF_MOMENTS["dose"](recording)
     (line,) = named(figure, "patience")
     assert line.x == (-1, 0, 1) and line.y == (-2, 0, 2)
-    assert len(named(figure, "random directions")) == 5
-    assert "goes from -2.00 at -1 to 2.00 at 1; 5 random directions end between" in alt_of(figure)
+    assert len(named(figure, "random: patience")) == 5
+    assert "goes from -2.00 at -1 to 2.00 at 1, 5 random directions end between" in alt_of(figure)
+    two = plots.plot_dose([0, 1], {"meant": np.array([0, 1]), "elsewhere": np.zeros(2)}, {"meant": np.zeros((1, 2))})
+    assert [trace.name for trace in two.data] == ["random: meant", "meant", "elsewhere"]
     with pytest.raises(ValueError, match="2 responses for 3 strengths"):
         plots.plot_dose([0, 1, 2], np.zeros(2))
 

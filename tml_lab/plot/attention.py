@@ -75,11 +75,13 @@ def _looks(shares: np.ndarray, turns: np.ndarray, streams: list[str], name: str)
 def attention_track(shares: xr.DataArray) -> Track:
     """`attention_by(cache, "stream")`'s `[layer, head, query, stream]` as shares over time, the mean of its heads.
 
-    Raises ValueError for an array with other axes.
+    Raises ValueError for an array with other axes, or with several queries of a turn.
     """
     _check_axes(shares, ("query", "stream"))
     mean = _mean_of_heads(shares).transpose("query", "stream")
     turns, streams = shares["query_turn"].values, [str(name) for name in shares["stream"].values]
+    if len(set(turns.tolist())) < len(turns):
+        raise ValueError(f"there are {len(turns)} queries of {len(set(turns.tolist()))} turns: choose of='decision'.")
     return _shares_track(mean.values, turns, streams, f"attention of the decision ({_who(shares)})", False)
 
 

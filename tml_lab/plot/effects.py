@@ -2,60 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import xarray as xr
 
-from tml_lab.plot.style import SERIES, SILENT_COLOUR, SOFT, SPEAK_COLOUR, finish, listed, plain
+from tml_lab.plot.style import SERIES, SOFT, SPEAK_COLOUR, finish, listed, plain
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
+WORDS = {
+    "change": "change of the logit difference when taken away",
+    "moved": "mean size of the change when taken away",
+    "flipped": "share of turns decided otherwise when taken away",
+}
+Curves = np.ndarray | Mapping[str, np.ndarray]
+
+
 def plot_dose(
     strengths: Sequence[float],
-    response: np.ndarray,
-    random: np.ndarray | None = None,
+    response: Curves,
+    random: Curves | None = None,
     *,
     name: str = "steering",
     dose: str = "strength of the push",
     what: str = "change of the logit difference",
 ) -> go.Figure:
-    """Dose and response: `response [strengths]`, and the same for random directions `[random, strengths]` in grey.
+    """Dose and response, and what random directions of the same length do, thin and of the same colour.
+
+    Args:
+        response: `[strengths]`, or several by name: where it is meant to act, elsewhere.
+        random: `[random, strengths]`, or several by the same names.
 
     Raises ValueError when they are not as many as the strengths.
     """
     import plotly.graph_objects as go
 
     order = np.argsort(np.asarray(strengths, float), kind="stable")
-    given = [np.asarray(response, float)[None], *([] if random is None else [np.asarray(random, float)])]
-    for part in given:
-        if part.shape[-1] != len(order):
-            raise ValueError(f"there are {part.shape[-1]} responses for {len(order)} strengths.")
-    x, lines = plain(np.asarray(strengths, float)[order]), [part[:, order] for part in given]
-    figure = go.Figure()
-    for n, row in enumerate(lines[1] if len(lines) > 1 else []):
+    x = plain(np.asarray(strengths, float)[order])
+    curves = response if isinstance(response, Mapping) else {name: response}
+    rivals = random if isinstance(random, Mapping) else {} if random is None else {name: random}
+    figure, told = go.Figure(), []
+    for n, (label, curve) in enumerate(curves.items()):
+        colour = (SPEAK_COLOUR, *SERIES)[n]
+        mine = _ordered(curve, order)
+        others = _ordered(rivals[label], order) if label in rivals else np.zeros((0, len(order)))
+        for row in others:
+            figure.add_scatter(
+                x=x, y=plain(row), mode="lines", line={"color": colour, "width": 1, "dash": "dot"}, opacity=0.55,
+                name=f"random: {label}", legendgroup=label, showlegend=bool(row is others[0]), hoverinfo="skip",
+            )  # fmt: skip
         figure.add_scatter(
-            x=x, y=plain(row), mode="lines", line={"color": SILENT_COLOUR, "width": 1}, name="random directions",
-            legendgroup="random", showlegend=n == 0, hoverinfo="skip",
+            x=x, y=plain(mine), mode="lines+markers", line={"color": colour, "width": 2.5}, name=label,
+            hovertemplate=f"{label} at %{{x:+.2g}}: %{{y:.2f}}<extra></extra>",
         )  # fmt: skip
-    figure.add_scatter(
-        x=x, y=plain(lines[0][0]), mode="lines+markers", line={"color": SPEAK_COLOUR, "width": 2.5}, name=name,
-        hovertemplate=f"{name} at %{{x:+.2g}}: %{{y:.2f}}<extra></extra>",
-    )  # fmt: skip
+        told += [_goes(label, x, mine, others)] if len(order) else []
     figure.update_xaxes(title=dose, zeroline=True, zerolinecolor=SOFT)
     figure.update_yaxes(title=what, zeroline=True, zerolinecolor=SOFT)
     figure.update_layout(showlegend=True)
-    alt = f"Dose and response of {name}: no strengths."
-    if len(order):
-        first, last = lines[0][0, [0, -1]]
-        alt = f"Dose and response of {name}: {what} goes from {first:.2f} at {x[0]:g} to {last:.2f} at {x[-1]:g}"
-        if len(lines) > 1 and lines[1].size:
-            ends = lines[1][:, -1]
-            alt += f"; {len(ends)} random directions end between {ends.min():.2f} and {ends.max():.2f}"
-        alt += "."
+    alt = f"Dose and response, {what}: {'; '.join(told) or 'no strengths'}."
     return finish(figure, alt, f"How does it answer to {name}?")
+
+
+def _ordered(curve: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """`[..., strengths]` by rising strength."""
+    values = np.asarray(curve, float)
+    if values.shape[-1] != len(order):
+        raise ValueError(f"there are {values.shape[-1]} responses for {len(order)} strengths.")
+    return values[..., order]
+
+
+def _goes(label: str, x: Sequence[float], mine: np.ndarray, others: np.ndarray) -> str:
+    text = f"{label} goes from {mine[0]:.2f} at {x[0]:g} to {mine[-1]:.2f} at {x[-1]:g}"
+    if len(others):
+        text += f", {len(others)} random directions end between {others[:, -1].min():.2f} and {others[:, -1].max():.2f}"
+    return text
 
 
 def plot_ranking(
@@ -92,3 +116,20 @@ def plot_ranking(
     told = [f"{labels[i]} {effects[i]:+.2f}" for i in order]
     alt = f"{what.capitalize()}, the greatest {len(order)} of {len(labels)}: {listed(told, 5) or 'none'}."
     return finish(figure, alt, "Which parts matter most?", 130 + 20 * max(len(order), 3))
+
+
+def plot_ablation(table: xr.Dataset, kind: str, what: str = "change", n: int = 20) -> go.Figure:
+    """What `ablate` found for one kind of turn: the `n` parts that matter most for it.
+
+    Args:
+        table: over `part` and `kind`.
+        what: `change` of `<speak>` less `<silent>`, `moved`, its mean size, or `flipped`, the share decided otherwise.
+
+    Raises ValueError for a kind or number that is not in it.
+    """
+    kinds = [str(name) for name in table["kind"].values]
+    if kind not in kinds or what not in WORDS:
+        choice = f"{listed(list(WORDS))}; {listed(kinds)}"
+        raise ValueError(f"{what!r} in turns of kind {kind!r} is not there: choose {choice}.")
+    effects = table[what].sel(kind=kind).values
+    return plot_ranking([str(part) for part in table["part"].values], effects, n=n, what=f"{WORDS[what]}, {kind} turns")

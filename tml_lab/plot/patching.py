@@ -6,11 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
+import xarray as xr
 
 from tml_lab.interp.patching import Sweep
-from tml_lab.plot.grid import grid_track
+from tml_lab.plot.decision import decision_track
+from tml_lab.plot.grid import grid_track, parts_track, plot_table
 from tml_lab.plot.sound import said_track, wave_track
-from tml_lab.plot.style import LEANING, bar_of_colours, finish, plain
 from tml_lab.plot.track import Track, at_turn, stack
 from tml_lab.stream.clock import heard_start
 from tml_lab.stream.recording import Recording
@@ -66,19 +67,24 @@ def plot_sweep(sweep: Sweep, recording: Recording | None = None) -> go.Figure:
 
     Orange brings the clean run's decision back, blue drives it further away.
     """
-    import plotly.graph_objects as go
-
     title = f"Where lies what decided turn {sweep.turn} ({heard_start(sweep.turn):.1f} s)?"
     if all(_when(column) is not None for column in sweep.columns):
         tracks = [sweep_track(sweep)]
         if recording is not None:
             tracks = [wave_track(recording.inputs.audio), *tracks, said_track(recording)]
         return stack(tracks, recording, title)
-    most = max(LEAST_END, float(np.abs(sweep.restored).max(initial=0)))
-    heat = go.Heatmap(
-        z=plain(sweep.restored), x=list(sweep.columns), y=list(sweep.rows), colorscale=LEANING, zmin=-most, zmax=most,
-        colorbar={**bar_of_colours("brought back"), "tickformat": ".0%"}, xgap=2, ygap=2, texttemplate="%{z:.0%}",
-        hovertemplate="%{y}%{x} brings back %{z:.0%}<extra></extra>",
+    return plot_table(
+        sweep.restored, sweep.rows, sweep.columns, title, _best(sweep), unit="brought back", shown_as=".0%",
+        least=LEAST_END, around_zero=True, upwards=True,
     )  # fmt: skip
-    figure = go.Figure(heat).update_yaxes(type="category", showgrid=False).update_xaxes(type="category", showgrid=False)
-    return finish(figure, _best(sweep), title, 130 + 42 * max(len(sweep.rows), 3))
+
+
+def plot_parts(
+    recording: Recording, values: xr.DataArray, n: int = 12, name: str = "brought back by part"
+) -> go.Figure:
+    """Heads and experts over time (`patch_parts`, `attribute_patches`, `patch_paths`), with p(speak) and what was said.
+
+    Raises ValueError for an array with other axes.
+    """
+    tracks = [decision_track(recording), parts_track(values, n, name), said_track(recording)]
+    return stack(tracks, recording, "Which parts carry it, and when?")

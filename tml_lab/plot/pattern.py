@@ -40,12 +40,13 @@ def plot_pattern(pattern: xr.DataArray, tokens: TokenTable) -> go.Figure:
         marker = {"symbol": "square", "size": 10, "color": COLOURS[stream]}
         figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=STREAM_LABELS[stream])
     _label_axes(figure, tokens, keys, of_rows)
-    alt = f"Attention pattern, {pattern.name}, without weights."
+    name = str(pattern.name or "pattern of a head")
+    alt = f"Attention, {name}: no weights."
     if pattern.size:
         i, j = np.unravel_index(int(pattern.values.argmax()), pattern.shape)
         most = f"{of_rows[i]} looks at {of_keys[j]}, {float(pattern.values[i, j]):.0%}"
-        alt = f"Attention pattern, {pattern.name}. Strongest: {most}.".replace("&lt;", "<")
-    return finish(figure, alt, f"{pattern.name}", 270 + 16 * min(len(rows), 20))
+        alt = f"Attention, {name}. Strongest: {most}.".replace("&lt;", "<")
+    return finish(figure, alt, name, 270 + 16 * min(len(rows), 20))
 
 
 def _heat(weights: np.ndarray, of_rows: list[str], of_keys: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Figures of what can be read inside: probes with their controls, features of an autoencoder, CKA over lags."""
+"""Figures of what can be read inside: probes with their controls, features of an autoencoder."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tml_lab.config import TURN_SECONDS
 from tml_lab.plot.decision import decision_track
 from tml_lab.plot.grid import check_rows, grid_track
 from tml_lab.plot.sound import said_track
-from tml_lab.plot.style import INK, SERIES, SOFT, finish, listed, plain, series
+from tml_lab.plot.style import INK, SERIES, SOFT, listed
 from tml_lab.plot.track import Track, at_turn, stack, step_line
 from tml_lab.stream.recording import Recording
 
@@ -93,36 +92,3 @@ def plot_features(recording: Recording, activations: np.ndarray, labels: Sequenc
     """Feature timelines, with p(speak) and what was said. Raises ValueError as `features_track`."""
     tracks = [decision_track(recording), features_track(activations, labels), said_track(recording)]
     return stack(tracks, recording, "What fires before it speaks?")
-
-
-def plot_cka(similarity: np.ndarray, labels: Sequence[str], lags: Sequence[int] | None = None) -> go.Figure:
-    """`similarity [rows, lags]`, 0 to 1: how alike the inside is to itself, or to another part, so many turns before.
-
-    Args:
-        lags: in turns; 0, 1, ... by default.
-
-    Raises ValueError when labels or lags are not as many as the rows or columns.
-    """
-    import plotly.graph_objects as go
-
-    rows = check_rows(similarity, labels, "the similarity")
-    turns = np.arange(rows.shape[1]) if lags is None else np.asarray(lags)
-    if len(turns) != rows.shape[1]:
-        raise ValueError(f"there are {len(turns)} lags for {rows.shape[1]} columns.")
-    figure = go.Figure()
-    for n, (label, row) in enumerate(zip(labels, rows, strict=True)):
-        colour, dash = series(n)
-        figure.add_scatter(
-            x=plain(turns * TURN_SECONDS), y=plain(row), name=label, mode="lines+markers", marker={"size": 5},
-            line={"color": colour, "dash": dash, "width": 2},
-            hovertemplate=f"{label}, %{{x:.1f}} s apart: %{{y:.2f}}<extra></extra>",
-        )  # fmt: skip
-    figure.update_xaxes(title="lag, seconds")
-    figure.update_yaxes(title="CKA", range=[0, 1.03])
-    told = [
-        f"{label} falls from {row.max():.2f} to {row.min():.2f}, least at {turns[row.argmin()] * TURN_SECONDS:.1f} s"
-        for label, row in zip(labels, rows, strict=True)
-        if row.size
-    ]
-    figure.update_layout(showlegend=True)
-    return finish(figure, f"CKA by lag: {listed(told, 4) or 'nothing'}.", "How fast does its inside change?")

@@ -9,41 +9,62 @@ import numpy as np
 import xarray as xr
 
 from tml_lab.plot.decision import decision_track
-from tml_lab.plot.grid import check_rows, colours, grid_track
+from tml_lab.plot.grid import check_rows, grid_track, plot_table
 from tml_lab.plot.sound import said_track
-from tml_lab.plot.style import bar_of_colours, finish, plain
 from tml_lab.plot.track import Track, at_turn, stack
 from tml_lab.stream.recording import Recording
+from tml_lab.stream.tokens import STREAM_LABELS
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-def _table(shares: xr.DataArray | np.ndarray, labels: Sequence[str] | None) -> tuple[np.ndarray, list[str]]:
-    """`[turns, experts]` and the experts' names."""
-    values = np.asarray(shares, np.float32)
-    if labels is None and isinstance(shares, xr.DataArray) and shares.dims[-1] in shares.coords:
-        labels = [str(name) for name in shares[shares.dims[-1]].values]
-    names = [f"E{name}" if str(name).isdigit() else str(name) for name in labels or range(values.shape[-1])]
-    return values, names
+def _of_one_layer(shares: xr.DataArray) -> tuple[xr.DataArray, str]:
+    """Without the axis of layers, and ` of layer 3`. Raises ValueError for several layers."""
+    if shares.sizes.get("layer", 1) > 1:
+        raise ValueError(f"these are shares in {shares.sizes['layer']} layers: choose one, .sel(layer=...).")
+    flat = shares.isel(layer=0) if "layer" in shares.dims else shares
+    return flat, f" of layer {int(flat['layer'])}" if "layer" in flat.coords else ""
 
 
-def routing_track(
-    shares: xr.DataArray | np.ndarray, labels: Sequence[str] | None = None, name: str = "router: experts' shares"
-) -> Track:
-    """`shares [turns, experts]` over time: the weight that each expert was given, one row an expert.
+def _rows(
+    shares: xr.DataArray | np.ndarray, labels: Sequence[str] | None
+) -> tuple[np.ndarray, list[str], list[str], str]:
+    """`[experts, columns]`, the names of both, and of which layer. NumPy: `[columns, experts]`."""
+    layer = ""
+    if isinstance(shares, xr.DataArray):
+        flat, layer = _of_one_layer(shares)
+        if flat.ndim != 2 or "expert" not in flat.dims:
+            raise ValueError(f"shares have the axes (expert, turn), (expert, stream), ...; these have {shares.dims}.")
+        flat = flat.transpose("expert", ...)
+        labels = [str(name) for name in flat["expert"].values]
+        values, columns = flat.values, [str(name) for name in flat[flat.dims[1]].values]
+    else:
+        values = np.asarray(shares, np.float32).T
+        columns = [str(n) for n in range(values.shape[-1])]
+    names = list(labels) if labels is not None else [f"E{n}" for n in range(len(values))]
+    return check_rows(values, names, "the shares"), names, columns, layer
 
-    Raises ValueError for an array with other axes.
+
+def routing_track(shares: xr.DataArray | np.ndarray, labels: Sequence[str] | None = None) -> Track:
+    """The share of the weight that each expert has over time, one row an expert.
+
+    Args:
+        shares: `routing(cache, "turn").sel(layer=3)`, `[expert, turn]`; or plain `[turns, experts]`.
+        labels: of the experts, for plain arrays.
+
+    Raises ValueError for an array with other axes, or several layers.
     """
-    values, names = _table(shares, labels)
-    rows = check_rows(values.T, names, "the router's shares, turned,")
-    alt = f"{name}: no turns."
+    rows, names, _, layer = _rows(shares, labels)
+    name, alt = f"experts' shares{layer}", f"Experts' shares{layer}: no turns."
     if rows.size:
-        mean, busiest = rows.mean(1), int(rows.mean(1).argmax())
-        swing = int((rows.max(1) - rows.min(1)).argmax())
+        mean, busiest = np.nanmean(rows, 1), int(np.nanmean(rows, 1).argmax())
+        swing = int((np.nanmax(rows, 1) - np.nanmin(rows, 1)).argmax())
+        most = int(np.nanargmax(rows[swing]))
         alt = (
-            f"{name}: {names[busiest]} has the greatest share, {mean[busiest]:.0%} on average; {names[swing]} changes "
-            f"most, from {rows[swing].min():.0%} to {rows[swing].max():.0%} at {at_turn(int(rows[swing].argmax()))}."
+            f"Experts' shares{layer}: {names[busiest]} has the greatest, {mean[busiest]:.0%} on average; "
+            f"{names[swing]} changes most, from {np.nanmin(rows[swing]):.0%} to {rows[swing, most]:.0%} at "
+            f"{at_turn(most)}."
         )
     return grid_track(rows, names, name, alt, shown_as=".0%", unit="share")
 
@@ -51,7 +72,7 @@ def routing_track(
 def plot_routing(
     recording: Recording, shares: xr.DataArray | np.ndarray, labels: Sequence[str] | None = None
 ) -> go.Figure:
-    """The router's shares over time, with p(speak) and what was said. Raises ValueError as `routing_track`."""
+    """The experts' shares over time, with p(speak) and what was said. Raises ValueError as `routing_track`."""
     tracks = [decision_track(recording), routing_track(shares, labels), said_track(recording)]
     return stack(tracks, recording, "Which experts serve when?")
 
@@ -59,27 +80,21 @@ def plot_routing(
 def plot_expert_use(
     shares: xr.DataArray | np.ndarray, groups: Sequence[str] | None = None, labels: Sequence[str] | None = None
 ) -> go.Figure:
-    """`shares [groups, experts]`: which experts serve listening, seeing, talking, or any other groups, as a table.
+    """Which experts serve listening, seeing, talking, or any other groups, as a table; groups without shares left out.
 
-    Raises ValueError for an array with other axes.
+    Args:
+        shares: `routing(cache, "stream").sel(layer=3)`, `[expert, stream]`, or by `"decision"`; or plain
+            `[groups, experts]`.
+        groups, labels: of the groups and the experts, for plain arrays.
+
+    Raises ValueError for an array with other axes, or several layers.
     """
-    import plotly.graph_objects as go
-
-    values, names = _table(shares, labels)
-    if groups is None:
-        groups = [str(g) for g in shares[shares.dims[0]].values] if isinstance(shares, xr.DataArray) else None
-    groups = list(groups or map(str, range(len(values))))
-    values = check_rows(values, groups, "the shares")
-    heat = go.Heatmap(
-        z=plain(values), x=names, y=groups, xgap=2, ygap=2, texttemplate="%{z:.0%}", **colours(values, False),
-        colorbar={**bar_of_colours("share"), "tickformat": ".0%"}, hovertemplate="%{y}: %{x} %{z:.0%}<extra></extra>",
+    rows, names, columns, layer = _rows(shares, labels)
+    called = list(groups) if groups is not None else [STREAM_LABELS.get(name, name) for name in columns]
+    values = check_rows(rows.T, called, "the shares")
+    kept = [n for n, row in enumerate(values) if np.isfinite(row).any()]
+    found = [f"{called[n]} most by {names[int(np.nanargmax(values[n]))]} ({np.nanmax(values[n]):.0%})" for n in kept]
+    return plot_table(
+        values[kept], [called[n].replace("<", "&lt;") for n in kept], names, f"Which experts{layer} serve what?",
+        f"Experts' shares{layer} by group: {', '.join(found) or 'none'}.", unit="share", shown_as=".0%",
     )  # fmt: skip
-    figure = go.Figure(heat).update_xaxes(type="category", showgrid=False)
-    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
-    found = [
-        f"{group} most by {names[int(row.argmax())]} ({row.max():.0%})"
-        for group, row in zip(groups, values, strict=True)
-        if row.size
-    ]
-    alt = f"Experts' shares by group: {', '.join(found) or 'none'}."
-    return finish(figure, alt, "Which experts serve what?", 150 + 44 * max(len(groups), 2))

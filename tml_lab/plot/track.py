@@ -118,7 +118,7 @@ def time_axis(figure: go.Figure, seconds: float, recording: Recording | None = N
         showspikes=True, spikemode="across", spikesnap="cursor", spikethickness=1, spikecolor=SOFT, spikedash="solid",
         unifiedhovertitle={"text": "%{x:.1f} s"}, zeroline=False,
     )  # fmt: skip
-    figure.update_layout(hovermode="x unified", hoversubplots="axis", hoverdistance=30, spikedistance=-1)
+    figure.update_layout(hovermode="x unified", hoversubplots="axis", hoverdistance=15, spikedistance=-1)
     for first, end in runs([decision != "<silent>" for decision in recording.decisions]) if recording else []:
         figure.add_shape(
             type="rect", xref="x", yref="paper", x0=heard_start(first), x1=heard_start(end), y0=0, y1=1,
