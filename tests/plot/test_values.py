@@ -250,7 +250,7 @@ def test_features_each_to_its_own_peak(recording):
 def test_cka_by_lag(recording):
     figure = OF_MOMENTS["cka"](recording)
     *control, first, second = figure.data
-    assert [trace.y for trace in control] == [(0.1,) * 5] * 2
+    assert [(trace.y, trace.showlegend) for trace in control] == [((0.1,) * 5, True), ((0.1,) * 5, False)]
     np.testing.assert_allclose(first.x, np.arange(5) / 5, atol=1e-9)
     assert first.y[1] == pytest.approx(np.exp(-1), rel=1e-4) and second.line.color != first.line.color
     assert "L0 is most alike at 0.0 s (1.00) and least at 0.8 s (0.02)" in alt_of(figure)
@@ -261,7 +261,7 @@ def test_dose_and_response_in_the_order_of_the_strengths(recording):
     figure = OF_MOMENTS["dose"](recording)
     (line,) = named(figure, "patience")
     assert line.x == (-1, 0, 1) and line.y == (-2, 0, 2)
-    assert len(named(figure, "random: patience")) == 5
+    assert [trace.showlegend for trace in named(figure, "random: patience")] == [True] + [False] * 4
     assert "goes from -2.00 at -1 to 2.00 at 1, 5 random directions end between" in alt_of(figure)
     two = plots.plot_dose([0, 1], {"meant": np.array([0, 1]), "elsewhere": np.zeros(2)}, {"meant": np.zeros((1, 2))})
     assert [trace.name for trace in two.data] == ["random: meant", "meant", "elsewhere"]

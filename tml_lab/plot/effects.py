@@ -50,10 +50,10 @@ def plot_dose(
         colour = (SPEAK_COLOUR, *SERIES)[n]
         mine = _ordered(curve, order)
         others = _ordered(rivals[label], order) if label in rivals else np.zeros((0, len(order)))
-        for row in others:
+        for n_random, row in enumerate(others):
             figure.add_scatter(
                 x=x, y=plain(row), mode="lines", line={"color": colour, "width": 1, "dash": "dot"}, opacity=0.55,
-                name=f"random: {label}", legendgroup=label, showlegend=bool(row is others[0]), hoverinfo="skip",
+                name=f"random: {label}", legendgroup=label, showlegend=n_random == 0, hoverinfo="skip",
             )  # fmt: skip
         figure.add_scatter(
             x=x, y=plain(mine), mode="lines+markers", line={"color": colour, "width": 2.5}, name=label,
@@ -131,5 +131,5 @@ def plot_ablation(table: xr.Dataset, kind: str, what: str = "change", n: int = 2
     if kind not in kinds or what not in WORDS:
         choice = f"{listed(list(WORDS))}; {listed(kinds)}"
         raise ValueError(f"{what!r} in turns of kind {kind!r} is not there: choose {choice}.")
-    effects = table[what].sel(kind=kind).values
-    return plot_ranking([str(part) for part in table["part"].values], effects, n=n, what=f"{WORDS[what]}, {kind} turns")
+    labels = [str(part) for part in table["part"].values]
+    return plot_ranking(labels, table[what].sel(kind=kind).values, n=n, what=f"{WORDS[what]}, turns: {kind}")

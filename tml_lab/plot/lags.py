@@ -33,10 +33,10 @@ def plot_cka(
     control = np.zeros((0, len(turns))) if shuffled is None else np.asarray(shuffled)
     _lags(turns, control)
     figure, x = go.Figure(), plain(turns * TURN_SECONDS)
-    for row in control:
+    for n, row in enumerate(control):
         figure.add_scatter(
             x=x, y=plain(row), mode="lines", line={"color": SILENT_COLOUR, "width": 1}, name="other episodes",
-            legendgroup="shuffled", showlegend=bool(row is control[0]), hoverinfo="skip",
+            legendgroup="shuffled", showlegend=n == 0, hoverinfo="skip",
         )  # fmt: skip
     for n, (label, row) in enumerate(zip(labels, rows, strict=True)):
         colour, dash = series(n)
