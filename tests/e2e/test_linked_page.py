@@ -80,9 +80,10 @@ def test_one_cursor_in_all_tracks(tmp_path):
 
         for n, (offset, length) in enumerate(layout["tracks"]):
             turn = 12 - n
-            page.mouse.move(x_of((turn + 0.3) / 5), offset + length / 2)
-            page.wait_for_function("() => document.querySelector('.hoverlayer .legend, .hoverlayer .hovertext')")
-            page.mouse.click(x_of((turn + 0.3) / 5), offset + length / 2)
+            at = x_of((turn + 0.3) / 5)
+            page.mouse.move(at, offset + length / 2)
+            page.wait_for_function(f"() => ({SPIKES})().some(([x]) => Math.abs(x - {at}) < 1.5)")
+            page.mouse.click(at, offset + length / 2)
             page.wait_for_function(f"() => document.querySelector('.js-plotly-plot').dataset.turn === '{turn}'")
             cursor = page.evaluate(CURSOR)
             assert cursor["visible"] and (cursor["x0"], cursor["x1"]) == (turn / 5, (turn + 1) / 5)
