@@ -13,6 +13,8 @@ import pytest
 from tml_lab.background.agent import BackgroundAgent, Update
 from tml_lab.background.calculator import ToolError
 from tml_lab.background.endpoint import Endpoint
+from tml_lab.background.panel import Board, describe
+from tml_lab.background.panel_tools import panel_tools
 from tml_lab.background.spoken import SpokenCalculator
 
 pytest.importorskip("openai", reason="the extra background is not installed")
@@ -135,6 +137,31 @@ def test_bad_arguments_unknown_tools_and_failing_ones_are_told_to_the_model(serv
     assert ask(Endpoint(server.url, "toy", tools=[SpokenCalculator()]))[-1].text == "Sorry."
     told = [m["content"] for m in server.asked[1][1]["messages"] if m["role"] == "tool"]
     assert "request: Field required" in told[0] and "no tool called 'weather'" in told[1] and "is no number" in told[2]
+
+
+def test_the_panel_is_drawn_by_calls_with_a_schema_and_faults_are_told(serve) -> None:
+    board = Board()
+    table = call("table", '{"columns": ["a"], "rows": [["b"]]}', 1)
+    server = serve(
+        [*call("chart", '{"labels": ["may"], "values": [3, 5]}'), *table],
+        call("chart", '{"labels": ["may"], "values": [3]}'),
+        words("There."),
+    )
+    assert ask(Endpoint(server.url, "toy", tools=panel_tools(board)))[-1].text == "There."
+    offered = {tool["function"]["name"]: tool["function"] for tool in server.asked[0][1]["tools"]}
+    assert set(offered) == {"list", "timer", "chart", "table", "remove"}
+    assert set(offered["chart"]["parameters"]["properties"]) >= {"id", "labels", "values", "unit", "shape", "add"}
+    assert "Draw a chart" in offered["chart"]["description"]
+    told = [m["content"] for m in server.asked[2][1]["messages"] if m["role"] == "tool"]
+    assert told == ["error: the arguments: 1 labels do not fit 2 values.", "done", "done"]
+    assert [describe(item, 0) for item in board.items] == ["Table table: 1 rows of a.", "Chart chart: may 3."]
+
+
+def test_a_session_gives_the_conversation_with_its_question(serve) -> None:
+    server = serve(words("Here."))
+    told = Endpoint(server.url, "toy").knowing('{"turn": 3}')
+    assert ask(told)[-1].text == "Here."
+    assert server.asked[0][1]["messages"][1]["content"] == 'The conversation so far: {"turn": 3}'
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@
     agent.call("ask", "what shall we cook with bread and eggs", turn)
 
 The answer is streamed: each sentence is a partial result, the whole answer the result. The model may call the tools it
-is given; their arguments are checked, and what they say goes back to it. Needs the extra `background`
+is given; their arguments are checked, and what they say goes back to it. So it may draw on the panel, too
+(`panel_tools`). Needs the extra `background`
 (`pip install "tml-lab[background]"`).
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -18,6 +20,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from tml_lab.background.agent import Tool
+from tml_lab.background.arguments import checked_json
 from tml_lab.background.calculator import ToolError
 
 ROUNDS = 4  # of tool calls before an answer is due
@@ -30,7 +33,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
 class Request(BaseModel):
-    """The arguments of every tool: what to ask it, in its own words."""
+    """The arguments of a tool that has none of its own: what to ask it, in its own words."""
 
     request: str
 
@@ -43,12 +46,14 @@ class Endpoint:
         model: its name there.
         api_key: a local server usually takes any.
         tools: what the model may call; none by default.
-        context: gives the conversation so far as text (`ContextPackage.to_json`), sent with each question.
+        context: gives the conversation so far as text (`ContextPackage.to_json`), sent with each question. Beside a
+            session none is needed: `Assisted` gives it with each call.
         timeout: seconds for a connection, and between two pieces of an answer.
         retries: of a request that failed before anything came.
     """
 
     name = "ask"
+    as_it_comes = True  # a session reads each sentence at once, not the whole answer at its end
 
     def __init__(
         self, base_url: str, model: str, api_key: str = "none", tools: Sequence[Tool] = (),
@@ -63,6 +68,12 @@ class Endpoint:
         self._where = base_url
         # made anew for each question: a client belongs to the event loop that it first runs on
         self._client = lambda: AsyncOpenAI(base_url=base_url, api_key=api_key, timeout=timeout, max_retries=retries)
+
+    def knowing(self, context: str) -> Endpoint:
+        """The same endpoint, told the conversation so far."""
+        told = copy.copy(self)
+        told.context = lambda: context
+        return told
 
     async def stream(self, request: str) -> AsyncGenerator[str, None]:
         """Sentences as they are complete, the whole answer last. Raises ToolError in one sentence."""
@@ -123,11 +134,10 @@ class Endpoint:
         if name not in self.tools:
             return f"error: there is no tool called {name!r}; there are {', '.join(self.tools)}."
         try:
-            asked = Request.model_validate_json(arguments or "{}")
-            return [item async for item in self.tools[name].stream(asked.request)][-1]
-        except ValidationError as error:
-            first = error.errors()[0]
-            return f"error: {'.'.join(map(str, first['loc'])) or 'arguments'}: {first['msg']}"
+            tool, request = self.tools[name], arguments or "{}"
+            if _schema(tool) is Request:
+                request = checked_json(Request, request).request
+            return [item async for item in tool.stream(request)][-1]
         except ToolError as error:
             return f"error: {error}"
 
@@ -136,10 +146,15 @@ class Endpoint:
         return [
             {"type": "function", "function": {
                 "name": name, "description": (type(tool).__doc__ or name).strip(),
-                "parameters": Request.model_json_schema(),
+                "parameters": _schema(tool).model_json_schema(),
             }}
             for name, tool in self.tools.items()
         ]  # fmt: skip
+
+
+def _schema(tool: Tool) -> type[BaseModel]:
+    """What a tool's arguments may hold; one with a schema of its own takes them as JSON and checks them itself."""
+    return getattr(tool, "arguments", Request)
 
 
 def _gather(calls: dict[int, dict[str, Any]], pieces: Sequence[Any]) -> None:

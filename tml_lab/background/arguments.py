@@ -1,0 +1,52 @@
+"""What tools take: numbers as they are said, and arguments checked before anything is done with them."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tml_lab.background.calculator import ToolError
+from tml_lab.model.text import number_words
+
+T = TypeVar("T", bound=BaseModel)
+_VALUE = {number_words(n): n for n in range(1000)}
+
+
+class Plain(BaseModel):
+    """Plain data: never changed, nothing that was not asked for, no infinite numbers; there and back through JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def number_of(words: str) -> int:
+    """`"one hundred sixty eight"` -> 168, for 0..999. Raises ToolError naming what is no number."""
+    value = _VALUE.get(" ".join(words.split()))
+    if value is None and words.strip().isdigit():
+        value = int(words)
+    if value is None:
+        raise ToolError(f"{words!r} is no number: say one from zero to nine hundred ninety nine.")
+    return value
+
+
+def checked(kind: type[T], /, **arguments: object) -> T:
+    """The arguments as pydantic takes them. Raises ToolError in one sentence."""
+    try:
+        return kind(**arguments)
+    except ValidationError as error:
+        raise ToolError(first_fault(error)) from error
+
+
+def checked_json(kind: type[T], text: str) -> T:
+    """The same for arguments that come as a JSON object."""
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise ToolError(first_fault(error)) from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where the first fault is and what it is, in one sentence."""
+    first = error.errors()[0]
+    what = " ".join(first["msg"].removeprefix("Value error, ").split()).rstrip(".")
+    return f"{'.'.join(map(str, first['loc'])) or 'the arguments'}: {what}."
