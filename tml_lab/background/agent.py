@@ -183,6 +183,6 @@ class BackgroundAgent:
             log.error("tool %s failed", tool.name, exc_info=error)
             update = Update(call, "failed", f"{tool.name} failed: {error}")
         self._tasks.pop(call)
-        with self._lock:
+        with self._lock:  # who sees that a call is not open any more can poll its end
             self._open.pop(call)
-        self._updates.put(update)
+            self._updates.put(update)

@@ -83,6 +83,7 @@ class Assisted:
         self.tasks: dict[int, Task] = {}  # all of them, by the agent's ids
         self.history: list[Change] = []  # of the panel
         self._ready: list[str] = []
+        self.read = ""  # in the last turn: what was typed, and the results
         self._turn = 0  # the next one
 
     def step(self, audio: np.ndarray, frames: np.ndarray | None = None, text: str | None = None) -> Any:
@@ -91,7 +92,7 @@ class Assisted:
         self._give_up()
         read, later = self._readable(text)
         result = self.session.step(audio, frames, read or None)
-        self._ready = later  # only once they were read: a turn that was refused brings them again
+        self.read, self._ready = read, later  # only once they were read: a turn that was refused brings them again
         self._turn = result.turn + 1
         self.history += self.board.collect(result.turn)
         if result.request:
