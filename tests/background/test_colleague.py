@@ -9,17 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from tml_lab.background.agent import BackgroundAgent
 from tml_lab.background.colleague import Assisted, with_colleague
 from tml_lab.background.context import ContextPackage, build_context
 from tml_lab.background.panel import Board, describe, from_plain, panel_at
 from tml_lab.background.spoken import spoken_tools
+from tml_lab.background.told import Told, told
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.checkpoint import new_model
-from tml_lab.model.interaction import InteractionModel
-from tml_lab.model.text import AUDIO, DELEGATE, TextTokenizer
+from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import differences, offline_logits, replay
 from tml_lab.stream.rollout import Heard, rollout
@@ -30,30 +29,10 @@ TOKENIZER = TextTokenizer.build([*closed_world(), "ask", "table"])
 QUIET = np.zeros(TURN_SAMPLES, np.float32)
 
 
-class Scripted(InteractionModel):
-    """A model made to ask: in some turns it delegates, and what it asks is given."""
-
-    wanted: list[str]
-    asks: dict[int, str]
-    turn = -1
-
-    def text_logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        logits = super().text_logits(hidden)
-        name = self.wanted.pop(0) if self.wanted else "<silent>"
-        push = torch.zeros_like(logits)
-        push[..., TOKENIZER.id(name)] = 1e4
-        return logits + push
-
-
-def scripted(*turns: str) -> Scripted:
+def scripted(*turns: str) -> Told:
     """In each turn, silent where it is empty, else a request of these words."""
-    model = new_model("pico", TOKENIZER, seed=0).eval()
-    model.__class__ = Scripted
-    steps: list[str] = []
-    for request in turns:
-        steps += [DELEGATE, *request.split(), AUDIO] if request else ["<silent>"]
-    model.wanted = steps  # type: ignore[assignment]
-    return model  # type: ignore[return-value]
+    asks = {turn: request for turn, request in enumerate(turns) if request}
+    return told(new_model("pico", TOKENIZER, seed=0).eval(), TOKENIZER, asks, silent=True)
 
 
 def test_a_request_is_made_silently_and_is_in_the_recording() -> None:
@@ -69,7 +48,6 @@ def test_a_request_is_made_silently_and_is_in_the_recording() -> None:
     # the positions are the ones that a training episode of this request has, and one offline pass agrees
     labels = [recording.tokens[int(at)].label for at in recording.tokens.where("text_out", 1)]
     assert labels == ["<delegate>", "calculator", "twelve", "times", "fourteen"]
-    model.wanted = []
     assert offline_logits(recording, model).shape[0] == len(recording.tokens)
 
 
@@ -77,6 +55,18 @@ def test_a_long_request_ends_by_itself() -> None:
     model = scripted(" ".join(["two"] * 30))
     result = Session(model, TOKENIZER).step(QUIET)
     assert result.request == " ".join(["two"] * 12)
+
+
+def test_told_to_ask_a_model_is_otherwise_the_same() -> None:
+    base = new_model("pico", TOKENIZER, seed=0).eval()
+    sound = np.random.default_rng(0).standard_normal((8, TURN_SAMPLES)).astype(np.float32) / 8
+    own = Session(base, TOKENIZER)
+    forced = Session(told(base, TOKENIZER, {3: "clock"}), TOKENIZER)
+    pairs = [(own.step(turn), forced.step(turn)) for turn in sound]
+    assert [one.p_speak == two.p_speak for one, two in pairs[:3]] == [True] * 3
+    assert pairs[3][1].request == "clock" and pairs[3][0].request == ""
+    assert differences(forced.recording(), replay(forced.recording(), forced.model, TOKENIZER)) == []
+    assert forced.recording().checkpoint == own.recording().checkpoint  # the weights are the same
 
 
 def test_what_comes_back_is_read_and_a_replay_needs_no_tool() -> None:

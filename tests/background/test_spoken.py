@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tml_lab.background.arguments import number_of
 from tml_lab.background.calculator import ToolError
 from tml_lab.background.panel import Board, Checklist, Entry, Timer, seconds_left
 from tml_lab.background.panel_tools import DrawChart, KeepList, Remove, StartTimer
@@ -20,6 +19,7 @@ from tml_lab.background.spoken import (
     SpokenCalculator,
     spoken_tools,
 )
+from tml_lab.background.spoken_numbers import number_of
 from tml_lab.model.text import normalise_text, number_words
 from tml_lab.worlds.families.tools import draw_task
 from tml_lab.worlds.stage import open_stage

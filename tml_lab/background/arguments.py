@@ -1,4 +1,4 @@
-"""What tools take: numbers as they are said, and arguments checked before anything is done with them."""
+"""What tools take: plain data, checked before anything is done with it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,14 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tml_lab.background.calculator import ToolError
-from tml_lab.model.text import number_words
 
 T = TypeVar("T", bound=BaseModel)
-_VALUE = {number_words(n): n for n in range(1000)}
 
 
 class Plain(BaseModel):
     """Plain data: never changed, nothing that was not asked for, no infinite numbers; there and back through JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def number_of(words: str) -> int:
-    """`"one hundred sixty eight"` -> 168, for 0..999. Raises ToolError naming what is no number."""
-    value = _VALUE.get(" ".join(words.split()))
-    if value is None and words.strip().isdigit():
-        value = int(words)
-    if value is None:
-        raise ToolError(f"{words!r} is no number: say one from zero to nine hundred ninety nine.")
-    return value
 
 
 def checked(kind: type[T], /, **arguments: object) -> T:

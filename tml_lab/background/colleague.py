@@ -12,14 +12,15 @@ tools. A tool that fails, or gives nothing for too long, is read as `calculator 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from textwrap import wrap
 from typing import Any, Protocol
 
 import numpy as np
 
-from tml_lab.background.agent import BackgroundAgent, InformedTool, Status, Tool
+from tml_lab.background.agent import BackgroundAgent, InformedTool, Status, Tool, Update
 from tml_lab.background.calculator import ToolError
 from tml_lab.background.context import build_context
 from tml_lab.background.panel import Board, Change, to_plain
@@ -88,7 +89,7 @@ class Assisted:
 
     def step(self, audio: np.ndarray, frames: np.ndarray | None = None, text: str | None = None) -> Any:
         """One turn; results that have come back are read after what was typed."""
-        self._collect()
+        self._take(self.agent.poll())
         self._give_up()
         read, later = self._readable(text)
         result = self.session.step(audio, frames, read or None)
@@ -104,6 +105,12 @@ class Assisted:
         recording = self.session.recording()
         return replace(recording, panel=to_plain(self.history)) if self.history else recording
 
+    def wait(self, seconds: float) -> None:
+        """Wait until no task is open, at most so long: for turns that run faster than real time."""
+        end = time.monotonic() + seconds
+        while self.open_tasks() and (left := end - time.monotonic()) > 0:
+            self._take(self.agent.poll(patience=left))
+
     def open_tasks(self) -> list[Task]:
         """Those that have not ended."""
         return [task for task in self.tasks.values() if task.ended is None]
@@ -115,7 +122,7 @@ class Assisted:
     def close(self) -> None:
         """Call everything off and end the agent; the recording stays. Doing it twice is no error."""
         self.agent.close()
-        self._collect()
+        self._take(self.agent.poll())
 
     def _ask(self, request: str, turn: int) -> None:
         tool, _, arguments = request.partition(" ")
@@ -131,8 +138,8 @@ class Assisted:
         """The package of all turns so far, the one that asks included."""
         return build_context(self.recording(), None, self.agent.open_calls(), self.heard()).to_json()
 
-    def _collect(self) -> None:
-        for update in self.agent.poll():
+    def _take(self, updates: Iterable[Update]) -> None:
+        for update in updates:
             task = self.tasks.get(update.call)
             if task is None or task.ended is not None:  # it was given up
                 continue

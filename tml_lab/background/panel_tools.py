@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from tml_lab.background.arguments import Plain, checked, checked_json, number_of
+from tml_lab.background.arguments import Plain, checked, checked_json
 from tml_lab.background.calculator import ToolError
 from tml_lab.background.panel import (
     MAX_TIMER,
@@ -29,6 +29,7 @@ from tml_lab.background.panel import (
     Timer,
     seconds_left,
 )
+from tml_lab.background.spoken_numbers import number_of
 
 DONE = "done"
 _UNITS = {"second": 1, "minute": 60}

@@ -12,10 +12,11 @@ from collections.abc import AsyncGenerator, Callable
 
 from pydantic import BaseModel, Field
 
-from tml_lab.background.arguments import checked, number_of
+from tml_lab.background.arguments import checked
 from tml_lab.background.calculator import Calculator, ToolError
 from tml_lab.background.panel import Board
 from tml_lab.background.panel_tools import PanelTool, panel_tools
+from tml_lab.background.spoken_numbers import number_of
 
 _SIGNS = {"plus": "+", "minus": "-", "times": "*", "divided by": "/", "over": "/"}
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}

@@ -138,7 +138,8 @@ class Recording:
         for turn, decision in enumerate(self.decisions):
             if decision == "<delegate>":
                 asked = self.tokens.where("text_out", turn)[1:]  # after the decision itself
-                found.append((turn, " ".join(self.tokens[int(at)].label for at in asked)))
+                words = " ".join(self.tokens[int(at)].label for at in asked)
+                found.append((turn, words.replace(" ##", "")))  # a word that is spelled is many positions
         return found
 
     def said(self) -> list[tuple[str, float, float]]:
