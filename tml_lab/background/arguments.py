@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,6 +16,13 @@ class Plain(BaseModel):
     """Plain data: never changed, nothing that was not asked for, no infinite numbers; there and back through JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        """Only what is not as it is by default: short enough to be read."""
+        fields = type(self).model_fields
+        for name, value in super().__repr_args__():
+            if name is None or name not in fields or value != fields[name].default:
+                yield name, value
 
 
 def checked(kind: type[T], /, **arguments: object) -> T:

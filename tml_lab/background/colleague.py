@@ -29,7 +29,7 @@ from tml_lab.config import TURN_SECONDS
 from tml_lab.stream.turn_input import MAX_TYPED
 
 FAILED = "failed"
-MAX_READ = 200  # characters of results read in one turn: a turn that reads more than this is late
+MAX_READ = 200  # characters of results that one turn reads: with more it would be late
 
 
 class Talk(Protocol):
@@ -91,7 +91,7 @@ class Assisted:
         """One turn; results that have come back are read after what was typed."""
         self._take(self.agent.poll())
         self._give_up()
-        read, later = self._readable(text)
+        read, later = fit_turn(text or "", self._ready)
         result = self.session.step(audio, frames, read or None)
         self.read, self._ready = read, later  # only once they were read: a turn that was refused brings them again
         self._turn = result.turn + 1
@@ -159,7 +159,8 @@ class Assisted:
         text = " ".join(task.text.split())
         grows = bool(task.told) and text.startswith(task.told)
         if rest := text[len(task.told) if grows else 0 :].strip():
-            self._ready += [f"{task.tool} {piece}" for piece in wrap(rest, MAX_READ, break_on_hyphens=False)]
+            room = MAX_READ - len(task.tool) - 2
+            self._ready += [f"{task.tool} {piece}" for piece in wrap(rest, room, break_on_hyphens=False)]
         return replace(task, told=text if grows else f"{task.told} {text}".strip())
 
     def _give_up(self) -> None:
@@ -171,19 +172,23 @@ class Assisted:
                 self.tasks[task.id] = replace(task, status="failed", text=why, ended=self._turn)
                 self._fail(task.tool, why)
 
-    def _readable(self, text: str | None) -> tuple[str, list[str]]:
-        """What was typed with as many results as one turn can read, and the results for later turns."""
-        read = text or ""
-        for n, piece in enumerate(self._ready):
-            more = f"{read} {piece}".strip()
-            if len(more) > MAX_TYPED or (n and len(more) - len(text or "") > MAX_READ):
-                return read, self._ready[n:]
-            read = more
-        return read, []
-
     def _fail(self, tool: str, why: str) -> None:
         self.notes.append(why)
         self._ready.append(f"{tool} {FAILED}")
+
+
+def fit_turn(typed: str, ready: Sequence[str]) -> tuple[str, list[str]]:
+    """What one turn reads: what was typed, then the results in their order, as many as fit; and the others.
+
+    At most MAX_TYPED characters, of which the results, each after a space, make at most MAX_READ.
+    """
+    read = typed
+    for n, result in enumerate(ready):
+        more = f"{read} {result}".strip()
+        if len(more) > MAX_TYPED or len(more) - len(typed) > MAX_READ:
+            return read, list(ready[n:])
+        read = more
+    return read, []
 
 
 def with_colleague(session: Talk, more: Sequence[Tool] = (), board: Board | None = None) -> Assisted:

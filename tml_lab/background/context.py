@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
+from tml_lab.background import panel as panels
 from tml_lab.background.arguments import Plain
-from tml_lab.background.panel import Items, from_plain, panel_at
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.stream.clock import heard_span, heard_start, played_start
 from tml_lab.stream.recording import Recording
@@ -94,7 +94,7 @@ class ContextPackage(Plain):
     decisions: tuple[str, ...] = ()
     p_speak: tuple[float, ...] = ()
     open_calls: tuple[OpenCall, ...] = ()
-    panel: Items = ()
+    panel: panels.Items = ()
     checkpoint: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -153,7 +153,7 @@ def build_context(
         decisions=past.decisions,
         p_speak=tuple(float(p) for p in past.p_speak),
         open_calls=calls,
-        panel=panel_at(from_plain(recording.panel), turn - 1),
+        panel=tuple(panels.panel_at(panels.from_plain(recording.panel), turn - 1)),
         checkpoint={key: str(value) for key, value in recording.checkpoint.items()},
     )
 

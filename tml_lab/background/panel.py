@@ -73,7 +73,7 @@ class Timer(Plain):
     id: Name
     title: Text = ""
     seconds: float = Field(gt=0, le=MAX_TIMER)
-    started: int | None = Field(None, ge=0)
+    started: int | None = Field(default=None, ge=0)
 
 
 class Entry(Plain):
@@ -113,17 +113,17 @@ class Change(Plain):
 _HISTORY = TypeAdapter(tuple[Change, ...])
 
 
-def panel_at(history: Iterable[Change], turn: int) -> tuple[Item, ...]:
+def panel_at(history: Iterable[Change], turn: int) -> list[Item]:
     """All items that stood there when `turn` was over, in the order in which they came."""
     items: dict[str, Item] = {}
     for change in history:
         if change.turn > turn:
             break
         if change.put is not None:
-            items[change.put.id] = change.put
+            items[change.id] = change.put
         else:
             items.pop(change.id, None)
-    return tuple(items.values())
+    return list(items.values())
 
 
 def seconds_left(timer: Timer, turn: int) -> float:
