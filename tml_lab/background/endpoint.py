@@ -29,7 +29,7 @@ ABOUT = (
     "You are the background model of a spoken conversation. Answer what you are asked in one to three short sentences "
     "that can be read out: no lists, no markup."
 )
-_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
 class Request(BaseModel):
@@ -115,7 +115,7 @@ class Endpoint:
                 text += delta.content or ""
                 if len(text) > LONGEST:
                     raise ToolError(f"the answer of {self._where} is longer than {LONGEST} characters.")
-                while match := _SENTENCE.search(text, said):
+                while match := SENTENCE.search(text, said):
                     yield text[said : match.start()]
                     said = match.end()
             if not calls:
