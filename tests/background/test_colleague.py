@@ -215,8 +215,8 @@ def test_the_panel_is_in_the_recording_and_a_replay_shows_the_same(tmp_path: Pat
 
 def test_a_tool_that_wants_it_is_told_the_whole_conversation() -> None:
     class Informed(Tells):
-        def knowing(self, context: str) -> Tells:
-            return Tells(f"turn {ContextPackage.from_json(context).turn}")
+        def knowing(self, context: Callable[[], str]) -> Tells:
+            return Tells(f"turn {ContextPackage.from_json(context()).turn}")
 
     turns = ("list add bread", "", "ask it", "")
     with BackgroundAgent([Informed("nothing"), *spoken_tools()]) as agent:

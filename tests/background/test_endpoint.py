@@ -159,7 +159,7 @@ def test_the_panel_is_drawn_by_calls_with_a_schema_and_faults_are_told(serve) ->
 
 def test_a_session_gives_the_conversation_with_its_question(serve) -> None:
     server = serve(words("Here."))
-    told = Endpoint(server.url, "toy").knowing('{"turn": 3}')
+    told = Endpoint(server.url, "toy").knowing(lambda: '{"turn": 3}')
     assert ask(told)[-1].text == "Here."
     assert server.asked[0][1]["messages"][1]["content"] == 'The conversation so far: {"turn": 3}'
 

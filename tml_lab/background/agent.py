@@ -19,7 +19,7 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
@@ -46,8 +46,8 @@ class Tool(Protocol):
 class InformedTool(Tool, Protocol):
     """A tool that is told the conversation so far."""
 
-    def knowing(self, context: str) -> Tool:
-        """The same tool for one call; `context`: a `ContextPackage` as JSON."""
+    def knowing(self, context: Callable[[], str]) -> Tool:
+        """The same tool for one call; `context` makes a `ContextPackage` as JSON, and takes a while."""
         ...
 
 
@@ -90,11 +90,11 @@ class BackgroundAgent:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def call(self, tool: str, request: str, turn: int, context: str | None = None) -> int:
+    def call(self, tool: str, request: str, turn: int, context: Callable[[], str] | None = None) -> int:
         """Start a call and return its id at once. Raises ToolError for a tool there is not.
 
         Args:
-            context: the conversation so far, for an `InformedTool`; others are not told.
+            context: gives the conversation so far, for an `InformedTool`; called in a thread of the agent's.
         """
         if self._closed:
             raise ToolError("this agent is closed: make a new one.")

@@ -134,9 +134,10 @@ class Assisted:
         else:
             self.tasks[call] = Task(call, tool, arguments, turn)
 
-    def _context(self) -> str:
-        """The package of all turns so far, the one that asks included."""
-        return build_context(self.recording(), None, self.agent.open_calls(), self.heard()).to_json()
+    def _context(self) -> Callable[[], str]:
+        """Makes the package of all turns so far, the one that asks included; for another thread, it takes a while."""
+        recording, calls, heard = self.recording(), self.agent.open_calls(), tuple(self.heard())
+        return lambda: build_context(recording, None, calls, heard).to_json()
 
     def _take(self, updates: Iterable[Update]) -> None:
         for update in updates:

@@ -11,6 +11,7 @@ is given; their arguments are checked, and what they say goes back to it. So it 
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import re
@@ -69,10 +70,10 @@ class Endpoint:
         # made anew for each question: a client belongs to the event loop that it first runs on
         self._client = lambda: AsyncOpenAI(base_url=base_url, api_key=api_key, timeout=timeout, max_retries=retries)
 
-    def knowing(self, context: str) -> Endpoint:
+    def knowing(self, context: Callable[[], str]) -> Endpoint:
         """The same endpoint, told the conversation so far."""
         told = copy.copy(self)
-        told.context = lambda: context
+        told.context = context
         return told
 
     async def stream(self, request: str) -> AsyncGenerator[str, None]:
@@ -81,7 +82,8 @@ class Endpoint:
 
         messages: list[dict[str, Any]] = [{"role": "system", "content": ABOUT}]
         if self.context is not None:
-            messages.append({"role": "system", "content": f"The conversation so far: {self.context()}"})
+            so_far = await asyncio.to_thread(self.context)
+            messages.append({"role": "system", "content": f"The conversation so far: {so_far}"})
         messages.append({"role": "user", "content": request})
         try:
             async with self._client() as client:
