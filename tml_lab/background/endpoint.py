@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from tml_lab.background.agent import Tool
 from tml_lab.background.arguments import checked_json
 from tml_lab.background.calculator import ToolError
+from tml_lab.background.drafts import Drafts
 
 ROUNDS = 4  # of tool calls before an answer is due
 LONGEST = 4000  # characters of an answer
@@ -109,39 +110,51 @@ class Endpoint:
             stream = await client.chat.completions.create(
                 model=self.model, messages=messages, stream=True, **({"tools": self._offer()} if self.tools else {})
             )
-            async for piece in stream:
-                if not piece.choices:
-                    continue
-                delta = piece.choices[0].delta
-                _gather(calls, delta.tool_calls or ())
-                text += delta.content or ""
-                if len(text) > LONGEST:
-                    raise ToolError(f"the answer of {self._where} is longer than {LONGEST} characters.")
-                while match := SENTENCE.search(text, said):
-                    yield text[said : match.start()]
-                    said = match.end()
+            with Drafts(self.tools) as drafts:
+                async for piece in stream:
+                    if not piece.choices:
+                        continue
+                    delta = piece.choices[0].delta
+                    _gather(calls, delta.tool_calls or ())
+                    drafts.write(calls)
+                    text += delta.content or ""
+                    if len(text) > LONGEST:
+                        raise ToolError(f"the answer of {self._where} is longer than {LONGEST} characters.")
+                    while match := SENTENCE.search(text, said):
+                        yield text[said : match.start()]
+                        said = match.end()
+                messages += await self._carry_out(text, calls, drafts)
             if not calls:
                 if not text.strip():
                     raise ToolError(f"{self._where} answered nothing.")
                 yield text.strip()
                 return
-            messages.append({"role": "assistant", "content": text or None, "tool_calls": list(calls.values())})
-            for call in calls.values():
-                result = await self._call(call["function"]["name"], call["function"]["arguments"])
-                messages.append({"role": "tool", "tool_call_id": call["id"], "content": result})
         raise ToolError(f"{self._where} went on calling tools: no answer after {ROUNDS} rounds.")
 
+    async def _carry_out(self, text: str, calls: dict[int, dict[str, Any]], drafts: Drafts) -> list[dict[str, Any]]:
+        """The messages of a round of calls. A fault is told to the model, which may do better."""
+        if not calls:
+            return []
+        messages: list[dict[str, Any]] = [
+            {"role": "assistant", "content": text or None, "tool_calls": list(calls.values())}
+        ]
+        for place, call in calls.items():
+            try:
+                result = await self._call(call["function"]["name"], call["function"]["arguments"])
+                drafts.done(place)
+            except ToolError as error:
+                result = f"error: {error}"
+            messages.append({"role": "tool", "tool_call_id": call["id"], "content": result})
+        return messages
+
     async def _call(self, name: str, arguments: str) -> str:
-        """What a tool says; a fault is told to the model, which may do better."""
+        """What a tool says. Raises ToolError."""
         if name not in self.tools:
-            return f"error: there is no tool called {name!r}; there are {', '.join(self.tools)}."
-        try:
-            tool, request = self.tools[name], arguments or "{}"
-            if _schema(tool) is Request:
-                request = checked_json(Request, request).request
-            return [item async for item in tool.stream(request)][-1]
-        except ToolError as error:
-            return f"error: {error}"
+            raise ToolError(f"there is no tool called {name!r}; there are {', '.join(self.tools)}.")
+        tool, request = self.tools[name], arguments or "{}"
+        if _schema(tool) is Request:
+            request = checked_json(Request, request).request
+        return [item async for item in tool.stream(request)][-1]
 
     def _offer(self) -> list[dict[str, Any]]:
         """The tools as the protocol wants them."""

@@ -175,6 +175,20 @@ class Board:
             self._changed.add(id)
             return item
 
+    def get(self, id: str) -> Item | None:
+        """The item of this id, None when there is none."""
+        with self._lock:
+            return self._items.get(id)
+
+    def restore(self, id: str, item: Item | None) -> None:
+        """Have this stand under the id, None: nothing."""
+        with self._lock:
+            if item is None:
+                self._items.pop(id, None)
+            else:
+                self._items[id] = item
+            self._changed.add(id)
+
     def remove(self, id: str) -> None:
         """Take an item away. Raises ToolError when there is none of that id."""
         with self._lock:

@@ -57,6 +57,10 @@ class PanelTool:
         """Change the board. Raises ToolError."""
         raise NotImplementedError
 
+    def partial(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Of arguments that are still being written, those that can be drawn already; by default none."""
+        return {}
+
 
 class ChartArguments(Plain):
     """Numbers to be drawn; `add`: after the points that are there, else instead of them."""
@@ -79,6 +83,13 @@ class DrawChart(PanelTool):
         """`bread three milk five` -> two bars."""
         pairs = pairs_of(words)
         return checked(ChartArguments, labels=[label for label, _ in pairs], values=[float(n) for _, n in pairs])
+
+    def partial(self, given: dict[str, Any]) -> dict[str, Any]:
+        """As many points as have a label and a value."""
+        points = min(len(given.get("labels", ())), len(given.get("values", ())))
+        if not points or given.get("add"):
+            return {}
+        return given | {"labels": given["labels"][:points], "values": given["values"][:points]}
 
     def run(self, asked: ChartArguments) -> str:
         """Create it or change it."""
@@ -105,6 +116,12 @@ class DrawTable(PanelTool):
         """`bread three milk five` -> two rows."""
         rows = [(label, str(n)) for label, n in pairs_of(words)]
         return checked(TableArguments, columns=("what", "how many"), rows=rows)
+
+    def partial(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The rows that are whole."""
+        width = len(given.get("columns", ()))
+        rows = [row for row in given.get("rows", ()) if len(row) == width]
+        return given | {"rows": rows} if rows and not given.get("add") else {}
 
     def run(self, asked: TableArguments) -> str:
         """Create it or change it."""
