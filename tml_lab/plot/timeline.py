@@ -21,7 +21,7 @@ from tml_lab.config import SAMPLE_RATE
 from tml_lab.plot.attention import watched_track
 from tml_lab.plot.decision import decision_track
 from tml_lab.plot.sound import said_track, typed_track, wave_track
-from tml_lab.plot.timeline_data import alt_text, timeline_data
+from tml_lab.plot.timeline_data import alt_text, beside, timeline_data
 from tml_lab.plot.track import stack
 from tml_lab.stream.clock import Clock
 from tml_lab.stream.recording import Recording, seconds_of
@@ -51,6 +51,7 @@ def timeline_html(recording: Recording, title: str, audio: tuple[str, str] | Non
     parts = {
         "title": html.escape(title),
         "alt": html.escape(alt_text(recording)),
+        "beside": _beside(recording),
         "css": (STATIC / "timeline.css").read_text(),
         "js": (STATIC / "timeline.js").read_text() + (STATIC / "timeline_controls.js").read_text(),
         # "</" would end the script element inside which the data lies.
@@ -73,6 +74,13 @@ def write_timeline(recording: Recording, path: Path, title: str, voice: Path | N
     )
     path.write_text(timeline_html(recording, title, audio), encoding="utf-8")
     return path
+
+
+def _beside(recording: Recording) -> str:
+    """What was asked of the background model, and what it drew, as a table; empty when there was nothing."""
+    rows = "".join(f"<tr><td>{at:.1f} s</td><td>{html.escape(text)}</td></tr>" for at, text in beside(recording))
+    summary = "What was asked of the background model, and what it drew"
+    return f"<details><summary>{summary}</summary><table>{rows}</table></details>" if rows else ""
 
 
 def _embedded(recording: Recording) -> tuple[str, str] | None:

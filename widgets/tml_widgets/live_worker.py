@@ -19,7 +19,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from tml_lab.background.colleague import Assisted
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
+from tml_widgets.beside import Beside
 from tml_widgets.protocol import pack_attention, turn_message
 from tml_widgets.words_heard import WordsHeard
 
@@ -84,7 +86,7 @@ class Row:
     """One turn as the widget keeps it: what `LiveSession.turns` lists.
 
     Times are seconds: `model` inside `Session.step`, `waited` in the queue before it. `heard` are the words that the
-    model's listening head read.
+    model's listening head read; `typed` those of the person and of the background model.
     """
 
     turn: int
@@ -117,6 +119,7 @@ class LiveWorker:
     phase: str = "stopped"
     notice: str = ""
     attention: tuple[int, int] | None = None
+    beside: Beside | None = None  # when the session has a colleague
     _thread: threading.Thread | None = None
     _ear: WordsHeard | None = None
     _fast: bool = False
@@ -158,9 +161,21 @@ class LiveWorker:
         self.queue.close()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(5)
+        self._dismiss()
+
+    def tell_all(self) -> None:
+        """Tell a page that knows nothing what stands beside the conversation."""
+        if self.beside is not None:
+            self.emit(self.beside.whole(len(self.rows) - 1 if self.rows else 0))
+
+    def _dismiss(self) -> None:
+        """The colleague's open tasks are called off, and its thread ends."""
+        if self.beside is not None:
+            self.beside.assisted.close()
 
     def _begin(self, phase: str, ready: Callable[[], None] | None) -> None:
         self.status("loading", "Waking the model ...")
+        self._dismiss()
         try:
             self.session = self.make_session()
         except Exception as error:
@@ -168,8 +183,12 @@ class LiveWorker:
             self.status("error", f"The model could not be started: {error}")
             return
         self.rows = []
-        has_ear = hasattr(getattr(self.session, "model", None), "listen")
-        self._ear = WordsHeard(self.session) if has_ear else None
+        self.beside = Beside(self.session) if isinstance(self.session, Assisted) else None
+        has_ear = hasattr(getattr(self._talk, "model", None), "listen")
+        self._ear = WordsHeard(self._talk) if has_ear else None
+        if isinstance(self.session, Assisted):
+            self.session.heard = lambda: [row.heard for row in self.rows]
+        self.tell_all()
         if not self._fast:
             _fast_switching.enter()
             self._fast = True
@@ -177,7 +196,14 @@ class LiveWorker:
         if ready is not None:
             ready()
 
+    @property
+    def _talk(self) -> Any:
+        """The session itself, which a colleague may be wrapped around."""
+        return self.session.session if isinstance(self.session, Assisted) else self.session
+
     def _end(self, notice: str) -> None:
+        self._dismiss()
+        self.tell_all()
         if self._fast:
             _fast_switching.leave()
             self._fast = False
@@ -223,8 +249,8 @@ class LiveWorker:
 
     def _step(self, chunk: Chunk) -> None:
         assert self.session is not None
-        if hasattr(self.session, "attention"):
-            self.session.attention = self.attention  # type: ignore[attr-defined]
+        if hasattr(self._talk, "attention"):
+            self._talk.attention = self.attention
         waited = time.monotonic() - chunk.arrived
         start = time.perf_counter()
         with self._ear.turn() if self._ear else nullcontext():
@@ -236,13 +262,15 @@ class LiveWorker:
             p_speak=float(result.p_speak),
             words=tuple(result.words),
             heard=self._ear.words if self._ear else (),
-            typed=chunk.text,
+            typed=(self.session.read or None) if isinstance(self.session, Assisted) else chunk.text,
             model=time.perf_counter() - start,
             waited=waited,
             missed=max(0, chunk.seq - self.rows[-1].seq - 1) if self.rows else 0,
         )
         self.rows.append(row)
         self._emit_turn(row, chunk, result)
+        if self.beside is not None and (news := self.beside.news(row.turn)) is not None:
+            self.emit(news)
 
     def _emit_turn(self, row: Row, chunk: Chunk, result: Any) -> None:
         attention, shares = pack_attention(getattr(result, "attention", None))
@@ -252,6 +280,7 @@ class LiveWorker:
             "decision": row.decision,
             "p_speak": round(row.p_speak, 5),
             "words": row.words,
+            "request": getattr(result, "request", ""),
             "heard": " ".join(row.heard),
             "typed": row.typed,
             "missed": row.missed,

@@ -29,7 +29,7 @@ export class Strip {
       { name: "p(speak)", note: ["decided every", "0.2 s"], height: 78, draw: (t, y) => this.drawSpeak(t, y) },
       { name: "heard", note: HEARD_NOTE, height: heardHeight, draw: (t, y) => this.drawHeard(t, y) },
       { name: "seen", note: ["camera"], height: 46, hidden: noPictures, draw: (t, y) => this.drawSeen(t, y) },
-      { name: "typed", note: ["you"], height: 34, draw: (t, y) => this.drawTyped(t, y) },
+      { name: "typed", note: ["you; answers"], height: 34, draw: (t, y) => this.drawTyped(t, y) },
       { name: "own voice", note: ["what the model", "says"], height: 102, draw: (t, y) => this.drawVoice(t, y) },
       { name: "attention", note: SHARES_NOTE, height: 64, hidden: noHead, draw: (t, y) => this.drawShares(t, y) },
     ].filter((track) => !track.hidden);
@@ -208,8 +208,8 @@ export class Strip {
   drawVoice(track, y) {
     const turns = [...this.visible()];
     const words = turns
-      .filter((turn) => turn.words?.length)
-      .map((turn) => [this.x(playedStart(turn.turn)), turn.words.join(" ")]);
+      .filter((turn) => turn.words?.length || turn.request)
+      .map((turn) => [this.x(playedStart(turn.turn)), turn.request ? `→ ${turn.request}` : turn.words.join(" ")]);
     chips(this.brush, words, y + 4, this.colours, "own voice", { rows: 2, size: 16 });
     waveform(this.brush, turns, "voice", (turn) => this.x(playedStart(turn)), y + 74, 22, this.colours["own voice"]);
     this.heatRow("own voice", y + track.height - 6);
@@ -253,11 +253,17 @@ export class Strip {
       `turn ${turn.turn}`,
       `heard ${heardStart(turn.turn).toFixed(1)}–${heardStart(turn.turn + 1).toFixed(1)} s`,
       `p(speak) ${turn.pSpeak.toFixed(2)}`,
-      turn.words.length ? `says “${turn.words.join(" ")}”` : turn.speaking ? "goes on speaking" : "stays silent",
+      doing(turn),
     ];
     const shares = this.history.shares(turn.turn);
     const percent = STREAMS.map((name, i) => `${name} ${Math.round(100 * (shares?.[i] ?? 0))} %`);
     if (shares) parts.push(`looks at ${percent.join(", ")}`);
     return parts.join(" · ");
   }
+}
+
+function doing({ words, request, speaking }) {
+  if (request) return `asks the background model “${request}”`;
+  if (words.length) return `says “${words.join(" ")}”`;
+  return speaking ? "goes on speaking" : "stays silent";
 }
