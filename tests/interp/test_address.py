@@ -82,7 +82,7 @@ def test_a_cache_is_read_by_address(cache: Cache) -> None:
     np.testing.assert_array_equal(found.values[0], row[found["key"].values])
     resid = cache.at("L1 resid_post @2.0s")
     assert set(resid["turn"].values) == {10} and np.array_equal(resid["t"], table.starts[table.turn == 10])
-    assert np.array_equal(resid.values, cache["resid_post", 1][resid["position"].values].numpy())
+    assert np.array_equal(resid.values, cache["resid_post", 1].numpy()[resid["position"].values])
     assert cache.at("z", layer=1, head=0).dims == ("position", "d_head")
     assert cache.at("embed").shape == (len(table), cache.model.cfg.d_model)
     weight = cache.at("L2E1 expert_weights")
