@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from lab import REPOSITORY, Kernel, Lab, browser_with
-from playwright.sync_api import Page, Playwright
+from playwright.sync_api import Page, Playwright, TimeoutError
 
 pytestmark = pytest.mark.e2e
 
@@ -51,11 +51,16 @@ def shown(playwright: Playwright, lab: Lab) -> Iterator[tuple[Page, Kernel]]:
 def test_a_click_in_any_track_is_the_kernels_time(shown: tuple[Page, Kernel], row: int, turn: int) -> None:
     page, kernel = shown
     x, y = page.evaluate(PLACE, [row, (turn + 0.4) / 5])
-    page.mouse.move(x - 7, y)
-    page.mouse.move(x, y)
-    page.wait_for_function(HOVERED, arg=x)  # a click goes by the last hover, and hovers are throttled
-    page.mouse.click(x, y)
-    page.wait_for_function(f"() => Math.abs(({DRAWN})() - {turn / 5}) < 1e-6")  # through the kernel and back
+    for _ in range(3):  # see Timeline.widget: on a busy machine a click may be lost, and a person clicks again
+        page.mouse.move(x - 7, y)
+        page.mouse.move(x, y)
+        page.wait_for_function(HOVERED, arg=x)  # a click goes by the last hover, and hovers are throttled
+        page.mouse.click(x, y)
+        try:  # through the kernel and back
+            page.wait_for_function(f"() => Math.abs(({DRAWN})() - {turn / 5}) < 1e-6", timeout=8000)
+            break
+        except TimeoutError:
+            continue
     assert kernel.get("[line.turn, line.t, moves[-1]]") == [turn, turn / 5, turn / 5]
 
 

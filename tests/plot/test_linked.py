@@ -87,6 +87,10 @@ def test_a_click_in_the_widget_moves_the_cursor(line):
     }  # fmt: skip
     assert line.turn == 12 and moves == [2.4]
     assert cursor_of(widget).x0 == 2.4 and "two three" in readout_of(widget)
+    widget._js2py_pointsCallback = {
+        "event_type": "plotly_click", "points": {**point, "xs": [4.1]}, "device_state": buttons, "selector": None,
+    }  # fmt: skip
+    assert line.turn == 19  # the axis ends a turn later than the recording
     line.zoom(turn=12, around=0.4)
     assert widget.layout.xaxis.range == (2.0, 3.0)
 

@@ -194,7 +194,11 @@ class Timeline:
 
     @property
     def widget(self) -> Any:
-        """A plotly FigureWidget whose clicks set `t`; None where anywidget is not installed."""
+        """A plotly FigureWidget whose clicks set `t`; None where anywidget is not installed.
+
+        The widget tells hovers and clicks through one trait, and only the last one arrives while the kernel is busy: a
+        click may then be lost, and is to be made again.
+        """
         if self._widget is None:
             import plotly.graph_objects as go
 
@@ -208,8 +212,8 @@ class Timeline:
         return self._widget
 
     def _clicked(self, trace: Any, points: Any, state: Any) -> None:
-        if points.xs:
-            self.t = points.xs[0]
+        if points.xs and self.recording.turns:  # the axis goes on for a turn in which nothing more is heard
+            self.turn = min(turn_hearing(max(points.xs[0], 0.0)), self.recording.turns - 1)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **options: Any) -> dict[str, Any]:
         """The widget, and the plain figure for pages where no widget can live."""
