@@ -7,7 +7,7 @@ with one message per turn. The page draws the strip; this class holds the sessio
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,8 @@ from tml_lab.background.calculator import ToolError
 from tml_lab.background.colleague import Assisted, with_colleague
 from tml_lab.background.panel import Item
 from tml_lab.config import TURN_SAMPLES
+from tml_lab.interp.edits import Edit
+from tml_lab.interp.live import Live, Reader, check_readers
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 from tml_widgets import subshells
 from tml_widgets.esm import link
@@ -194,6 +196,20 @@ class LiveSession(anywidget.AnyWidget):
         from tml_lab.plot.timeline import timeline
 
         return timeline(self.recording)
+
+    def attach(self, readers: Mapping[str, Reader], edits: Sequence[Edit] = ()) -> None:
+        """Look inside while it runs: each reader's number, turn by turn, on the strip and in `turns`; edits steer.
+
+        From the next turn on and in later sessions, until `detach()`. See `tml_lab.interp.live` for readers (`lens`,
+        `along`). Raises InterpError for a layer that the model has not, or an edit it cannot be given.
+        """
+        model, _ = self.checkpoint
+        check_readers(model.cfg, readers, edits)
+        self._worker.attach(lambda session: Live(session, readers, edits))
+
+    def detach(self) -> None:
+        """Take readers and edits away again, from the next turn on."""
+        self._worker.attach(None)
 
     def stop(self) -> None:
         """End the session; its recording can still be saved."""

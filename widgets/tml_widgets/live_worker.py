@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from tml_lab.background.colleague import Assisted
+from tml_lab.interp.live import Live
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 from tml_widgets.beside import Beside
 from tml_widgets.protocol import pack_attention, turn_message
@@ -99,6 +100,7 @@ class Row:
     model: float
     waited: float
     missed: int = 0  # chunks lost between the turn before and this one
+    read: dict[str, float] = field(default_factory=dict)  # what the attached readers said of the decision
 
 
 @dataclass
@@ -120,6 +122,7 @@ class LiveWorker:
     notice: str = ""
     attention: tuple[int, int] | None = None
     beside: Beside | None = None  # when the session has a colleague
+    inside: Callable[[Any], Live] | None = None  # makes the readers, and the edits, of a session
     _thread: threading.Thread | None = None
     _ear: WordsHeard | None = None
     _fast: bool = False
@@ -163,6 +166,15 @@ class LiveWorker:
             self._thread.join(5)
         self._dismiss()
 
+    def attach(self, inside: Callable[[Any], Live] | None) -> None:
+        """From the next turn on, and in the sessions to come: these readers and edits, or none."""
+        self.command(lambda: self._attach(inside))
+
+    def _attach(self, inside: Callable[[Any], Live] | None) -> None:
+        self.inside = inside
+        if hasattr(self._talk, "observer"):
+            self._talk.observer = None if inside is None else inside(self._talk)
+
     def tell_all(self) -> None:
         """Tell a page that knows nothing what stands beside the conversation."""
         if self.beside is not None:
@@ -183,6 +195,7 @@ class LiveWorker:
             self.status("error", f"The model could not be started: {error}")
             return
         self.rows = []
+        self._attach(self.inside)
         self.beside = Beside(self.session) if isinstance(self.session, Assisted) else None
         has_ear = hasattr(getattr(self._talk, "model", None), "listen")
         self._ear = WordsHeard(self._talk) if has_ear else None
@@ -266,11 +279,17 @@ class LiveWorker:
             model=time.perf_counter() - start,
             waited=waited,
             missed=max(0, chunk.seq - self.rows[-1].seq - 1) if self.rows else 0,
+            read=self._read(),
         )
         self.rows.append(row)
         self._emit_turn(row, chunk, result)
         if self.beside is not None and (news := self.beside.news(row.turn)) is not None:
             self.emit(news)
+
+    def _read(self) -> dict[str, float]:
+        """What the readers said of the turn just made."""
+        watch = getattr(self._talk, "observer", None)
+        return dict(watch.latest) if isinstance(watch, Live) and watch.readers else {}
 
     def _emit_turn(self, row: Row, chunk: Chunk, result: Any) -> None:
         attention, shares = pack_attention(getattr(result, "attention", None))
@@ -289,6 +308,7 @@ class LiveWorker:
             "model_ms": round(row.model * 1e3, 2),
             "waited_ms": round(row.waited * 1e3, 2),
             "lost_video": self.queue.lost_video,
+            "read": {name: round(value, 4) for name, value in row.read.items()},
         }
         sound = np.asarray(result.audio, np.float32)  # [3200]; silence is not sent
         self.emit(*turn_message(header, sound if np.abs(sound).max() > SILENCE else None, attention))

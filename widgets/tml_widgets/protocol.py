@@ -12,7 +12,8 @@ saved into the notebook.
           stats {underruns, ...}, state {state, error}
     down  status {phase, notice, ...}        phase: stopped | loading | live | playing | error
           ready {}                           the session exists: start sending chunks
-          turn {seq, turn, ..., parts}       parts: pcm int16 [3200]; attention float32 [4, turns back]
+          turn {seq, turn, ..., read, parts} read: what each attached reader says; parts: pcm int16 [3200];
+                                             attention float32 [4, turns back]
           heard {turn, text, parts}          what a recorded clip says, to be played: pcm; rgb of one frame
           saved {path}
           beside {turn, put, remove, tasks, whole}   background tasks, and what has changed on their panel

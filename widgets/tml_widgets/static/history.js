@@ -53,6 +53,7 @@ export class History {
       waitedMs: message.waited_ms,
       voice: samples ? loudness(samples) : null,
       shares: message.shares,
+      read: message.read ?? {},
       attention,
     });
   }
