@@ -79,7 +79,8 @@ class Voice:
         return language in self.languages
 
 
-def _as_voice(person: HumanVoice) -> Voice:
+def recorded_voice(person: HumanVoice) -> Voice:
+    """Somebody who can say what they recorded and nothing else."""
     recorded = {normal_text(text): text for text in person.texts}
     sex = {"f": "female", "m": "male"}.get(person.sex or "", person.sex)
     return Voice(person.name, "human", "human", sex, "", ("en",), person, recorded)
@@ -95,7 +96,7 @@ def _load_people(split: Split) -> list[Voice]:
         if error.name != "tml_lab.worlds.humans":
             raise
         return []
-    return [_as_voice(person) for person in humans.human_voices(split)]
+    return [recorded_voice(person) for person in humans.human_voices(split)]
 
 
 @cache
