@@ -19,7 +19,9 @@ from tml_lab.bench.emissions import Word
 from tml_lab.bench.grading import UTTERANCE_GAP
 from tml_lab.course import checks
 from tml_lab.course.exercise import Exercise, WrongAnswer
+from tml_lab.model.text import SPECIALS
 from tml_lab.signal.patches import IMAGE_MEAN, IMAGE_STD
+from tml_lab.stream.layout import NO_TARGET
 from tml_lab.worlds.seen.body import View
 
 EXERCISES: dict[str, Exercise] = {name: getattr(checks, name) for name in checks.__all__}
@@ -87,6 +89,24 @@ def project(points: np.ndarray, view: View) -> np.ndarray:
     x, y, near = (turned @ np.array([[1, 0, 0], [0, ct, st], [0, -st, ct]])).T
     size = view.scale * 4 / (4 - near)
     return np.array([view.x + size * x, view.y - size * y, near]).T
+
+
+def reply_turn(due: float, margin: float) -> int:
+    turn = 0
+    while (turn + 1) / 5 < due + margin - 1e-7:
+        turn += 1
+    return turn
+
+
+def token_weights(target: Tensor, silent: int, silent_weight: float, word_weight: float) -> Tensor:
+    kinds = {silent: silent_weight}
+    return torch.tensor([kinds.get(int(t), word_weight if t >= len(SPECIALS) else 1.0) for t in target])
+
+
+def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    asked = target != NO_TARGET
+    picked = logits.log_softmax(-1)[asked].gather(1, target[asked, None])[:, 0]
+    return -(picked * weight[asked]).sum() / max(float(weight.sum()), 1e-6)
 
 
 def split_bounds(first: int, n_keys: int, split: int) -> list[tuple[int, int]]:
@@ -177,6 +197,9 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "ch03_turns_to_patches": turns_to_patches,
     "ch03_fold": fold,
     "ch03_project": project,
+    "ch07_reply_turn": reply_turn,
+    "ch07_token_weights": token_weights,
+    "ch07_weighted_cross_entropy": weighted_cross_entropy,
     "ch09_split_bounds": split_bounds,
     "ch09_partial_softmax": partial_softmax,
     "ch09_merge": merge,

@@ -43,11 +43,20 @@ ENGINE_WEIGHTS = {"espeak": 0.7, "flite": 0.35, "rhvoice": 0.5, "pico": 0.35, "f
 class HumanVoice(Protocol):
     """One person's recordings, as `tml_lab/worlds/humans.py` gives them through `human_voices(split)`."""
 
-    name: str
-    texts: Sequence[str]
-    sex: str | None
-    package: str
-    licence: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def texts(self) -> Sequence[str]: ...
+
+    @property
+    def sex(self) -> str | None: ...
+
+    @property
+    def package(self) -> str: ...
+
+    @property
+    def licence(self) -> str: ...
 
     def clip(self, text: str, rng: np.random.Generator) -> Audio: ...
 
