@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -18,6 +19,10 @@ from tml_lab.bench.emissions import Word
 from tml_lab.bench.grading import UTTERANCE_GAP
 from tml_lab.course import checks
 from tml_lab.course.exercise import Exercise, WrongAnswer
+from tml_lab.model.text import SPECIALS
+from tml_lab.signal.patches import IMAGE_MEAN, IMAGE_STD
+from tml_lab.stream.layout import NO_TARGET
+from tml_lab.worlds.seen.body import View
 
 EXERCISES: dict[str, Exercise] = {name: getattr(checks, name) for name in checks.__all__}
 MISTAKES = [(name, i) for name, exercise in EXERCISES.items() for i in range(len(exercise.mistakes))]
@@ -58,6 +63,50 @@ def advance(tail: Tensor, chunk: Tensor) -> tuple[Tensor, Tensor]:
         frames.append(heard[:1600])
         heard = heard[800:]
     return (torch.stack(frames) if frames else torch.zeros(0, 1600)), heard
+
+
+def turns_to_patches(pixels: Tensor) -> Tensor:
+    found = []
+    height, width = pixels.shape[2:4]
+    for turn in pixels:
+        for top in range(0, height, 40):
+            for left in range(0, width, 40):
+                patch = torch.full((2, 40, 40, 3), -1.0)
+                piece = turn[:, top : top + 40, left : left + 40].float()
+                patch[:, : piece.shape[1], : piece.shape[2]] = piece
+                found.append((patch - 255.0 * IMAGE_MEAN) / (255.0 * IMAGE_STD))
+    return torch.stack(found)
+
+
+def fold(x: Tensor, time: int, space: int) -> Tensor:
+    rows = x.unfold(1, time, time).unfold(2, space, space).unfold(3, space, space)  # [n, T', H', W', c, t, s, s]
+    return rows.movedim(4, -1).flatten(4)
+
+
+def project(points: np.ndarray, view: View) -> np.ndarray:
+    cy, sy, ct, st = np.cos(view.yaw), np.sin(view.yaw), np.cos(view.tilt), np.sin(view.tilt)
+    turned = points @ np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
+    x, y, near = (turned @ np.array([[1, 0, 0], [0, ct, st], [0, -st, ct]])).T
+    size = view.scale * 4 / (4 - near)
+    return np.array([view.x + size * x, view.y - size * y, near]).T
+
+
+def reply_turn(due: float, margin: float) -> int:
+    turn = 0
+    while (turn + 1) / 5 < due + margin - 1e-7:
+        turn += 1
+    return turn
+
+
+def token_weights(target: Tensor, silent: int, silent_weight: float, word_weight: float) -> Tensor:
+    kinds = {silent: silent_weight}
+    return torch.tensor([kinds.get(int(t), word_weight if t >= len(SPECIALS) else 1.0) for t in target])
+
+
+def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    asked = target != NO_TARGET
+    picked = logits.log_softmax(-1)[asked].gather(1, target[asked, None])[:, 0]
+    return -(picked * weight[asked]).sum() / max(float(weight.sum()), 1e-6)
 
 
 def split_bounds(first: int, n_keys: int, split: int) -> list[tuple[int, int]]:
@@ -200,6 +249,12 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "ch02_quantize": quantize,
     "ch02_causal_frames": causal_frames,
     "ch02_advance": advance,
+    "ch03_turns_to_patches": turns_to_patches,
+    "ch03_fold": fold,
+    "ch03_project": project,
+    "ch07_reply_turn": reply_turn,
+    "ch07_token_weights": token_weights,
+    "ch07_weighted_cross_entropy": weighted_cross_entropy,
     "ch09_split_bounds": split_bounds,
     "ch09_partial_softmax": partial_softmax,
     "ch09_merge": merge,

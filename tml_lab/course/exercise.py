@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -113,7 +114,9 @@ class Exercise:
 
 
 def describe(value: Any) -> str:
-    """`f32[3, 80]` for a tensor, else its repr."""
+    """`f32[3, 80]` for a tensor or an array, else its repr."""
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value)
     if isinstance(value, Tensor):
         kind = str(value.dtype).removeprefix("torch.").replace("float", "f")
         return f"{kind}{list(value.shape)}"
@@ -129,6 +132,9 @@ def first_difference(answer: Any, expected: Any, atol: float) -> str | None:
             if difference := first_difference(a, e, atol):
                 return f"output {i}: {difference}"
         return None
+    if isinstance(expected, np.ndarray):
+        expected = torch.from_numpy(expected)
+        answer = torch.from_numpy(answer) if isinstance(answer, np.ndarray) else answer
     if isinstance(expected, float) and isinstance(answer, int | float) and abs(answer - expected) <= atol:
         return None
     if not isinstance(expected, Tensor):

@@ -42,14 +42,30 @@ def residual_after(model: InteractionModel, layer: int) -> Iterator[list[Tensor]
         handle.remove()
 
 
+def token_weights(target: Tensor, silent: int, silent_weight: float, word_weight: float) -> Tensor:
+    """What each answer weighs in the loss: `silent_weight` a silent decision, `word_weight` a word, 1 the rest.
+
+    Most decisions are to stay silent: at full weight the model would learn to say nothing. Words are rare and carry the
+    content. `target [n]` text ids, of which those from `len(SPECIALS)` on are words. Returns float32 `[n]`.
+    """
+    is_word = target >= len(SPECIALS)
+    return torch.where(target == silent, silent_weight, torch.where(is_word, word_weight, 1.0))
+
+
+def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """The mean of the answers' cross-entropies, each as often as it weighs; 0 where nothing weighs anything.
+
+    `logits [n, vocab]`, `target [n]` ids or NO_TARGET, `weight [n]` float32. Returns a scalar.
+    """
+    each = F.cross_entropy(logits, target, reduction="none", ignore_index=NO_TARGET)  # [n]
+    return (each * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
 def losses(
     model: InteractionModel, batch: Batch, silent_id: int, cfg: TrainConfig, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """`text`: weighted cross-entropy of decisions and words; `flow`: mean squared error of the velocity;
     `listen`: CTC of the words heard.
-
-    Most decisions are to stay silent: they weigh `silent_weight`, or the model would learn to say nothing. Words are
-    rare and carry the content: they weigh `word_weight`.
     """
     rows, n = batch.shape
     x = model.embed(batch.tokens).view(rows, n, -1)  # [batch, tokens, d_model]
@@ -61,15 +77,14 @@ def losses(
     asked, counts = filled_up((batch.target != NO_TARGET).nonzero(as_tuple=True)[0])
     target = batch.target[asked]
     logits = model.text_logits(hidden.index_select(0, asked)).float()  # [asked, vocab]
-    is_word = (target >= len(SPECIALS)) & (counts > 0)
-    weight = torch.where(target == silent_id, cfg.silent_weight, torch.where(is_word, cfg.word_weight, 1.0)) * counts
-    each = F.cross_entropy(logits, target, reduction="none", ignore_index=NO_TARGET)
-    text = (each * weight).sum() / weight.sum().clamp(min=1e-6)  # 0 where nothing was asked
+    weight = token_weights(target, silent_id, cfg.silent_weight, cfg.word_weight) * counts
+    text = weighted_cross_entropy(logits, target, weight)
     where, counts_voice = filled_up(batch.voice_from)
     speech = F.pad(batch.voice_target, (0, 0, 0, len(where) - len(batch.voice_target)))
     flow = model.flow.loss(hidden.index_select(0, where).float(), speech, generator, weight=counts_voice)
     with torch.no_grad():
         right = logits.argmax(-1) == target
+        is_word = (target >= len(SPECIALS)) & (counts > 0)
         silent = (target == silent_id) & (counts > 0)
         speaks = ~silent & (counts > 0)
     return {

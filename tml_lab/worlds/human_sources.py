@@ -49,11 +49,11 @@ class Source:
     """A package, who speaks in it, and the recipe that reads their takes from the unpacked package."""
 
     package: str
-    via: Literal["debian", "pypi", "npm"]
+    via: Literal["debian", "pypi", "npm", "engines"]
     version: str
     licence: str
     author: str
-    split: Literal["train", "human"]
+    split: Literal["train", "test", "human"]
     folder: str  # below data/recordings
     speakers: dict[str, dict[str, str | None]]
     takes: Recipe = field(repr=False)

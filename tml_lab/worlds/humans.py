@@ -123,6 +123,11 @@ def _people(package: _Package) -> list[HumanVoice]:
     ]  # fmt: skip
 
 
+def people_in(folder: str) -> list[HumanVoice]:
+    """Everybody in the packages of a folder below `data/recordings`."""
+    return [person for package in _packages(folder) for person in _people(package)]
+
+
 @cache
 def human_voices(split: Split) -> list[HumanVoice]:
     """The people of one side: "train", or "human" (held out: no clip of theirs is ever trained on).
@@ -131,7 +136,7 @@ def human_voices(split: Split) -> list[HumanVoice]:
     """
     if split not in FOLDERS:
         raise ValueError(f"unknown split {split!r} of human recordings; use one of {', '.join(FOLDERS)}")
-    return [person for package in _packages(FOLDERS[split]) for person in _people(package)]
+    return people_in(FOLDERS[split])
 
 
 @cache

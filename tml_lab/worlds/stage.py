@@ -25,6 +25,14 @@ OPEN_END = 0.55  # after speech that could go on ("repeat after me two five ..."
 LATE = 0.15  # share of replies given one turn later, so that the model learns to catch up when it was unsure
 
 
+def reply_turn(due: float, margin: float) -> int:
+    """The first turn that has heard everything up to `margin` seconds after `due` (seconds, heard clock).
+
+    A microsecond less will do: 0.6 seconds are three turns, whatever floats make of it.
+    """
+    return math.ceil((due + margin) / TURN_SECONDS - 1e-6) - 1
+
+
 @dataclass
 class Segment:
     """Something heard in `[start, end)` seconds, heard clock. `role`: user, other, background or noise."""
@@ -193,7 +201,7 @@ class Stage:
         The first word is emitted in the first turn that has heard `due + margin`; now and then one turn later.
         With `on_time` it is instead played in the turn that holds `due`.
         """
-        turn = round(due / TURN_SECONDS) - 1 if on_time else math.ceil((due + margin) / TURN_SECONDS - 1e-6) - 1
+        turn = round(due / TURN_SECONDS) - 1 if on_time else reply_turn(due, margin)
         if not on_time and self.chance(LATE):
             turn += 1
         self.expects.append(Expect(words, due, asked, contrast, kind, until))
@@ -204,7 +212,7 @@ class Stage:
 
     def delegate(self, request: str, due: float, margin: float = SETTLED) -> None:
         """The model asks the background model, without a sound, for something that was asked at `due` seconds."""
-        turn = max(math.ceil((due + margin) / TURN_SECONDS - 1e-6) - 1, self.free_turn, 0)
+        turn = max(reply_turn(due, margin), self.free_turn, 0)
         self.requests.append((turn, request))
         self.free_turn = turn + 1
 

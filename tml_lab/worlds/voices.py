@@ -43,11 +43,20 @@ ENGINE_WEIGHTS = {"espeak": 0.7, "flite": 0.35, "rhvoice": 0.5, "pico": 0.35, "f
 class HumanVoice(Protocol):
     """One person's recordings, as `tml_lab/worlds/humans.py` gives them through `human_voices(split)`."""
 
-    name: str
-    texts: Sequence[str]
-    sex: str | None
-    package: str
-    licence: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def texts(self) -> Sequence[str]: ...
+
+    @property
+    def sex(self) -> str | None: ...
+
+    @property
+    def package(self) -> str: ...
+
+    @property
+    def licence(self) -> str: ...
 
     def clip(self, text: str, rng: np.random.Generator) -> Audio: ...
 
@@ -79,7 +88,8 @@ class Voice:
         return language in self.languages
 
 
-def _as_voice(person: HumanVoice) -> Voice:
+def recorded_voice(person: HumanVoice) -> Voice:
+    """Somebody who can say what they recorded and nothing else."""
     recorded = {normal_text(text): text for text in person.texts}
     sex = {"f": "female", "m": "male"}.get(person.sex or "", person.sex)
     return Voice(person.name, "human", "human", sex, "", ("en",), person, recorded)
@@ -95,7 +105,7 @@ def _load_people(split: Split) -> list[Voice]:
         if error.name != "tml_lab.worlds.humans":
             raise
         return []
-    return [_as_voice(person) for person in humans.human_voices(split)]
+    return [recorded_voice(person) for person in humans.human_voices(split)]
 
 
 @cache
