@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = "tml-lab"
+UNPINNED = {"rivals"}  # extras that nobody installs by default
 HEADER = """\
 # Exact versions, the whole transitive set: what continuous integration and `make lab` install.
 # Written by `make constraints`; pyproject.toml holds the ranges.
@@ -28,7 +29,7 @@ def wanted(requirement: Requirement, extras: set[str]) -> bool:
 
 def closure(root: str) -> tuple[dict[str, str], set[str]]:
     """All packages reached from `root` and its extras: `{name: version}`, and the names not installed."""
-    extras_of_root = set(distribution(root).metadata.get_all("Provides-Extra") or [])
+    extras_of_root = set(distribution(root).metadata.get_all("Provides-Extra") or []) - UNPINNED
     todo, seen = [(root, extras_of_root | {""})], dict[str, set[str]]()
     versions, missing = dict[str, str](), set[str]()
     while todo:

@@ -37,7 +37,7 @@ def paired(exact: Callable[[], object], fast: Callable[[], object], repeats: int
             (exact if flag else fast)()
             seconds[flag].append(time.perf_counter() - began)
     ratios = np.array(seconds[True]) / np.array(seconds[False])
-    low, high = np.percentile(_medians(ratios), [2.5, 97.5])
+    low, high = np.percentile(medians(ratios), [2.5, 97.5])
     return {
         "deterministic_ms": round(1e3 * float(np.median(seconds[True])), 3),
         "fast_ms": round(1e3 * float(np.median(seconds[False])), 3),
@@ -47,7 +47,7 @@ def paired(exact: Callable[[], object], fast: Callable[[], object], repeats: int
     }
 
 
-def _medians(ratios: np.ndarray, draws: int = 2000) -> np.ndarray:
+def medians(ratios: np.ndarray, draws: int = 2000) -> np.ndarray:
     rng = np.random.default_rng(0)
     return np.median(ratios[rng.integers(0, len(ratios), (draws, len(ratios)))], axis=1)
 

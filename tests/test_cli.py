@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from tml_lab import cli, doctor
 
-COMMANDS = ("doctor", "lab", "train", "bench", "play")
+COMMANDS = ("doctor", "lab", "train", "bench", "redteam", "play")
 
 
 def tml(*arguments: str) -> Result:
@@ -207,6 +207,15 @@ def test_bench_hands_its_options_over(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert arguments == (["timespeak", "fdb"],)
     assert options["json_path"] == file
     assert (options["n"], options["splits"], options["checkpoint"]) == (3, ["human"], "nano")
+
+
+def test_redteam_hands_its_options_over(room: Any, tmp_path: Path) -> None:
+    calls = room("tml_lab.bench.redteam_report", "run")
+    result = tml("redteam", "--items", "7", "--seed", "3", "--json", str(tmp_path / "r.json"))
+    assert result.exit_code == 0, result.output
+    options = {"items": 7, "seed": 3, "json_path": tmp_path / "r.json", "device": "cpu", "keep": None}
+    assert calls == [(("nano",), options)]
+    assert tml("redteam", "--items", "0").exit_code == 2
 
 
 def test_bench_with_an_unknown_name_is_one_sentence() -> None:

@@ -215,6 +215,9 @@ def bench(
     references: Annotated[bool, typer.Option(help="Also play the four reference rows.")] = True,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     report: Annotated[Path | None, typer.Option(help="Folder for a page: each item seen and heard.")] = None,
+    folders: Annotated[
+        Path | None, typer.Option(help="Folder for Full-Duplex-Bench's scenes in its own form, for its own scripts.")
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every benchmark there is.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the benchmarks and stop.")] = False,
 ) -> None:
@@ -235,7 +238,24 @@ def bench(
         references=references,
         device=device,
         report=report,
+        folders=folders,
     )
+
+
+@app.command()
+@plainly
+def redteam(
+    json: Annotated[Path | None, typer.Option(help="Write the report here; default under runs/redteam.")] = None,
+    checkpoint: Annotated[str, typer.Option(help="Checkpoint: a shipped name or a folder.")] = "nano",
+    items: Annotated[int, typer.Option(min=1, help="Attacks to play in all.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    keep: Annotated[Path | None, typer.Option(help="Folder for a recording of each finding.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Search for what breaks the refusals, and for what is refused wrongly; run it again to go on."""
+    from tml_lab.bench.redteam_report import run
+
+    run(checkpoint, items=items, seed=seed, json_path=json, device=device, keep=keep)
 
 
 @app.command()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from tests.bench.scenes import answer, scene, user
 from tml_lab.bench import human_numbers
@@ -16,7 +18,9 @@ from tml_lab.bench.baselines.silent import SilentPlayer
 from tml_lab.bench.emissions import from_chunks
 from tml_lab.bench.fdb_io import write_folders
 from tml_lab.bench.items import bank_of, cut, draw, graded
+from tml_lab.bench.own_voice import voice_of
 from tml_lab.bench.quick import right
+from tml_lab.model.vocoder import Vocoder
 
 
 def test_items_are_drawn_from_held_out_splits_only() -> None:
@@ -72,6 +76,7 @@ def test_fdb_folders_hold_what_its_scripts_read(tmp_path: Path) -> None:
     )  # fmt: skip
     logs = OracleLatePlayer(0).play([item])
     (folder,) = write_folders(tmp_path, "fdb_interruption", [item], logs)
+    assert folder == tmp_path / "user_interruption" / "1"
     output = json.loads((folder / "output.json").read_text())
     assert output["text"] == "five" and output["chunks"][0]["timestamp"][0] == pytest.approx(6.6)
     assert json.loads((folder / "interrupt.json").read_text()) == [
@@ -87,3 +92,19 @@ def test_fdb_folders_hold_what_its_scripts_read(tmp_path: Path) -> None:
         "two",
         "five",
     ]
+
+
+def test_fdb_folders_hold_the_own_voice_where_there_is_one(tmp_path: Path) -> None:
+    """Speech in turns 12 and 13 is heard from 2.6 s on, and nothing else is."""
+    item = scene("arithmetic", 30, [(12, "five")], [answer("five", 2.0)], [user(0.4, 2.0, "what is two plus three")])
+    torch.manual_seed(0)
+    mel = {turn: torch.randn(16, 80) for turn in (12, 13)}
+    log = replace(OracleLatePlayer(0).play([item])[0], voice=mel)
+    vocoder = Vocoder(32, 2).eval()
+    with torch.no_grad():
+        for parameter in vocoder.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    (folder,) = write_folders(tmp_path, "fdb_smooth_turn", [item], [log], vocoder)
+    sound, _ = soundfile.read(folder / "output.wav", dtype="float32")
+    np.testing.assert_allclose(sound, voice_of(log, vocoder), atol=1e-4)
+    assert not sound[: 13 * 3200].any() and not sound[15 * 3200 :].any() and sound[13 * 3200 : 15 * 3200].any()

@@ -138,6 +138,39 @@ def follow(speech: list[bool], turns: int, silence: float = 0.6) -> Endpoints:
     return Endpoints(tuple(speaking), tuple(endpoint))
 
 
+def cut_rows(pattern: torch.Tensor, gone: torch.Tensor) -> torch.Tensor:
+    found = pattern.clone()
+    for head in range(len(pattern)):
+        for query in range(len(gone)):
+            if gone[query].any():
+                found[head, query, gone[query]] = 0.0
+                if found[head, query].any():
+                    found[head, query] /= found[head, query].sum()
+    return found
+
+
+def trade_off(harmful: list[float], harmless: list[float]) -> list[tuple[float, float, float]]:
+    rows, left, right = [(math.inf, 0.0, 0.0)], 0, 0
+    for score in sorted(set(harmful + harmless))[::-1]:
+        left, right = left + harmful.count(score), right + harmless.count(score)
+        rows.append((score, left / len(harmful), right / len(harmless)))
+    return rows
+
+
+def minimal(broken: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    kept: list[tuple[str, ...]] = []
+    for composition in sorted(broken, key=len):
+        if not any(all(name in composition for name in other) for other in kept):
+            kept.append(composition)
+    return kept
+
+
+def next_arm(tries: list[int], means: list[float], explore: float = 0.5) -> int:
+    total = sum(tries)
+    return max(range(len(tries)), key=lambda i: (
+        math.inf if not tries[i] else means[i] + explore * (math.log(total) / tries[i]) ** 0.5, -i))  # fmt: skip
+
+
 RIGHT: dict[str, Callable[..., Any]] = {
     "ch01_played_span": lambda turn: ((turn + 1) / 5, (turn + 2) / 5),
     "ch01_turn_hearing": turn_hearing,
@@ -157,6 +190,15 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "ch12_pauc": pauc,
     "ch13_is_speech": is_speech,
     "ch13_follow": follow,
+    "ch14_lens_difference": lambda resid, norm_weight, eps, direction: (
+        torch.nn.functional.rms_norm(resid, resid.shape[-1:], norm_weight, eps) @ direction
+    ),
+    "ch14_pool": lambda pattern, cell, n_cells: pattern @ torch.nn.functional.one_hot(cell, n_cells).float(),
+    "ch14_cut_rows": cut_rows,
+    "ch14_restored": lambda patched, clean, corrupt: 1 - (clean - patched) / (clean - corrupt),
+    "ch16_trade_off": trade_off,
+    "ch16_minimal": minimal,
+    "ch16_next_arm": next_arm,
 }
 
 

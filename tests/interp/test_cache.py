@@ -9,15 +9,18 @@ import pytest
 import torch
 
 from tml_lab.config import TURN_SAMPLES
+from tml_lab.interp.attention import attention_by_stream
 from tml_lab.interp.cache import (
     LAYER_HOOKS,
     Cache,
     InterpError,
-    attention_by_stream,
+    full_name,
     hook_names,
     run_with_cache,
 )
+from tml_lab.interp.hooks import run_with_hooks
 from tml_lab.model.interaction import InteractionModel
+from tml_lab.model.tap import Tap
 from tml_lab.stream.recording import RecordingError
 from tml_lab.stream.session import Session
 
@@ -36,11 +39,11 @@ def test_every_hook_name_is_listed_and_there(cache: Cache) -> None:
         shapes[f"blocks.{layer}.mlp.hook_expert_indices"] = (n, cfg.top_k)
         shapes[f"blocks.{layer}.mlp.hook_shared_weights"] = (n, cfg.n_shared_experts)
         shapes[f"blocks.{layer}.mlp.hook_expert_weights"] = (n, cfg.top_k)
-    assert list(cache) == hook_names(cfg)
-    assert {name: tuple(cache[name].shape) for name in cache} == shapes
+    assert [*cache] == [name for name in hook_names(cfg) if not name.endswith("pattern")]
+    assert {name: tuple(cache[name].shape) for name in hook_names(cfg)} == shapes
     assert all(torch.isfinite(cache[name]).all() for name in cache)
     for short, inner in LAYER_HOOKS.items():
-        assert cache[short, 1] is cache[f"blocks.1.{inner}"]
+        assert torch.equal(cache[short, 1], cache[f"blocks.1.{inner}"])
 
 
 def test_a_dense_layer_has_no_names_for_experts(cache: Cache) -> None:
@@ -100,6 +103,16 @@ def test_the_taps_change_nothing(cache: Cache) -> None:
     assert torch.equal(cache.logits, offline_logits(cache.recording, cache.model))
 
 
+@pytest.mark.parametrize("layer", range(3))
+def test_a_pattern_computed_afterwards_is_the_one_that_was_used(layer: int, cache: Cache) -> None:
+    kept = run_with_cache(cache.model, cache.tokenizer, cache.recording, names=[full_name("pattern", layer)])
+    used = kept["pattern", layer]  # [heads, query, key]
+    torch.testing.assert_close(cache["pattern", layer], used, atol=1e-6, rtol=0)
+    some = np.array([0, 7, 100])
+    torch.testing.assert_close(cache.pattern(layer, some), used[:, some], atol=1e-6, rtol=0)
+    assert torch.equal(kept.pattern(layer, some), used[:, some])
+
+
 def test_only_the_names_asked_for_are_kept(cache: Cache) -> None:
     name = "blocks.1.hook_resid_post"
     small = run_with_cache(cache.model, cache.tokenizer, cache.recording, names=[name])
@@ -109,13 +122,32 @@ def test_only_the_names_asked_for_are_kept(cache: Cache) -> None:
         small["pattern", 0]
 
 
+def test_only_what_is_kept_is_held_while_the_pass_goes_on(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the patterns of all layers would pile up, whatever was asked for."""
+    taps: list[Tap] = []
+
+    class Seen(Tap):
+        def __init__(self, *args, **named) -> None:
+            super().__init__(*args, **named)
+            if named:  # the ends of the model have taps of their own, which hold nothing
+                taps.append(self)
+
+    monkeypatch.setattr("tml_lab.interp.watch.Tap", Seen)
+    run = (cache.model, cache.tokenizer, cache.recording)
+    run_with_cache(*run, names=["blocks.1.hook_resid_post"])
+    assert [set(tap) - {"key_pos", "experts"} for tap in taps] == [{"resid_post"}]  # other layers have no tap
+    taps.clear()
+    run_with_hooks(*run, [("blocks.0.hook_attn_out", lambda x, hook: None)])
+    assert len(taps) == 1 and not set().union(*taps) - {"key_pos", "experts"}
+
+
 def test_what_is_not_there_is_one_sentence(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     run = (cache.model, cache.tokenizer, cache.recording)
     with pytest.raises(InterpError, match=r"no layer 3: the model has layers 0\.\.2"):
         cache["resid_post", 3]
     with pytest.raises(InterpError, match="nothing called 'patern'"):
         cache["patern", 0]
-    with pytest.raises(InterpError, match="hook_names"):
+    with pytest.raises(InterpError, match=r"did you mean 'blocks\.0\.attn\.hook_pattern'"):
         cache["blocks.0.hook_patern"]
     with pytest.raises(InterpError, match=r"no head 2 in layer 0: it has heads 0\.\.1"):
         attention_by_stream(cache, 0, 2, 0)
@@ -125,7 +157,10 @@ def test_what_is_not_there_is_one_sentence(cache: Cache, monkeypatch: pytest.Mon
         run_with_cache(*run, names=["blocks.7.hook_resid_post"])
     monkeypatch.setattr("tml_lab.interp.cache.MAX_BYTES", 1000)
     with pytest.raises(InterpError, match="patterns of 3 layers"):
-        run_with_cache(*run)
+        run_with_cache(*run, names=[full_name("pattern", layer) for layer in range(3)])
+    monkeypatch.setattr("tml_lab.interp.pattern.MAX_BYTES", 1000)
+    with pytest.raises(InterpError, match="ask for fewer queries"):
+        cache["pattern", 1]
 
 
 def test_recordings_that_cannot_be_run(cache: Cache, session: Session) -> None:

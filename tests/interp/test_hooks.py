@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from tml_lab.interp.address import At
 from tml_lab.interp.attribution import attribute_decision
-from tml_lab.interp.cache import Cache, InterpError, full_name, hook_names, run_with_cache
+from tml_lab.interp.cache import LAYER_HOOKS, Cache, InterpError, full_name, hook_names, run_with_cache
 from tml_lab.interp.decision import decision
 from tml_lab.interp.hooks import Hook, run_with_hooks
 from tml_lab.model.tap import Tap
@@ -141,3 +145,16 @@ def test_what_is_attributed_is_what_is_lost_without_it(label: str, short: str, c
     np.testing.assert_allclose(attribute_decision(cache)[label], expected.numpy(), atol=1e-4)
 
 
+
+
+def test_the_documentation_lists_every_name(cache: Cache) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "inside.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `([\w.]+)` \| `(\w+)` \|", text, re.MULTILINE))
+    assert listed == {
+        "hook_embed": "embed", "ln_final.hook_normalized": "final",
+        **{f"blocks.N.{name}": short for short, name in LAYER_HOOKS.items()},
+    }  # fmt: skip
+    of_layer_1 = {name for name in hook_names(cache.model.cfg) if ".0." not in name and ".2." not in name}
+    assert {name.replace("N", "1") for name in listed} == of_layer_1
+    for line in re.findall(r"^L\d.*$|^final of.*$", text, re.MULTILINE):
+        assert str(At.parse(line)) == line

@@ -10,6 +10,7 @@ import torch
 
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.interp.cache import Cache, InterpError, run_with_cache
+from tml_lab.interp.counterfactual import counterfactual
 from tml_lab.interp.hooks import run_with_hooks
 from tml_lab.interp.patching import logit_difference, patch_heads, patch_turns
 from tml_lab.stream.recording import Inputs
@@ -80,6 +81,16 @@ def test_pairs_that_do_not_fit_are_refused(cache: Cache, corrupt: Cache) -> None
     with pytest.raises(InterpError, match="no turn 99"):
         patch_turns(cache, corrupt, 99, progress=False)
     session = Session(cache.model, cache.tokenizer, seed=2)
-    session.step(np.zeros(TURN_SAMPLES, np.float32))
+    session.step(np.zeros(TURN_SAMPLES, np.float32), text="one two three")
     with pytest.raises(InterpError, match="lay out other positions"):
         patch_turns(cache, run_with_cache(cache.model, cache.tokenizer, session.recording()), 0, progress=False)
+
+
+def test_the_recordings_may_part_after_the_decision(cache: Cache) -> None:
+    turn, loud = 12, {"audio": np.ones(8 * TURN_SAMPLES, np.float32)}
+    child = counterfactual(cache.recording, cache.model, cache.tokenizer, t=turn / 5, inputs=loud)
+    late = run_with_cache(cache.model, cache.tokenizer, child)
+    assert len(late.tokens) != len(cache.tokens)
+    sweep = patch_turns(cache, late, turn, layers=[0], turns=[turn], progress=False)
+    assert np.isfinite(sweep.restored).all()
+    assert np.isfinite(patch_heads(cache, late, turn, progress=False).restored).all()

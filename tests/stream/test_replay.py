@@ -8,10 +8,11 @@ import torch
 
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.checkpoint import new_model
+from tml_lab.model.tap import Tap
 from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.checkpoint_hash import weights_hash
 from tml_lab.stream.recording import RecordingError
-from tml_lab.stream.replay import differences, offline_tokens, replay
+from tml_lab.stream.replay import decision_positions, differences, offline_tokens, replay
 from tml_lab.stream.session import Session, SessionError
 
 
@@ -70,3 +71,33 @@ def test_differences_are_named(saved, model, tokenizer):
     recording = Session.load(saved, model, tokenizer).recording()
     longer = recording.fork(t=0.4)
     assert differences(recording, longer) == ["one has 4 turns, the other 2."]
+
+
+def test_the_table_knows_when_each_position_begins_and_which_decide(model, tokenizer, run) -> None:
+    recording = run(Session(model, tokenizer, seed=3), 24).recording()
+    table = recording.tokens
+    np.testing.assert_allclose(table.starts, [token.start for token in table], atol=1e-12)
+    assert np.array_equal(np.flatnonzero(table.decides), decision_positions(recording))
+    some = np.arange(7, len(table), 5)
+    part = table.part(some)
+    assert [(t.label, t.start) for t in part] == [(table[int(p)].label, table[int(p)].start) for p in some]
+
+
+def test_a_watched_head_and_an_observer_share_a_layer(model, tokenizer, run) -> None:
+    class Looks:
+        def embedded(self, x, piece):
+            return x
+
+        def taps(self, piece):
+            return {1: Tap(wants={"z"})}
+
+        def finished(self, hidden, piece):
+            return hidden
+
+    watched = run(Session(model, tokenizer, seed=3, attention=(1, 0)), 12)
+    both = Session(model, tokenizer, seed=3, attention=(1, 0))
+    both.observer = Looks()
+    run(both, 12)
+    one, other = watched.recording().attention, both.recording().attention
+    np.testing.assert_allclose(one.share, other.share, atol=1e-5)
+    assert one.share.any()

@@ -1,9 +1,9 @@
-"""Output folders in Full-Duplex-Bench v1's form, so that its own scripts can be run on them.
+"""Output folders in Full-Duplex-Bench's form (v1, and what v1.5's `get_timing.py` reads): its own scripts run on them.
 
-One folder per item: `input.wav` (the user), `output.wav` (the system, silent where nothing was rendered),
-`output.json` (`{"text", "chunks": [{"text", "timestamp": [start, end]}]}`), and the task's own annotation
-(`pause.json`, `turn_taking.json`, `interrupt.json`). Full-Duplex-Bench's scripts and recordings are CC BY-NC
-(https://github.com/DanielLin94144/Full-Duplex-Bench): none of them is kept here.
+`tml bench fdb --folders DIR` writes `DIR/<task>/<item>`: `input.wav` (the user), `output.wav` (the system's own voice;
+the reply voice for speakers that have none), `output.json` (`{"text", "chunks": [{"text", "timestamp": [start,
+end]}]}`), and the task's own annotation (`pause.json`, `turn_taking.json`, `interrupt.json`). Full-Duplex-Bench's
+scripts and recordings are CC BY-NC (https://github.com/DanielLin94144/Full-Duplex-Bench): none of them is kept here.
 """
 
 from __future__ import annotations
@@ -12,16 +12,27 @@ import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
 
 from tml_lab.bench.emissions import Emissions, to_chunks
+from tml_lab.bench.own_voice import voice_of
 from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES
 from tml_lab.worlds.reply_voice import reply_audio
 from tml_lab.worlds.stage import Episode
 
+if TYPE_CHECKING:
+    from tml_lab.model.vocoder import Vocoder
+
+TASKS = {  # benchmark -> the task's own name
+    "fdb_pause": "pause_handling",
+    "fdb_smooth_turn": "smooth_turn_taking",
+    "fdb_interruption": "user_interruption",
+    "fdb_backchannel": "backchannel",
+    "fdb15": "v1.5_overlap",
+}
 ANNOTATION = {
     "fdb_pause": "pause.json",
     "fdb_smooth_turn": "turn_taking.json",
@@ -61,21 +72,25 @@ def render(log: Emissions) -> np.ndarray:
     return sound[: log.turns * TURN_SAMPLES]
 
 
-def write_folders(root: Path, task: str, items: Sequence[Episode], logs: Sequence[Emissions]) -> list[Path]:
-    """Write `root/<index>/...` for every item; returns the folders.
+def write_folders(
+    root: Path, task: str, items: Sequence[Episode], logs: Sequence[Emissions], vocoder: Vocoder | None = None
+) -> list[Path]:
+    """Write `root/<task>/<index>/...` for every item; returns the folders.
 
     Args:
         root: made where it is missing; files in it are overwritten.
-        task: `fdb_pause`, `fdb_smooth_turn`, `fdb_interruption` or `fdb_backchannel`.
+        task: a name of `TASKS`.
         items: the episodes played.
         logs: what was said in them.
+        vocoder: the model's, for logs that kept its voice.
     """
     folders = []
     for index, (item, log) in enumerate(zip(items, logs, strict=True), start=1):
-        folder = root / task / str(index)
+        folder = root / TASKS[task] / str(index)
         folder.mkdir(parents=True, exist_ok=True)
         soundfile.write(folder / "input.wav", item.audio, SAMPLE_RATE)
-        soundfile.write(folder / "output.wav", render(log), SAMPLE_RATE)
+        own = vocoder is not None and bool(log.voice)
+        soundfile.write(folder / "output.wav", voice_of(log, vocoder) if own else render(log), SAMPLE_RATE)
         words = log.spoken()
         if task == "fdb_interruption":  # FDB transcribes what is said after the interruption began
             began = annotate(task, item)[0]["timestamp"][0]

@@ -39,6 +39,7 @@ from tml_lab.bench.baselines.silent import SilentPlayer
 from tml_lab.bench.baselines.spam import SpamPlayer
 from tml_lab.bench.baselines.vad_harness import VadHarnessPlayer
 from tml_lab.bench.benchmark import Benchmark, Player
+from tml_lab.bench.fdb_io import TASKS, write_folders
 from tml_lab.bench.grading import Estimate
 from tml_lab.bench.machine import machine, now
 from tml_lab.bench.report import KeptPlayer, Played, write_report
@@ -228,6 +229,7 @@ def run(
     console: Console | None = None,
     device: str = "cpu",
     report: str | Path | None = None,
+    folders: str | Path | None = None,
 ) -> dict[str, Any]:
     """Load a checkpoint, run benchmarks, print tables, write JSON and a page.
 
@@ -242,6 +244,7 @@ def run(
         console: where tables go.
         device: `cpu` or `cuda`.
         report: a folder for the page on which each item can be seen and heard; None writes none.
+        folders: a folder for what was heard and said in Full-Duplex-Bench's scenes, in its own form; None writes none.
 
     Raises CheckpointError for a checkpoint that cannot be read, ValueError for an unknown benchmark.
     """
@@ -249,18 +252,22 @@ def run(
     model, tokenizer = load_checkpoint(checkpoint, device)
     label = f"{Path(str(checkpoint)).name} {checkpoint_hash(checkpoint)}"
     players: list[Player] = reference_players(model, tokenizer, seed) if references else []
-    me = KeptPlayer(ModelPlayer(model, tokenizer, keep_voice=report is not None))
+    me = KeptPlayer(ModelPlayer(model, tokenizer, keep_voice=bool(report or folders)))
     players.append(me)
     result = run_players(players, names, n, seed, splits, label, console)
     if json_path is not None:
         Path(json_path).parent.mkdir(parents=True, exist_ok=True)
         Path(json_path).write_text(json.dumps(result, indent=1) + "\n")
+    mine = [row for row in result["results"] if row["row"] == me.name]
+    played = [
+        Played(BENCHMARKS[row["benchmark"]], row["split"], *kept, row["metrics"])
+        for row, kept in zip(mine, me.kept, strict=True)
+    ]
+    if folders is not None:
+        for one in played:
+            if one.benchmark.name in TASKS:
+                write_folders(Path(folders), one.benchmark.name, one.episodes, one.logs, model.vocoder.cpu())
     if report is not None:
-        mine = [row for row in result["results"] if row["row"] == me.name]
-        played = [
-            Played(BENCHMARKS[row["benchmark"]], row["split"], *kept, row["metrics"])
-            for row, kept in zip(mine, me.kept, strict=True)
-        ]
         page = write_report(Path(report), played, label, model.vocoder.cpu())
         (console or Console()).print(f"each item can be seen and heard at {page}")
     return result

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
-import torch
 
 from tml_lab.bench.benchmark import Benchmark, Player
 from tml_lab.bench.emissions import Emissions
 from tml_lab.bench.grading import ItemGrade, grade_item, window
-from tml_lab.bench.vocoding import vocode
-from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES, TURN_SECONDS
+from tml_lab.bench.own_voice import voice_of
+from tml_lab.config import SAMPLE_RATE, TURN_SECONDS
 from tml_lab.worlds.stage import Episode
 
 if TYPE_CHECKING:
@@ -117,21 +116,6 @@ def _bar(kind: str, lane: str, start: float, end: float, text: str) -> str:
         f'<rect x="0.5" y="0.5" width="{width - 1:.1f}" height="{LANE - 3}" rx="3"/>'
         f'<text x="3" y="14">{label}</text></svg>'
     )
-
-
-@torch.no_grad()
-def voice_of(log: Emissions, vocoder: Vocoder | None) -> np.ndarray:
-    """The model's own voice, f32 `[turns * 3200]`: each run of speaking turns from its mel, a turn later."""
-    sound = np.zeros((log.turns + 4) * TURN_SAMPLES, np.float32)
-    turns = sorted(log.voice)
-    while turns and vocoder is not None:
-        n = next((i for i in range(1, len(turns)) if turns[i] != turns[i - 1] + 1), len(turns))
-        run, turns = turns[:n], turns[n:]
-        piece = vocode(vocoder, torch.cat([log.voice[t] for t in run])).numpy()
-        start = (run[0] + 1) * TURN_SAMPLES
-        room = sound[start : start + len(piece)]
-        room += piece[: len(room)]
-    return sound[: log.turns * TURN_SAMPLES]
 
 
 def write_sound(path: Path, item: Episode, log: Emissions, vocoder: Vocoder | None) -> None:

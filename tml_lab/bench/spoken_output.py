@@ -20,8 +20,8 @@ from torch import Tensor
 
 from tml_lab.bench.items import episodes_of
 from tml_lab.bench.machine import machine, now
+from tml_lab.bench.own_voice import vocode
 from tml_lab.bench.spoken import WhisperJudge, report
-from tml_lab.bench.vocoding import vocode
 from tml_lab.model.checkpoint import checkpoint_hash, load_checkpoint
 from tml_lab.stream.rollout import Heard, Run, rollout
 from tml_lab.worlds.lexicon import SPANISH

@@ -20,21 +20,14 @@ from torch import Tensor
 
 from tml_lab.bench.baselines.rtisi import Rtisi, rtisi
 from tml_lab.bench.machine import machine, now
+from tml_lab.bench.own_voice import vocode
 from tml_lab.bench.spoken import WhisperJudge, reference_clips, reply_texts, report
-from tml_lab.config import OUT_HOP, SAMPLE_RATE, TURN_SAMPLES
-from tml_lab.model.vocoder import VOCODER_DELAY, Vocoder
+from tml_lab.config import SAMPLE_RATE
+from tml_lab.model.vocoder import VOCODER_DELAY
 from tml_lab.train.vocoder import load_vocoder, sound_loss
 from tml_lab.worlds.reply_voice import reply_mel
 
 NANO = Path(__file__).resolve().parents[2] / "data" / "checkpoints" / "nano" / "model.safetensors"
-
-
-def vocode(vocoder: Vocoder, mel: Tensor) -> Tensor:
-    """Normalised mel `[F, 80]` -> sound `[F * 200]`, turn by turn as at work, moved back by the delay."""
-    tail = vocoder.silence.expand(VOCODER_DELAY // OUT_HOP, -1)  # [2, 80]
-    state = vocoder.new_state()
-    turns = torch.cat([mel, tail])[None].split(TURN_SAMPLES // OUT_HOP, dim=1)  # each [1, 16, 80]
-    return torch.cat([vocoder.step(turn, state)[0] for turn in turns])[VOCODER_DELAY:]
 
 
 def distance(made: list[Tensor], real: list[np.ndarray]) -> dict[str, float]:

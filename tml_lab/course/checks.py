@@ -8,6 +8,8 @@ from tml_lab.course.checks_ch09 import ch09_merge, ch09_partial_softmax, ch09_sp
 from tml_lab.course.checks_ch10 import ch10_experts_triton, ch10_matmul_triton, ch10_rms_norm_triton
 from tml_lab.course.checks_ch12 import ch12_overlap, ch12_pauc, ch12_takeover, ch12_utterances
 from tml_lab.course.checks_ch13 import ch13_follow, ch13_is_speech
+from tml_lab.course.checks_ch14 import ch14_cut_rows, ch14_lens_difference, ch14_pool, ch14_restored
+from tml_lab.course.checks_ch16 import ch16_minimal, ch16_next_arm, ch16_trade_off
 
 __all__ = [
     "ch01_clock_digits",
@@ -28,4 +30,11 @@ __all__ = [
     "ch12_utterances",
     "ch13_follow",
     "ch13_is_speech",
+    "ch14_cut_rows",
+    "ch14_lens_difference",
+    "ch14_pool",
+    "ch14_restored",
+    "ch16_minimal",
+    "ch16_next_arm",
+    "ch16_trade_off",
 ]

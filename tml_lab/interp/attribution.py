@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tml_kernels.experts import swiglu
 from tml_lab.interp.cache import EMBED, Cache
+from tml_lab.interp.decision import speak_direction
 from tml_lab.model.backbone import Block
 from tml_lab.model.moe import MoE
 from tml_lab.model.short_conv import ShortConv
@@ -61,10 +62,9 @@ def attribute_decision(cache: Cache) -> Attribution:
     at = torch.as_tensor(cache.decision_positions, device=cache.logits.device)
     last = cache["resid_post", model.cfg.n_layers - 1][at]  # [turns, d_model]
     ids = [cache.tokenizer.id(name) for name in (SPEAK, SILENT)]
-    rows = model.unembed.weight[ids].float()
     norm = model.backbone.norm
     scale = (last.float().square().mean(-1, keepdim=True) + norm.eps).rsqrt()  # [turns, 1]
-    direction = (rows[0] - rows[1]) * norm.weight.float() * scale / model.cfg.mup_width_multiplier  # [turns, d_model]
+    direction = speak_direction(cache) * norm.weight.float() * scale  # [turns, d_model]
     labels, parts = ["embed"], [cache[EMBED][at]]
     for layer in range(model.cfg.n_layers):
         for names, pieces, conv in (_heads(cache, layer, at), _mlp(cache, layer, at)):

@@ -3,70 +3,55 @@
     cache = run_with_cache(model, tokenizer, recording)
     cache["blocks.3.attn.hook_pattern"]    [heads, query, key]      also cache["pattern", 3]
     cache["blocks.3.hook_resid_post"]      [positions, d_model]     also cache["resid_post", 3]
+    cache.at("L3H2 pattern of decision @4.2s <- video_in")           labelled; see `tml_lab.interp.address`
 
 A recording is one sequence, so there is no batch axis (TransformerLens: `remove_batch_dim`). `cache.tokens`
-says for each position which stream and turn it belongs to and when it was heard or played.
+says for each position which stream and turn it belongs to and when it was heard or played. Patterns grow with the
+square of the length: they are not kept but computed anew from q and k when they are asked for.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
 from tml_lab.config import ModelConfig
+from tml_lab.interp.address import At
+from tml_lab.interp.labelled import labelled
+from tml_lab.interp.names import (
+    EMBED,
+    FINAL,
+    LAYER_HOOKS,
+    InterpError,
+    check_layer,
+    check_name,
+    check_short,
+    full_name,
+    hook_names,
+    layer_of,
+    split_name,
+)
+from tml_lab.interp.pattern import MAX_BYTES, pattern_rows
+from tml_lab.interp.watch import Hooks, Watch, resolve
 from tml_lab.model.interaction import InteractionModel
-from tml_lab.model.tap import Edit, Tap
+from tml_lab.model.state import MAX_CHUNK, new_state
 from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.checkpoint_hash import weights_hash
+from tml_lab.stream.observer import Piece
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import decision_positions, offline_tokens
-from tml_lab.stream.tokens import STREAMS, TokenTable
+from tml_lab.stream.tokens import TokenTable
 
-LAYER_HOOKS = {  # short name -> name inside `blocks.N.`
-    "resid_pre": "hook_resid_pre",
-    "q": "attn.hook_q",
-    "k": "attn.hook_k",
-    "v": "attn.hook_v",
-    "pattern": "attn.hook_pattern",
-    "z": "attn.hook_z",
-    "attn_out": "hook_attn_out",
-    "resid_mid": "hook_resid_mid",
-    "experts": "mlp.hook_expert_indices",
-    "expert_weights": "mlp.hook_expert_weights",
-    "shared_weights": "mlp.hook_shared_weights",
-    "mlp_out": "hook_mlp_out",
-    "resid_post": "hook_resid_post",
-}
-ROUTED = ("expert", "shared")  # what a layer with a dense MLP has not
-EMBED, FINAL = "hook_embed", "ln_final.hook_normalized"
-MAX_BYTES = 4 << 30  # of attention patterns; they grow with the square of the recording's length
-
-
-class InterpError(ValueError):
-    """A tensor, head or turn that is not there; the message is one sentence that says why."""
-
-
-def full_name(short: str, layer: int) -> str:
-    """`("z", 3)` -> `blocks.3.attn.hook_z`."""
-    return f"blocks.{layer}.{LAYER_HOOKS[short]}"
-
-
-def hook_names(cfg: ModelConfig) -> list[str]:
-    """Every name a cache of this model can hold, in the order of the computation.
-
-    A layer with a dense MLP has no experts, hence no names for them.
-    """
-    names = [EMBED]
-    for layer in range(cfg.n_layers):
-        for short in LAYER_HOOKS:
-            if not short.startswith(ROUTED) or layer >= cfg.n_dense_layers:
-                names.append(full_name(short, layer))
-    return [*names, FINAL]
+__all__ = [
+    "EMBED", "FINAL", "LAYER_HOOKS", "Cache", "InterpError", "full_name", "hook_names", "run_offline", "run_with_cache",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -80,6 +65,7 @@ class Cache:
         tensors: {hook name: tensor}. Residual streams and outputs float32 [positions, d_model]; patterns
             float32 [heads, query, key]; q and z [positions, heads, d_head], k and v [positions, kv_heads, d_head];
             expert indices int64 and weights float32 [positions, top_k], shared weights [positions, n_shared].
+        edited: names at which a hook stood.
     """
 
     recording: Recording
@@ -87,6 +73,7 @@ class Cache:
     tokenizer: TextTokenizer
     logits: Tensor
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    edited: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"Cache({len(self.tensors)} tensors of {len(self.tokens)} positions, {self.turns} turns)"
@@ -100,19 +87,48 @@ class Cache:
     def __getitem__(self, key: str | tuple[str, int]) -> Tensor:
         """`cache["blocks.3.hook_resid_post"]` or `cache["resid_post", 3]`.
 
-        Raises InterpError for a layer the model has not, a name there is not, or one that was not kept.
+        Raises InterpError for a layer the model has not, a name there is not, one that was not kept, or a pattern too
+        large to compute as a whole.
         """
         name = key if isinstance(key, str) else self._full_name(*key)
         if name in self.tensors:
             return self.tensors[name]
-        if name in hook_names(self.model.cfg):
-            raise InterpError(f"{name} was not kept: run run_with_cache again with it among the names.")
-        raise InterpError(f"nothing is called {name!r}; hook_names(model.cfg) lists every name there is.")
+        check_name(name, hook_names(self.model.cfg))
+        if layer_of(name) is not None and split_name(name)[1] == "pattern":
+            return self.pattern(split_name(name)[0])
+        raise InterpError(f"{name} was not kept: run run_with_cache again with it among the names.")
+
+    def pattern(self, layer: int, queries: np.ndarray | None = None) -> Tensor:
+        """Attention from some positions: float32 [heads, queries, positions]; None: from all.
+
+        Raises InterpError for a layer that is not there, without `q`, `k` and `resid_pre` of it, and for more than
+        4 GiB.
+        """
+        name = self._full_name("pattern", layer)
+        if name in self.tensors:
+            kept = self.tensors[name]
+            return kept if queries is None else kept[:, torch.as_tensor(queries, device=kept.device)]
+        needs = [self._full_name(short, layer) for short in ("resid_pre", "q", "k")]
+        if name in self.edited or any(part not in self.tensors for part in needs):
+            raise InterpError(f"{name} was not kept: run run_with_cache again with it, or with {', '.join(needs)}.")
+        resid_pre, q, k = (self.tensors[part] for part in needs)
+        return pattern_rows(self.model, layer, resid_pre, q, k, queries)
+
+    def at(self, where: str | At | None = None, /, **parts: Any) -> xr.DataArray:
+        """A labelled part of the cache.
+
+        Args:
+            where: an `At`, its string form, or the short name of a hook.
+            parts: the fields of an `At`: `layer`, `head`, `t` or `turn`, `clock`, `of`, `src`, `src_t` or `src_turn`.
+
+        `cache.at("pattern", layer=3, head=2, t=4.2, src="video_in", src_t=slice(2, 4))`: `[query, key]`. Raises
+        InterpError, in one sentence, for what is not there.
+        """
+        return labelled(self, At.read(where, **parts))
 
     def _full_name(self, short: str, layer: int) -> str:
         check_layer(self.model.cfg, layer)
-        if short not in LAYER_HOOKS:
-            raise InterpError(f"a layer has nothing called {short!r}; it has {', '.join(LAYER_HOOKS)}.")
+        check_short(short)
         return full_name(short, layer)
 
     @property
@@ -131,24 +147,21 @@ class Cache:
         return decision_positions(self.recording)
 
 
-def check_layer(cfg: ModelConfig, layer: int) -> None:
-    """Raises InterpError naming the layers there are."""
-    if not 0 <= layer < cfg.n_layers:
-        raise InterpError(f"there is no layer {layer}: the model has layers 0..{cfg.n_layers - 1}.")
-
-
-def _check_names(cfg: ModelConfig, names: Collection[str], positions: int) -> None:
-    if unknown := sorted(set(names) - set(hook_names(cfg))):
-        raise InterpError(
-            f"nothing is called {unknown[0]!r}; hook_names(model.cfg) lists every name there is."
-        )
-    kept = [layer for layer in range(cfg.n_layers) if full_name("pattern", layer) in names]
-    size = sum(cfg.heads(layer)[0] for layer in kept) * positions**2 * 4
+def _names(cfg: ModelConfig, names: Collection[str] | None, positions: int, edited: Collection[str]) -> set[str]:
+    """The names to keep. Raises InterpError for unknown ones, or patterns too large."""
+    every = hook_names(cfg)
+    patterns = {full_name("pattern", layer) for layer in range(cfg.n_layers)}
+    for name in () if names is None else names:
+        check_name(name, every)
+    kept = set(every) - (patterns - set(edited)) if names is None else set(names)
+    layers = [layer for layer in range(cfg.n_layers) if full_name("pattern", layer) in kept]
+    size = sum(cfg.heads(layer)[0] for layer in layers) * positions**2 * 4
     if size > MAX_BYTES:
         raise InterpError(
-            f"the patterns of {len(kept)} layers over {positions} positions take {size / 2**30:.0f} GiB: "
+            f"the patterns of {len(layers)} layers over {positions} positions take {size / 2**30:.0f} GiB: "
             "name fewer of them in names=, or cut the recording."
         )
+    return kept
 
 
 @torch.no_grad()
@@ -164,7 +177,8 @@ def run_with_cache(
     with this pass to rounding (1e-5 on p(speak)).
 
     Args:
-        names: hook names to keep (`hook_names` lists them); None: all.
+        names: hook names to keep (`hook_names` lists them); None: all but the patterns, which are computed from q and
+            k when asked for.
 
     Raises InterpError for a recording without turns, an unknown name, or patterns too large to keep;
     RecordingError for a fork not yet replayed. Warns when the weights are not the recording's own.
@@ -177,11 +191,12 @@ def run_offline(
     tokenizer: TextTokenizer,
     recording: Recording,
     names: Collection[str] | None,
-    edit: Callable[[str, Tensor], Tensor] | None = None,
+    hooks: Hooks = (),
+    needs: Collection[str] = (),
 ) -> Cache:
-    """As `run_with_cache`; `edit(full name, tensor without a batch axis)` gives what is used in its place."""
-    names = hook_names(model.cfg) if names is None else names
-    _check_names(model.cfg, names, len(recording.tokens))
+    """As `run_with_cache`, with hooks on the way (see `tml_lab.interp.watch`)."""
+    edited = frozenset(resolve(hooks, hook_names(model.cfg)))
+    kept = _names(model.cfg, names, len(recording.tokens), edited)
     if recording.turns == 0:
         raise InterpError("this recording has no turns, so there is nothing to run.")
     if (made_by := recording.checkpoint.get("sha256")) and made_by != weights_hash(model):
@@ -190,56 +205,32 @@ def run_offline(
             "not the ones this cache computes.",
             stacklevel=2,
         )
-    tokens = offline_tokens(recording, next(model.parameters()).device)
-    taps = {layer: Tap(_in_layer(layer, edit)) for layer in range(model.cfg.n_layers)}
+    watch = Watch(model.cfg, hooks, kept, needs)
     was_training = model.training
     model.eval()  # in training some tensors would be kept in half precision
     try:
-        x = model.embed(tokens)  # [positions, d_model]
-        x = x if edit is None else edit(EMBED, x)
-        hidden = model(x[None], taps=taps)[0]  # [positions, d_model]
-        hidden = hidden if edit is None else edit(FINAL, hidden)
+        x = model.embed(offline_tokens(recording, next(model.parameters()).device))  # [positions, d_model]
+        hidden = (_exactly if model.deterministic else _at_once)(model, x, watch, recording.tokens)
     finally:
         model.train(was_training)
-    found = {EMBED: x, FINAL: hidden}
-    for layer, tap in taps.items():
-        for short in LAYER_HOOKS:
-            if short in tap:
-                # the experts' tensors come without a batch axis already
-                tensor = tap[short] if short.startswith(ROUTED) else tap[short][0]
-                found[full_name(short, layer)] = tensor
-    kept = {name: found[name] for name in hook_names(model.cfg) if name in names}
-    return Cache(recording, model, tokenizer, model.text_logits(hidden).float(), kept)
+    tensors = watch.tensors()
+    ordered = {name: tensors[name] for name in hook_names(model.cfg) if name in tensors}
+    return Cache(recording, model, tokenizer, model.text_logits(hidden).float(), ordered, edited)
 
 
-def _in_layer(layer: int, edit: Callable[[str, Tensor], Tensor] | None) -> Edit | None:
-    """The edit of one layer's tap, which knows short names and a batch axis."""
-    if edit is None:
-        return None
-
-    def inside(short: str, x: Tensor) -> Tensor:
-        name = full_name(short, layer)
-        return edit(name, x) if short.startswith(ROUTED) else edit(name, x[0])[None]
-
-    return inside
+def _at_once(model: InteractionModel, x: Tensor, watch: Watch, tokens: TokenTable) -> Tensor:
+    """One forward without state: `[positions, d_model]` -> hidden states."""
+    whole = Piece.whole(tokens)
+    x = watch.embedded(x, whole)
+    return watch.finished(model(x[None], taps=watch.taps(whole))[0], whole)
 
 
-def attention_by_stream(cache: Cache, layer: int, head: int, turn: int) -> dict[str, np.ndarray]:
-    """Where one head looked from a turn's decision, pooled over the positions of each stream and turn.
-
-    Returns {stream: float32 [turn + 1]}, column n the weight on turn n; all of it sums to 1. The same numbers
-    as `TurnResult.attention` of a session that watched this head.
-
-    Raises InterpError for a layer, head or turn that is not there.
-    """
-    pattern = cache["pattern", layer]  # [heads, query, key]
-    if not 0 <= head < len(pattern):
-        raise InterpError(f"there is no head {head} in layer {layer}: it has heads 0..{len(pattern) - 1}.")
-    if not 0 <= turn < cache.turns:
-        raise InterpError(f"there is no turn {turn}: the recording has turns 0..{cache.turns - 1}.")
-    query = int(cache.decision_positions[turn])
-    weight = pattern[head, query, : query + 1].double().cpu().numpy()  # [key]; later keys are never seen
-    table, turns = cache.tokens, turn + 1
-    cell = table.stream[: query + 1].astype(np.int64) * turns + table.turn[: query + 1]
-    pooled = np.bincount(cell, weight, len(STREAMS) * turns).reshape(len(STREAMS), turns)
-    return dict(zip(STREAMS, pooled.astype(np.float32), strict=True))
+def _exactly(model: InteractionModel, x: Tensor, watch: Watch, tokens: TokenTable) -> Tensor:
+    """As `_at_once`, by the kernels of a session, in pieces: the bits do not depend on where they are cut."""
+    state, found = new_state(model.cfg, device=x.device, dtype=x.dtype), []
+    for start in range(0, len(x), MAX_CHUNK):
+        rows = slice(start, min(start + MAX_CHUNK, len(x)))
+        piece = Piece(start, tokens.part(rows), lambda end=rows.stop: tokens.part(slice(end)))
+        part = watch.embedded(x[rows], piece)
+        found.append(watch.finished(model(part[None], state, watch.taps(piece))[0], piece))
+    return torch.cat(found)

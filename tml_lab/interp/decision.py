@@ -62,10 +62,22 @@ def decision_lens(cache: Cache) -> np.ndarray:
 
     Raises InterpError when the cache was made without `resid_post`.
     """
+    model, norm = cache.model, cache.model.backbone.norm
     rows = []
-    for layer in range(cache.model.cfg.n_layers):
+    for layer in range(model.cfg.n_layers):
         resid = cache["resid_post", layer]  # [positions, d_model]
         at = torch.as_tensor(cache.decision_positions, device=resid.device)
-        logits = cache.model.text_logits(cache.model.backbone.norm(resid[at])).float()  # [turns, vocab]
-        rows.append(_difference(_decision_logits(cache, logits)))
+        rows.append(lens_difference(resid[at], norm.weight, norm.eps, speak_direction(cache)))
     return torch.stack(rows).cpu().numpy()  # [layers, turns]
+
+
+def speak_direction(cache: Cache) -> Tensor:
+    """The unembedding's row of `<speak>` less that of `<silent>`: float32 [d_model]."""
+    speak, silent = (cache.model.unembed.weight[cache.tokenizer.id(name)].float() for name in (SPEAK, SILENT))
+    return (speak - silent) / cache.model.cfg.mup_width_multiplier
+
+
+def lens_difference(resid: Tensor, norm_weight: Tensor, eps: float, direction: Tensor) -> Tensor:
+    """A residual stream `[n, d_model]` through the final RMS norm, along a direction `[d_model]`: float32 [n]."""
+    scale = (resid.float().square().mean(-1) + eps).rsqrt()  # [n]
+    return scale * (resid.float() @ (norm_weight.float() * direction))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tml_lab.interp.cache import Cache, InterpError, full_name
 from tml_lab.interp.hooks import Hook, run_with_hooks
+from tml_lab.interp.names import check_turn
 from tml_lab.model.text import SILENT, SPEAK
 
 BATCH = 8  # turns patched in one forward
@@ -49,21 +50,24 @@ def logit_difference(logits: Tensor, cache: Cache) -> Tensor:
 
 def _check_pair(clean: Cache, corrupt: Cache, turn: int) -> tuple[float, float]:
     """The decision of both at `turn`. Raises InterpError when they cannot be compared."""
-    tables = (clean.tokens, corrupt.tokens)
-    if len(tables[0]) != len(tables[1]) or any(
-        not np.array_equal(getattr(tables[0], part), getattr(tables[1], part)) for part in ("stream", "turn")
-    ):
-        raise InterpError(
-            f"the two recordings lay out other positions ({len(tables[0])} and {len(tables[1])}): they may differ in "
-            "what was heard, seen or read, but not in how many words were typed or said in a turn."
-        )
-    if not 0 <= turn < clean.turns:
-        raise InterpError(f"there is no turn {turn}: the recordings have turns 0..{clean.turns - 1}.")
+    for cache in (clean, corrupt):
+        check_turn(cache.turns, turn)
     at = int(clean.decision_positions[turn])
+    tables = [cache.tokens.part(slice(at + 1)) for cache in (clean, corrupt)]
+    if any(not np.array_equal(getattr(tables[0], part), getattr(tables[1], part)) for part in ("stream", "turn")):
+        raise InterpError(
+            f"the two recordings lay out other positions before turn {turn}'s decision: they may differ in what was "
+            "heard, seen or read, but not in how many words were typed or said in a turn."
+        )
     first, second = (float(logit_difference(cache.logits[at], cache)) for cache in (clean, corrupt))
     if abs(first - second) < 1e-3:
         raise InterpError(f"both decide turn {turn} alike ({first:.4f}, {second:.4f}): there is nothing to bring back.")
     return first, second
+
+
+def restored(patched: Tensor, clean: float, corrupt: float) -> Tensor:
+    """How much of a decision a patch brought back: 0 as in the corrupt run, 1 as in the clean one."""
+    return (patched - corrupt) / (clean - corrupt)
 
 
 @torch.no_grad()
@@ -104,7 +108,7 @@ def patch_turns(
             found[layer, n] = value
     grid = np.array([[found[layer, n] for n in when] for layer in chosen], np.float32)
     labels = tuple(f"L{layer}" for layer in chosen), tuple(f"turn {n}" for n in when)
-    return Sweep((grid - ends[1]) / (ends[0] - ends[1]), *labels, *ends, turn)
+    return Sweep(restored(torch.from_numpy(grid), *ends).numpy(), *labels, *ends, turn)
 
 
 @torch.no_grad()
@@ -121,11 +125,10 @@ def patch_heads(clean: Cache, corrupt: Cache, turn: int, progress: bool = True) 
     for layer, head in track(jobs, "patching", disable=not progress):
 
         def put(z: Tensor, hook: Hook, layer: int = layer, head: int = head) -> Tensor:
-            z[:, head] = clean["z", layer][:, head]
+            z[: at + 1, head] = clean["z", layer][: at + 1, head]
             return z
 
         hook = (full_name("z", layer), put)
         patched = run_with_hooks(clean.model, clean.tokenizer, corrupt.recording, [hook])
-        value = float(logit_difference(patched.logits[at], clean))
-        grid[layer, head] = (value - ends[1]) / (ends[0] - ends[1])
+        grid[layer, head] = float(restored(logit_difference(patched.logits[at], clean), *ends))
     return Sweep(grid, tuple(f"L{n}" for n in range(cfg.n_layers)), tuple(f"H{n}" for n in range(most)), *ends, turn)

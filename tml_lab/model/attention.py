@@ -10,7 +10,7 @@ from tml_lab.config import ModelConfig
 from tml_lab.model.blocked import BLOCK, blocked_attention, can_band
 from tml_lab.model.norm import RMSNorm
 from tml_lab.model.short_conv import ShortConv
-from tml_lab.model.state import RingView, RingViews, State, reach, view_ring
+from tml_lab.model.state import RingView, RingViews, State, reach, sight, view_ring
 from tml_lab.model.tap import Tap
 
 
@@ -80,19 +80,37 @@ class Attention(nn.Module):
             state[f"{self.layer}.k_conv"], state[f"{self.layer}.v_conv"] = k_tail, v_tail
             view = self._view(state, pos, {} if views is None else views)
             k, v = self._append(k, v, state, view)
-            bias, key_pos, unseen = self._bias_gather(r, view), view.key_pos, view.unseen
-        if self.n_floor is not None:
-            tau = 1.0 + self.alpha * torch.log(((pos + 1).float() / self.n_floor).clamp(min=1.0))  # [b, n]
-            q, bias = (q.float() * tau[:, None, :, None]).to(q.dtype), bias * tau[:, None, :, None]
-        pattern = self._pattern(q, k, bias, unseen)  # [b, h, n, keys]
+            bias = self._bias_gather(r, view.distance, view.beyond)
+            key_pos, unseen = view.key_pos, view.unseen
+        pattern = self._pattern(*self._tempered(q, bias, pos), k, unseen)  # [b, h, n, keys]
         if tap is not None:
-            pattern = tap.look("pattern", pattern)
             tap["key_pos"] = key_pos
+            pattern = tap.look("pattern", pattern)
         group = self.n_heads // self.n_kv_heads
         grouped = pattern.view(batch, self.n_kv_heads, group * n, -1).to(v.dtype)  # [b, kv, group * n, keys]
         out = (grouped @ v).view(batch, self.n_heads, n, self.d_head).transpose(1, 2)  # [b, n, h, d_head]
         out = out if tap is None else tap.look("z", out)
         return self.o_proj(out.reshape(batch, n, -1))  # [b, n, d_model]
+
+    def pattern_of(self, x: Tensor, q: Tensor, k: Tensor, pos: Tensor) -> Tensor:
+        """The pattern of some queries alone, float32 `[batch, heads, n, keys]`, for who looks at it afterwards.
+
+        `x [batch, n, d_model]` (normalised, as `forward` takes it) and `q [batch, n, heads, d_head]` at the positions
+        `pos [batch, n]`; `k [batch, keys, kv_heads, d_head]` at the positions 0, 1, ...
+        """
+        batch, n = pos.shape
+        key_pos = torch.arange(k.shape[1], device=pos.device)[None]  # [1, keys]
+        unseen, distance, beyond = sight(pos, key_pos, self.sinks, self.window, self.extent)
+        r = self.r_proj(x).view(batch, n, self.n_heads, self.d_rel).transpose(1, 2)  # [b, h, n, d_rel]
+        q, bias = self._tempered(q.transpose(1, 2), self._bias_gather(r, distance, beyond), pos)
+        return self._pattern(q, bias, k.transpose(1, 2), unseen)
+
+    def _tempered(self, q: Tensor, bias: Tensor, pos: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries `[b, h, n, d_head]` and bias, sharper far from the beginning where `n_floor` asks for it."""
+        if self.n_floor is None:
+            return q, bias
+        tau = 1.0 + self.alpha * torch.log(((pos + 1).float() / self.n_floor).clamp(min=1.0))  # [b, n]
+        return (q.float() * tau[:, None, :, None]).to(q.dtype), bias * tau[:, None, :, None]
 
     def _in_blocks(self, x: Tensor) -> bool:
         """Training in half precision, rows of a multiple of a block: see `tml_lab.model.blocked`."""
@@ -102,7 +120,7 @@ class Attention(nn.Module):
         near = self.is_local or x.shape[1] <= self.window
         return self.training and low and whole and near and self.n_floor is None and can_band(device)
 
-    def _pattern(self, q: Tensor, k: Tensor, bias: Tensor, unseen: Tensor) -> Tensor:
+    def _pattern(self, q: Tensor, bias: Tensor, k: Tensor, unseen: Tensor) -> Tensor:
         """Softmax of the scaled scores plus bias: `[batch, heads, tokens, keys]`.
 
         Computed and returned in float32, but kept in half precision while training under autocast.
@@ -135,11 +153,10 @@ class Attention(nn.Module):
         # read with rows of n, row i starts n - 1 - i further left
         return by_distance.view(batch, heads, n * (n + 1))[..., n - 1 : n - 1 + n * n].view(batch, heads, n, n)
 
-    def _bias_gather(self, r: Tensor, view: RingView) -> Tensor:
-        """The relative bias for keys in the order of a ring: `[batch, heads, n, keys]`."""
+    def _bias_gather(self, r: Tensor, distance: Tensor, beyond: Tensor) -> Tensor:
+        """The relative bias for keys in any order, as of a ring: `[batch, heads, n, keys]`."""
         by_distance = r @ self.rel.to(r.dtype)  # [b, h, n, extent]
-        index = view.distance.expand(-1, self.n_heads, -1, -1)
-        return by_distance.gather(-1, index).masked_fill(view.beyond, 0.0)
+        return by_distance.gather(-1, distance.expand(-1, self.n_heads, -1, -1)).masked_fill(beyond, 0.0)
 
     def _view(self, state: State, pos: Tensor, views: RingViews) -> RingView:
         """The view of this layer's ring; layers with like rings share it through `views`."""

@@ -13,7 +13,7 @@ from tml_lab.model.moe import DenseMLP, MoE
 from tml_lab.model.norm import RMSNorm
 from tml_lab.model.short_conv import ShortConv
 from tml_lab.model.state import RingViews, State
-from tml_lab.model.tap import Tap
+from tml_lab.model.tap import Tap, are_shallow
 
 
 class Block(nn.Module):
@@ -77,15 +77,14 @@ class Backbone(nn.Module):
         """`x [batch, tokens, d_model]` -> normalised hidden states of the same shape.
 
         Without a `state` the sequence starts at position 0 (offline); with one the tokens are appended to it.
-        `taps` maps a layer to a dictionary that receives its inner tensors; with a `state`, perhaps only `pattern`
-        and `key_pos`.
+        `taps` maps a layer to the `Tap` that sees its inner tensors.
         """
         if self.deterministic:
             check_exact(self, x)
             learning = torch.is_grad_enabled() and state is None  # then hooks hear the pass that has a gradient
             exact = exact_pass(self, x, state, taps, quiet=learning)
             return self.norm(in_place_of(self._torch(x, None, None), exact) if learning else exact)
-        if state is not None and can_fuse(self, x):
+        if state is not None and are_shallow(taps) and can_fuse(self, x):
             return self.norm(decode(self, x, state, taps))
         return self.norm(self._torch(x, state, taps))
 

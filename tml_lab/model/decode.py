@@ -182,8 +182,9 @@ def decode(
 ) -> Tensor:
     """Append tokens to the state: `x [1, n, d_model]` -> the residual after the last block, before the norm.
 
-    A layer's tap receives `pattern [1, heads, n, slots in use]` and `key_pos [1, slots in use]`. Hooks on a block's
-    output are called; of its inputs they are given the first alone. `quiet`: they are not called.
+    A layer's tap receives `pattern [1, heads, n, slots in use]` and `key_pos [1, slots in use]`, and is asked about
+    `resid_pre` and `resid_post`. Hooks on a block's output are called; of its inputs they are given the first alone.
+    `quiet`: they are not called.
     """
     kernels = fused_kernels()
     assert kernels is not None
@@ -201,19 +202,29 @@ def decode(
         weights, global_scale = block_weights(block, kept)
         scale = router.route_scale * float(global_scale[0])
         rings = block_state(kernels, state, i)
-        used = min(pos + n, rings.k.shape[1]) if taps and i in taps else 0
+        tap = taps.get(i) if taps else None
+        resid = resid if tap is None else _shown(tap, "resid_pre", resid)
+        used = min(pos + n, rings.k.shape[1]) if tap is not None and tap.want("pattern") else 0
         pattern = np.zeros((attn.n_heads, n, used), np.float32) if used else nobody
         hooks = () if quiet else tuple(block._forward_hooks.values())
         before = torch.from_numpy(resid.copy())[None] if hooks else x  # [1, n, d_model]
         kernels.decode_block(resid, weights, rings, pos, sinks, window, tau, router.top_k, scale, cfg.rms_eps, pattern)
+        resid = resid if tap is None else _shown(tap, "resid_post", resid)
         for hook in hooks:
             changed = hook(block, (before,), torch.from_numpy(resid.copy())[None])
             resid = resid if changed is None else changed[0].numpy().copy()
-        if taps and i in taps:
+        if tap is not None and used:
             held = positions_held(state["pos"] + n, rings.k.shape[1], sinks)
-            taps[i].update(pattern=torch.from_numpy(pattern)[None], key_pos=held[:, :used])
+            tap.update(pattern=torch.from_numpy(pattern)[None], key_pos=held[:, :used])
     state["pos"] = state["pos"] + n
     return torch.from_numpy(resid)[None]  # [1, n, d_model]
+
+
+def _shown(tap: Tap, name: str, resid: np.ndarray) -> np.ndarray:
+    """`resid [n, d_model]`, or what a tap's edit made of it, in memory of its own."""
+    if tap.wants is None or not tap.want(name):
+        return resid
+    return tap.look(name, torch.from_numpy(resid.copy())[None])[0].contiguous().numpy().copy()
 
 
 def block_weights(block: Any, kept: Inside) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tml_lab.model.decode import decode, runs_fused
 from tml_lab.model.state import MAX_CHUNK, State, new_state, row_of
-from tml_lab.model.tap import Tap
+from tml_lab.model.tap import Tap, are_shallow
 
 if TYPE_CHECKING:
     from tml_lab.model.backbone import Backbone
@@ -56,6 +56,11 @@ def exact_pass(
     """
     if taps is not None and (state is None or len(x) > 1):
         raise NotExactError("deterministic=True shows attention in a session alone: look at a batch without the flag.")
+    if not are_shallow(taps):
+        raise NotExactError(
+            "deterministic=True can show and change what stands between the blocks (resid_pre, resid_post) and nothing "
+            "inside one: hook these, or set model.deterministic = False."
+        )
     if state is not None and len(x) == 1:
         return _one_row(backbone, x, state, taps, quiet)
     out = []

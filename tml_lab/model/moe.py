@@ -77,7 +77,8 @@ class MoE(nn.Module):
         flat = x.reshape(-1, x.shape[-1])  # [n, d_model]
         weights, experts, shared_weights = self.router(flat)
         if tap is not None:
-            tap["experts"] = experts
+            if tap.want("experts"):
+                tap["experts"] = experts
             weights = tap.look("expert_weights", weights)
             shared_weights = tap.look("shared_weights", shared_weights)
         self.last_experts = experts  # read by the trainer to balance the load

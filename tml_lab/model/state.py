@@ -90,6 +90,14 @@ class RingView:
 RingViews = dict[tuple[int, int, int, int], RingView]
 
 
+def sight(pos: Tensor, key_pos: Tensor, sinks: int, window: int, extent: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`unseen`, `distance` and `beyond` of a `RingView`, for queries at `pos` and keys at `key_pos`."""
+    distance = (pos[:, :, None] - key_pos[:, None, :])[:, None]  # [batch, 1, tokens, keys]
+    seen = (distance >= 0) & ((distance < window) | (key_pos[:, None, None, :] < sinks))
+    unseen = torch.zeros(seen.shape, device=pos.device).masked_fill_(~seen, -torch.inf)
+    return unseen, distance.clamp(0, extent - 1), (distance < 0) | (distance >= extent)
+
+
 def view_ring(pos: Tensor, slots: int, sinks: int, window: int, extent: int) -> RingView:
     """The view of a ring of `slots` for tokens at `pos [batch, tokens]`, once they are written."""
     next_pos = pos[:, -1] + 1
@@ -97,11 +105,8 @@ def view_ring(pos: Tensor, slots: int, sinks: int, window: int, extent: int) -> 
     key_pos = positions_held(next_pos, slots, sinks)[:, :used]
     hole = key_pos < 0
     key_pos = torch.where(hole, torch.iinfo(torch.long).max // 2, key_pos)  # the future: never seen
-    distance = (pos[:, :, None] - key_pos[:, None, :])[:, None]  # [batch, 1, tokens, used]
-    seen = (distance >= 0) & ((distance < window) | (key_pos[:, None, None, :] < sinks))
-    unseen = torch.zeros(seen.shape, device=pos.device).masked_fill_(~seen, -torch.inf)
-    beyond = (distance < 0) | (distance >= extent)
-    return RingView(slot_of(pos, slots, sinks), used, key_pos, hole, unseen, distance.clamp(0, extent - 1), beyond)
+    unseen, distance, beyond = sight(pos, key_pos, sinks, window, extent)
+    return RingView(slot_of(pos, slots, sinks), used, key_pos, hole, unseen, distance, beyond)
 
 
 def row_of(state: State, row: int) -> State:

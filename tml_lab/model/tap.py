@@ -2,32 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from torch import Tensor
 
 Edit = Callable[[str, Tensor], Tensor | None]
 """`(short name, tensor) -> another tensor of its shape`, or None to leave it as it is."""
 
+BETWEEN_BLOCKS = frozenset({"resid_pre", "resid_post"})  # what compiled kernels can be asked about, too
+
 
 class Tap(dict[str, Tensor]):
     """Collects what one layer computes, by short name; `edit` is asked about each tensor before it is used.
 
-    A layer without a tap pays nothing. Compiled kernels fill a tap in, too, but ask no `edit`: who edits runs the torch
-    code.
+    A layer without a tap pays nothing. The compiled kernels of a session fill in `pattern`, and ask about what stands
+    between the blocks; who wants more runs the torch code, which agrees with them to rounding.
+
+    Args:
+        edit: see `Edit`.
+        wants: the short names that are kept, and asked about; None: all that there are.
+        holds: those of them that are kept, None: all; what is not can be freed while the pass goes on.
     """
 
-    def __init__(self, edit: Edit | None = None) -> None:
+    def __init__(
+        self, edit: Edit | None = None, wants: Collection[str] | None = None, holds: Collection[str] | None = None
+    ) -> None:
         super().__init__()
-        self.edit = edit
+        self.edit, self.holds = edit, holds
+        self.wants = None if wants is None else set(wants)
+
+    def want(self, name: str) -> bool:
+        """Whether the tensor of that name is looked at."""
+        return self.wants is None or name in self.wants
+
+    def also(self, name: str) -> Tap:
+        """This tap, which now wants the tensor of that name, too."""
+        if self.wants is not None:
+            self.wants.add(name)
+        if self.holds is not None:
+            self.holds = {*self.holds, name}
+        return self
+
+    @property
+    def is_shallow(self) -> bool:
+        """Whether compiled kernels can serve it."""
+        if self.wants is None:
+            return self.edit is None  # a session's view of a pattern
+        return self.wants <= (BETWEEN_BLOCKS if self.edit else BETWEEN_BLOCKS | {"pattern"})
 
     def look(self, name: str, x: Tensor) -> Tensor:
-        """Keep `x` under `name`, or what the edit made of it, and return that. Raises ValueError for another shape."""
+        """Return `x`, or what the edit made of it, and keep it under `name`. Raises ValueError for another shape."""
+        if not self.want(name):
+            return x
         if self.edit is not None:
             changed = self.edit(name, x)
             if changed is not None:
                 if changed.shape != x.shape:
                     raise ValueError(f"an edit of {name} must keep shape {list(x.shape)}, not {list(changed.shape)}")
                 x = changed.to(x.dtype)
-        self[name] = x
+        if self.holds is None or name in self.holds:
+            self[name] = x
         return x
+
+
+def are_shallow(taps: dict[int, Tap] | None) -> bool:
+    """Whether compiled kernels can serve all of them."""
+    return taps is None or all(tap.is_shallow for tap in taps.values())

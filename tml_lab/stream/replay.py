@@ -18,6 +18,7 @@ from tml_lab.model.text import TextTokenizer
 from tml_lab.signal.dmel import dmel
 from tml_lab.signal.patches import frames_to_patches
 from tml_lab.stream.checkpoint_hash import weights_hash
+from tml_lab.stream.observer import Observer
 from tml_lab.stream.recording import Recording, RecordingError
 from tml_lab.stream.session import Session, TurnResult
 
@@ -27,6 +28,7 @@ def replay(
     model: InteractionModel,
     tokenizer: TextTokenizer,
     on_turn: Callable[[TurnResult], None] | None = None,
+    observer: Observer | None = None,
 ) -> Recording:
     """Run all inputs of `recording` through a fresh session with its seed, and return what happens.
 
@@ -34,6 +36,7 @@ def replay(
         recording: whose inputs, seed and watched head are used; its outputs are not looked at, so a `fork`
             with other inputs is replayed in the same way.
         on_turn: called after each turn.
+        observer: sees, and may change, what is computed inside (`tml_lab.interp.observe` makes one of edits).
 
     Warns when the weights are not those of the recording: the outputs may then differ.
     """
@@ -46,6 +49,7 @@ def replay(
         )
     watched = (recording.attention.layer, recording.attention.head) if recording.attention else None
     session = Session(model, tokenizer, seed=recording.seed, attention=watched)
+    session.observer = observer
     for turn in range(recording.inputs.turns):
         result = session.step(*recording.inputs.turn(turn))
         if on_turn is not None:

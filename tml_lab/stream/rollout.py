@@ -49,13 +49,15 @@ class Heard:
 @dataclass
 class Run:
     """What one row did. `words`: (turn, word); `p_speak`, `speaks`: [turns]; `voice`: turn -> [16, 80]
-    output mel; `requests`: (turn, what the background model was asked)."""
+    output mel; `requests`: (turn, what the background model was asked); `watched`: turn -> the probability that the
+    watched word is the first one, in turns in which it spoke."""
 
     words: list[tuple[int, str]] = field(default_factory=list)
     p_speak: list[float] = field(default_factory=list)
     speaks: list[bool] = field(default_factory=list)
     voice: dict[int, Tensor] = field(default_factory=dict)
     requests: list[tuple[int, str]] = field(default_factory=list)
+    watched: dict[int, float] = field(default_factory=dict)
 
 
 class _Rows:
@@ -76,6 +78,8 @@ class _Rows:
             inputs
         )  # a text id, or the bins of an audio_out token
         self.seed = seed
+        self.watch: int | None = None
+        self.first: Tensor | None = None  # the watched word's probability as the first one, of the rows that speak
         self.not_a_word = [tokenizer.id(name) for name in SPECIALS if name != AUDIO]
         self.text = [
             {t: tokenizer.encode(" ".join(s for u, s in i.typed if u == t)) for t, _ in i.typed}
@@ -157,9 +161,11 @@ class _Rows:
         hidden = self.feed(state, [int(Stream.TEXT_OUT)], turn, token)[:, -1]  # [rows, d_model]
         wordy = torch.ones(len(rows), dtype=torch.bool, device=self.device)
         found: list[list[int]] = [[] for _ in rows]
-        for _ in range(most):
+        for nth in range(most):
             logits = self.model.text_logits(hidden)
             logits[:, self.not_a_word] = -torch.inf
+            if nth == 0 and self.watch is not None:
+                self.first = logits.float().softmax(-1)[:, self.watch]  # [rows]
             choice = logits.argmax(-1)  # [rows]
             wordy &= choice != audio
             if not wordy.any():
@@ -188,6 +194,9 @@ class _Rows:
         """Words, then four audio_out tokens, for the rows that speak."""
         state = self.sub_state(rows)
         found, hidden = self.words(turn, SPEAK, rows, state, MAX_WORDS)
+        if self.first is not None:
+            for row, p in zip(rows.tolist(), self.first.tolist(), strict=True):
+                runs[row].watched[turn] = p
         for row, ids in zip(rows.tolist(), found, strict=True):
             runs[row].words += [(turn, self.tokenizer.decode([i])) for i in ids]
         mels = []
@@ -220,10 +229,13 @@ def rollout(
     decide: Decide | None = None,
     keep_voice: bool = False,
     colleague: Colleague | None = None,
+    watch: int | None = None,
 ) -> list[Run]:
     """Run every input to its end, all in one batch; shorter ones hear digital silence to the longest
-    one's end. `colleague` answers requests; without one they go unanswered."""
+    one's end. `colleague` answers requests; without one they go unanswered. `watch`: id of a word whose probability
+    as the first one is kept."""
     rows = _Rows(model, tokenizer, inputs, seed)
+    rows.watch = watch
     runs = [Run() for _ in inputs]
     decision_ids = [tokenizer.id(d) for d in DECISIONS]
     speak_at, ask_id = DECISIONS.index(SPEAK), tokenizer.id(DELEGATE)

@@ -36,6 +36,7 @@ from tml_lab.stream.checkpoint_hash import weights_hash
 from tml_lab.stream.clock import turn_hearing
 from tml_lab.stream.graphed import Graphed
 from tml_lab.stream.layout import MAX_REQUEST, MAX_WORDS, Stream
+from tml_lab.stream.observer import Observer
 from tml_lab.stream.recording import Recording, RecordingError
 from tml_lab.stream.tape import Reel, Tape, Turn
 from tml_lab.stream.turn_input import Heard, SessionError, hear
@@ -73,7 +74,9 @@ class Session:
         self.model, self.tokenizer, self.seed = model.eval(), tokenizer, int(seed)
         self.device = next(model.parameters()).device
         self.attention = attention
+        self.observer: Observer | None = None  # sees, and may change, what is computed inside
         self.tape = Tape(reel)
+        self._rows: list[tuple[int, int]] = []  # (stream, token id or -1) of this turn's positions so far
         self.voice = VoiceOut(model)
         self._decisions = [tokenizer.id(name) for name in DECISIONS]
         self._audio_id = tokenizer.id(AUDIO)
@@ -144,9 +147,10 @@ class Session:
         self._broken = True  # until the turn is whole: Ctrl-C in between leaves half a turn behind
         timings = {"signal": time.perf_counter() - began}
         self.state["dmel.tail"] = heard.dmel_tail
-        rows = heard.rows()
+        rows = self._rows = heard.rows()
         taps = None if self._watched is None else {self._watched[0]: Tap()}
-        self._graphs = self.graphed if self.graphed and taps is None and self.graphed.ready() else None
+        unseen = taps is None and self.observer is None
+        self._graphs = self.graphed if self.graphed and unseen and self.graphed.ready() else None
         device = torch.device("cpu") if self._graphs else self.device
         tokens = heard.tokens(self.turn, self.state["pending.token"], self.state["pending.voice"], device)
         hidden = self._forward(tokens, taps)
@@ -185,10 +189,21 @@ class Session:
         x = self.model.embed(tokens)[None]  # [1, n, d_model]
         hidden = x
         for start in range(0, x.shape[1], MAX_CHUNK):  # long typed text: more than one forward
-            hidden = self.model(
-                x[:, start : start + MAX_CHUNK], self.state, taps
-            )  # [1, <= MAX_CHUNK, d_model]
+            hidden = self._append(x[:, start : start + MAX_CHUNK], taps)  # [1, <= MAX_CHUNK, d_model]
         return hidden[0, -1]
+
+    def _append(self, x: Tensor, taps: dict[int, Tap] | None = None) -> Tensor:
+        """Embeddings `[1, n, d_model]` appended to the state -> hidden states; the observer sees all of it."""
+        if self.observer is None:
+            return self.model(x, self.state, taps)
+        piece = self.tape.piece(self.tokenizer.names, int(self.state["pos"]), x.shape[1], self._rows)
+        x = self.observer.embedded(x[0], piece)[None]
+        seen, watched = self.observer.taps(piece), taps or {}
+        for layer in watched:  # one tap serves both
+            if layer in seen:
+                watched[layer] = seen[layer].also("pattern")
+        seen |= watched
+        return self.observer.finished(self.model(x, self.state, seen)[0], piece)[None]
 
     def _feed(self, stream: Stream, token: int = 0, voice: Tensor | None = None) -> Tensor:
         """Append one output token of this turn; the hidden state `[d_model]`."""
@@ -197,7 +212,7 @@ class Session:
             if hidden is not None:
                 return hidden
         x = self.model.embed_output(int(stream), token, voice)[None]  # [1, 1, d_model]
-        return self.model(x, self.state)[0, -1]
+        return self._append(x)[0, -1]
 
     def _leave(self, token: int = -1, voice: Tensor | None = None) -> None:
         """Keep the turn's last token for the next turn's forward."""
@@ -283,7 +298,7 @@ class Session:
         if at is None:
             if self._broken:
                 raise SessionError(BROKEN)
-            twin = Session(self.model, self.tokenizer, self.seed, self._watched)
+            twin = self._twin()
             twin.state, twin.tape = clone_state(self.state), self.tape.copy()
             return twin
         turn = int(at) if isinstance(at, int | np.integer) else turn_hearing(at)
@@ -291,10 +306,16 @@ class Session:
             raise SessionError(
                 f"cannot fork at turn {turn}: the session has had turns 0..{self.tape.turns - 1}."
             )
-        twin = Session(self.model, self.tokenizer, self.seed, self._watched)
+        twin = self._twin()
         inputs = self.recording().inputs
         for n in range(turn):
             twin.step(*inputs.turn(n))
+        return twin
+
+    def _twin(self) -> Session:
+        """A fresh session like this one, under the same observer."""
+        twin = Session(self.model, self.tokenizer, self.seed, self._watched)
+        twin.observer = self.observer
         return twin
 
     def recording(self, about: Mapping[str, object] | None = None) -> Recording:

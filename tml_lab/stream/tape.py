@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tml_lab.config import OUT_DIM, OUT_TOKENS_PER_TURN, TURN_SAMPLES
+from tml_lab.stream.observer import Piece
 from tml_lab.stream.recording import Attention, Inputs, Recording, RecordingError
 from tml_lab.stream.reels import MemoryReel, Reel
 from tml_lab.stream.tokens import STREAMS, TokenTable
@@ -81,6 +83,16 @@ class Tape:
         self.timings.append(turn.timings)
         self.attention.append(None if turn.attention is None else _summary(turn.attention))
 
+    def piece(self, names: Sequence[str], start: int, n: int, unfinished: Sequence[tuple[int, int]]) -> Piece:
+        """The positions `start .. start + n` of the sequence, the last ones of a turn that is not on the tape yet."""
+        turns = self.rows[1]
+        first = bisect_left(turns, turns[start]) if start < len(turns) else len(turns)  # where its turn begins
+        near = self.table(names, unfinished, first)
+        return Piece(
+            start, near.part(slice(start - first, start - first + n)),
+            lambda: self.table(names, unfinished).part(slice(start + n)),
+        )  # fmt: skip
+
     def copy(self) -> Tape:
         """An independent tape with the same content, in memory.
 
@@ -119,9 +131,16 @@ class Tape:
             tape.attention = list(zip(seen.lag, seen.share, strict=True))
         return tape
 
-    def table(self, names: Mapping[int, str] | Sequence[str]) -> TokenTable:
-        """The token table so far; `names` maps vocabulary ids to text."""
-        stream, turn, slot, token = (np.array(column) for column in self.rows)
+    def table(
+        self, names: Mapping[int, str] | Sequence[str], unfinished: Sequence[tuple[int, int]] = (), first: int = 0
+    ) -> TokenTable:
+        """The token table so far, from the position `first` on; `names` maps vocabulary ids to text.
+
+        `unfinished`: `(stream, token id or -1)` of the positions of a turn that is not on the tape yet.
+        """
+        new = np.array([(stream, self.turns, slot, token) for slot, (stream, token) in enumerate(unfinished)], np.int32)
+        columns = zip(self.rows, new.reshape(-1, 4).T, strict=True)
+        stream, turn, slot, token = (np.concatenate([np.array(old[first:]), more]) for old, more in columns)
         used = {int(i): names[int(i)] for i in np.unique(token) if i >= 0}
         return TokenTable(
             stream.astype(np.uint8),

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from tml_lab.config import FRAMES_PER_TURN, OUT_TOKENS_PER_TURN, TURN_SECONDS
-from tml_lab.stream.clock import Clock, heard_span, played_span
+from tml_lab.stream.clock import TURNS_PER_SECOND, Clock, heard_span, played_span
 from tml_lab.stream.layout import STREAM_NAMES as STREAMS
 
 STREAM_LABELS = {
@@ -113,12 +113,29 @@ class TokenTable:
             keep &= self.turn == turn
         return np.flatnonzero(keep)
 
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """float64 [positions]: the second at which each begins, on its own stream's clock (see `Token.start`)."""
+        played = np.isin(self.stream, [code for code, name in enumerate(STREAMS) if CLOCKS[name] is Clock.PLAYED])
+        parts = np.array([_PARTS.get(name, 0) for name in STREAMS])[self.stream]  # [positions]
+        within = np.divide(self.rank, parts, out=np.zeros(len(self)), where=parts > 0)
+        return (self.turn + played) / TURNS_PER_SECOND + within * TURN_SECONDS
+
+    @cached_property
+    def decides(self) -> np.ndarray:
+        """bool [positions]: whether a turn's decision is made there, at its last heard frame."""
+        return (self.stream == _CODE["audio_in"]) & (self.rank == FRAMES_PER_TURN - 1)
+
+    def part(self, rows: slice | np.ndarray) -> TokenTable:
+        """Some of the rows, each with the rank that it has among all."""
+        part = TokenTable(self.stream[rows], self.turn[rows], self.slot[rows], self.token_id[rows], self.names)
+        part.__dict__["rank"] = self.rank[rows]  # a cached property: a row's neighbours are not all here any more
+        return part
+
     def until(self, turn: int) -> TokenTable:
         """The rows of the turns before `turn`."""
         end = int(np.searchsorted(self.turn, turn))  # turns ascend along the sequence
-        return TokenTable(
-            self.stream[:end], self.turn[:end], self.slot[:end], self.token_id[:end], self.names
-        )
+        return self.part(slice(end))
 
     @staticmethod
     def empty() -> TokenTable:
