@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tml_lab.interp.baselines import Features, embedding, turn_number
-from tml_lab.interp.cache import InterpError
 from tml_lab.interp.causal import STRENGTHS, CausalCheck, check_cause, pattern_of
 from tml_lab.interp.linear import Readout, Score, fit, score
+from tml_lab.interp.names import InterpError
 from tml_lab.interp.sets import TurnSet
 
 
