@@ -40,7 +40,7 @@ class SteeringVector:
 
     def edit(self, strength: float, everywhere: bool = True) -> Steer:
         """The same as an edit, for a session, a replay or an offline run."""
-        at = At(hook="resid_post", layer=self.layer, of=None if everywhere else "decision")
+        at = At(hook="resid_post", layer=self.layer, of="all" if everywhere else "decision")
         return Steer(at=at, vector=tuple(self.values.tolist()), strength=strength)
 
 
