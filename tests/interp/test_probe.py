@@ -73,7 +73,7 @@ def test_a_probe_cannot_be_had_without_its_controls(turns: TurnSet) -> None:
 def test_bad_questions_are_refused(turns: TurnSet) -> None:
     with pytest.raises(InterpError, match="no label is called"):
         fit_probe(turns, "mood", 1)
-    with pytest.raises(InterpError, match="one value in all"):
+    with pytest.raises(InterpError, match="one value in all these"):
         fit_probe(turns.with_label("same", np.ones(len(turns), int)), "same", 1)
     with pytest.raises(InterpError, match="one side of the split"):
         fit_probe(turns.with_label("mine", (turns.episode == 0).astype(int)), "mine", 1)
