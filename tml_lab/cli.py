@@ -270,6 +270,9 @@ def play(
     checkpoint: Annotated[str, typer.Option(help="Checkpoint: a shipped name or a folder.")] = "nano",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of the speech noise.")] = 0,
+    colleague: Annotated[
+        bool, typer.Option("--colleague", help="Built-in tools answer what the model asks (if it was trained to ask).")
+    ] = False,
 ) -> None:
     """Stream a recording through the model turn by turn and write what it said and when."""
     from tml_lab.play import play as run_play
@@ -284,6 +287,7 @@ def play(
         checkpoint=checkpoint,
         device=device,
         seed=seed,
+        colleague=colleague,
     )
 
 

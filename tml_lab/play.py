@@ -1,7 +1,8 @@
 """`tml play`: stream a recording through the model turn by turn, as if live, and write down what happened.
 
     OUT/output.wav      the model's voice, 16 kHz, aligned: sample 0 is the recording's second 0
-    OUT/output.json     {"text", "chunks": [{"text", "timestamp": [start, end]}]}, seconds played
+    OUT/output.json     {"text", "chunks": [{"text", "timestamp": [start, end]}]}, seconds played;
+                        with a colleague also "requests" to it and the changes of its "panel", by turns
     OUT/recording/      the Recording: replay it, fork it, look inside it
     OUT/timeline.html   one page with everything on one time axis, to be opened in any browser
 
@@ -14,6 +15,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -23,6 +25,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tml_lab.background.colleague import Assisted, with_colleague
+from tml_lab.background.panel import to_plain
 from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES, TURN_SECONDS
 from tml_lab.model.checkpoint import load_checkpoint
 from tml_lab.model.interaction import InteractionModel
@@ -52,6 +56,7 @@ def play(
     seed: int = 0,
     tail: float = TAIL_SECONDS,
     attention: str | None = "auto",
+    colleague: bool = False,
     console: Console | None = None,
 ) -> Recording:
     """Stream a sound file through the model and write the results into the folder `out`.
@@ -64,6 +69,8 @@ def play(
         device: "cpu" or "cuda".
         tail: seconds of silence appended to the input.
         attention: head to watch, such as "L5H0"; "auto": the first head of the last global layer; None: none.
+        colleague: what the model asks (`<delegate>`) is answered by the built-in tools. While one is at work the
+            turns go at the pace of real time, so that its answer comes where it would have come.
         console: where progress is shown; None: stderr.
 
     Returns the Recording. Raises ValueError (PlayError, SignalError, CheckpointError ...) in one sentence.
@@ -89,22 +96,35 @@ def play(
             f"words are typed at {last_typed * TURN_SECONDS:.1f} s, after the end at "
             f"{(sound.turns + silent_turns) * TURN_SECONDS:.1f} s: type earlier, or use a longer --tail."
         )
+    assisted = with_colleague(session) if colleague else None
     began = time.perf_counter()
     with soundfile.SoundFile(folder / "output.wav", "w", SAMPLE_RATE, 1, "PCM_16") as voice:
         voice.write(np.zeros(TURN_SAMPLES, np.float32))  # turn 0 is played one turn after the start
         try:
             for n, audio in _progress(turns, sound.turns + silent_turns, console):
                 frames = pictures.next_turn() if pictures is not None else None
-                voice.write(session.step(audio, frames, typed.get(n)).audio)
+                voice.write(_step(assisted or session, audio, frames, typed.get(n)))
         finally:  # after Ctrl-C, what was computed is still a whole recording
             reel.close()
+            if assisted is not None:
+                assisted.close()
             about = {"source": Path(input).name, "tail_seconds": tail}
-            save_columns(session.recording(about), folder / "recording", session.tape.turns)
+            panel = to_plain(assisted.history) if assisted is not None else ()
+            save_columns(replace(session.recording(about), panel=panel), folder / "recording", session.tape.turns)
     recording = Recording.load(folder / "recording")
-    _write_words(recording, folder)
+    _write_words(recording, folder, assisted)
     write_timeline(recording, folder / "timeline.html", title=Path(input).name, voice=folder / "output.wav")
     _report(recording, sound, time.perf_counter() - began, folder, console)
     return recording
+
+
+def _step(session: Session | Assisted, audio: np.ndarray, frames: np.ndarray | None, typed: str | None) -> np.ndarray:
+    """One turn; its sound, float32 [3200]."""
+    began = time.monotonic()
+    sound = session.step(audio, frames, typed).audio
+    if isinstance(session, Assisted):
+        session.wait(began + TURN_SECONDS - time.monotonic())
+    return sound
 
 
 def _check_device(device: str) -> None:
@@ -180,13 +200,16 @@ def _progress(turns: Iterable[np.ndarray], total: int, console: Console) -> Iter
             )
 
 
-def _write_words(recording: Recording, folder: Path) -> None:
-    """`output.json` in Full-Duplex-Bench's form."""
+def _write_words(recording: Recording, folder: Path, assisted: Assisted | None) -> None:
+    """`output.json` in Full-Duplex-Bench's form, and what a colleague did."""
     chunks = [
         {"text": word, "timestamp": [round(start, 3), round(end, 3)]} for word, start, end in recording.said()
     ]
-    content = json.dumps({"text": recording.text, "chunks": chunks}, indent=1, ensure_ascii=False)
-    (folder / "output.json").write_text(content + "\n")
+    content: dict[str, object] = {"text": recording.text, "chunks": chunks}
+    if assisted is not None:
+        content["requests"] = [asdict(task) for task in assisted.tasks.values()]
+        content["panel"] = recording.panel
+    (folder / "output.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _report(recording: Recording, sound: SoundFile, took: float, folder: Path, console: Console) -> None:

@@ -13,6 +13,8 @@ import pytest
 from tml_lab.background.agent import BackgroundAgent, Update
 from tml_lab.background.calculator import ToolError
 from tml_lab.background.endpoint import Endpoint
+from tml_lab.background.panel import Board, Table, describe
+from tml_lab.background.panel_tools import panel_tools
 from tml_lab.background.spoken import SpokenCalculator
 
 pytest.importorskip("openai", reason="the extra background is not installed")
@@ -54,6 +56,9 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if isinstance(script, list):
             for delta in script:
+                if isinstance(delta, str):  # no JSON
+                    self.wfile.write(f"data: {delta}\n\n".encode())
+                    continue
                 piece = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "toy",
                          "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}  # fmt: skip
                 self.wfile.write(f"data: {json.dumps(piece)}\n\n".encode())
@@ -135,6 +140,84 @@ def test_bad_arguments_unknown_tools_and_failing_ones_are_told_to_the_model(serv
     assert ask(Endpoint(server.url, "toy", tools=[SpokenCalculator()]))[-1].text == "Sorry."
     told = [m["content"] for m in server.asked[1][1]["messages"] if m["role"] == "tool"]
     assert "request: Field required" in told[0] and "no tool called 'weather'" in told[1] and "is no number" in told[2]
+
+
+def test_the_panel_is_drawn_by_calls_with_a_schema_and_faults_are_told(serve) -> None:
+    board = Board()
+    table = call("table", '{"columns": ["a"], "rows": [["b"]]}', 1)
+    server = serve(
+        [*call("chart", '{"labels": ["may"], "values": [3, 5]}'), *table],
+        call("chart", '{"labels": ["may"], "values": [3]}'),
+        words("There."),
+    )
+    assert ask(Endpoint(server.url, "toy", tools=panel_tools(board)))[-1].text == "There."
+    offered = {tool["function"]["name"]: tool["function"] for tool in server.asked[0][1]["tools"]}
+    assert set(offered) == {"list", "timer", "chart", "table", "remove"}
+    assert set(offered["chart"]["parameters"]["properties"]) >= {"id", "labels", "values", "unit", "shape", "add"}
+    assert "Draw a chart" in offered["chart"]["description"]
+    told = [m["content"] for m in server.asked[2][1]["messages"] if m["role"] == "tool"]
+    assert told == ["error: the arguments: 1 labels do not fit 2 values.", "done", "done"]
+    assert [describe(item, 0) for item in board.items] == ["Table table: 1 rows of a.", "Chart chart: may 3."]
+
+
+def test_a_chart_grows_while_its_call_is_written(serve) -> None:
+    whole = '{"title": "sales", "labels": ["may", "june, july", "august"], "values": [12, -3.5, 40]}'
+    board, seen = Watched(), []
+    board.on_change = lambda item: seen.append(item)
+    server = serve(letters("chart", whole), words("There."))
+    assert ask(Endpoint(server.url, "toy", tools=panel_tools(board)))[-1].text == "There."
+    assert {chart.title for chart in seen} == {"sales"}
+    points = [(12,), (12, -3.5), (12, -3.5, 40), (12, -3.5, 40)]  # never 1, of 12; the last time it is the call itself
+    assert [chart.values for chart in seen] == points
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_call_that_goes_wrong_leaves_the_panel_as_it_was(serve, there: bool) -> None:
+    board, seen = Watched(), []
+    if there:
+        board.put(Table, "table", columns=["a"], rows=[["old"]])
+    before = board.items
+    board.on_change = seen.append
+    bad = '{"columns": ["a", "b"], "rows": [["x", "y"], ["z", "w"], ["only one"]]}'
+    server = serve(letters("table", bad), words("Sorry."))
+    assert ask(Endpoint(server.url, "toy", tools=panel_tools(board)))[-1].text == "Sorry."
+    assert max(len(table.rows) for table in seen) == 2 and board.items == before
+    seen.clear()
+    server = serve([*letters("table", bad[:60]), "broken"])  # it breaks off in the middle
+    assert ask(Endpoint(server.url, "toy", tools=panel_tools(board), retries=0))[-1].status == "failed"
+    assert seen and board.items == before
+
+
+def test_the_name_of_an_item_may_come_last(serve) -> None:
+    board = Board()
+    server = serve(letters("chart", '{"labels": ["may"], "values": [3], "id": "sales"}'), words("Yes."))
+    assert ask(Endpoint(server.url, "toy", tools=panel_tools(board)))[-1].status == "done"
+    assert [describe(item, 0) for item in board.items] == ["Chart sales: may 3."]
+
+
+class Watched(Board):
+    """Tells what is put on it."""
+
+    on_change: Callable[[Any], object] = staticmethod(lambda item: None)
+
+    def edit(self, *args: Any) -> Any:
+        item = super().edit(*args)
+        self.on_change(item)
+        return item
+
+
+def letters(name: str, arguments: str) -> list[dict[str, Any]]:
+    """A call whose arguments come letter by letter."""
+    first = {"index": 0, "id": "c0", "type": "function", "function": {"name": name, "arguments": ""}}
+    rest = [{"index": 0, "function": {"arguments": letter}} for letter in arguments]
+    return [{"tool_calls": [piece]} for piece in (first, *rest)]
+
+
+def test_a_session_gives_the_conversation_with_its_question(serve) -> None:
+    server = serve(words("Here."))
+    told = Endpoint(server.url, "toy").knowing(lambda: '{"turn": 3}')
+    assert ask(told)[-1].text == "Here."
+    assert server.asked[0][1]["messages"][1]["content"] == 'The conversation so far: {"turn": 3}'
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,28 @@ def next_arm(tries: list[int], means: list[float], explore: float = 0.5) -> int:
         math.inf if not tries[i] else means[i] + explore * (math.log(total) / tries[i]) ** 0.5, -i))  # fmt: skip
 
 
+def seconds_left(timer: Any, turn: int) -> float:
+    passed = 0 if timer.started is None else turn - timer.started
+    return max(timer.seconds - passed / 5, 0.0)
+
+
+def panel_at(history: Any, turn: int) -> list:
+    there: list[Any] = []
+    for change in history:
+        if change.turn <= turn:
+            place = [item.id for item in there].index(change.id) if change.id in [i.id for i in there] else len(there)
+            there[place : place + 1] = [] if change.put is None else [change.put]
+    return there
+
+
+def fit_turn(typed: str, ready: list[str]) -> tuple[str, list[str]]:
+    for n in range(len(ready), -1, -1):
+        read = " ".join([*([typed] if typed else []), *ready[:n]])
+        if n == 0 or (len(read) <= 500 and len(read) <= len(typed) + 200):
+            return read, ready[n:]
+    raise AssertionError
+
+
 RIGHT: dict[str, Callable[..., Any]] = {
     "ch01_played_span": lambda turn: ((turn + 1) / 5, (turn + 2) / 5),
     "ch01_turn_hearing": turn_hearing,
@@ -184,6 +206,9 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "ch10_rms_norm_triton": lambda x, weight, eps: weight * x / (x.square().mean(-1, keepdim=True) + eps).sqrt(),
     "ch10_matmul_triton": lambda x, weight: x @ weight.T,
     "ch10_experts_triton": experts_reference,
+    "ch11_fit_turn": fit_turn,
+    "ch11_panel_at": panel_at,
+    "ch11_seconds_left": seconds_left,
     "ch12_overlap": overlap,
     "ch12_utterances": utterances,
     "ch12_takeover": takeover,

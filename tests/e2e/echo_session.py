@@ -21,6 +21,7 @@ class Turn:
     words: tuple[str, ...]
     audio: np.ndarray
     attention: None = None
+    request: str = ""
 
 
 class EchoSession:

@@ -135,12 +135,12 @@ class Lab:
         nbformat.write(book, self.folder / name)
         return name
 
-    def show(self, page: Page, *cells: str) -> None:
+    def show(self, page: Page, *cells: str, ready: str = ".tml-live") -> None:
         """Open a notebook made of these cells, as `open` does."""
         self._books += 1
-        self.open(page, self.notebook(f"book{self._books}.ipynb", *cells))
+        self.open(page, self.notebook(f"book{self._books}.ipynb", *cells), ready)
 
-    def open(self, page: Page, name: str) -> None:
+    def open(self, page: Page, name: str, ready: str = ".tml-live") -> None:
         """Open a notebook in Lab, run all its cells and wait for the widget."""
         page.goto(f"http://127.0.0.1:{self.port}/lab/workspaces/{name.split('.')[0]}")
         page.wait_for_function(
@@ -158,7 +158,7 @@ class Lab:
             }""",
             name,
         )
-        page.wait_for_selector(".tml-live", timeout=60_000)
+        page.wait_for_selector(ready, timeout=60_000)
 
     @contextmanager
     def kernel(self, page: Page) -> Iterator[Kernel]:

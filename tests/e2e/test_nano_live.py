@@ -17,10 +17,12 @@ pytestmark = [
 ]
 
 LIVE = """
+from tml_lab.interp.live import lens
 from tml_widgets import LiveSession, Microphone
 live = LiveSession("nano", Microphone(camera=CAMERA, headphones=True), save_to="saved")
 live
 """
+ATTACH = "live.attach({'lens 2': lens(*live.checkpoint, 2), 'lens 5': lens(*live.checkpoint, 5)})"
 
 
 @pytest.mark.parametrize("camera", [False, True], ids=["blind", "camera"])
@@ -34,6 +36,8 @@ def test_nano_answers_a_human_voice_and_its_recording_replays(
     page = browser.new_page(viewport={"width": 1300, "height": 1000})
     lab.show(page, LIVE.replace("CAMERA", str(camera)))
     expect(page.get_by_label("Layer whose attention is shown")).to_be_visible(timeout=60_000)  # it is loaded
+    with lab.kernel(page) as kernel:  # the readers only look: the recording must replay without them
+        assert kernel.get("live.wait()", ATTACH) is None
     page.locator(".tml-start").click()
     expect(page.locator(".tml-pill")).to_have_text("Listening", timeout=30_000)
     page.get_by_label("Type to the model").fill("repeat every number you hear")
@@ -46,6 +50,7 @@ def test_nano_answers_a_human_voice_and_its_recording_replays(
         arg=75,
         timeout=60_000,
     )
+    expect(page.locator(".tml-described")).to_contain_text("lens 5 ")
     page.locator(".tml-start").click()
     expect(page.locator(".tml-pill")).to_have_text("Stopped")
     page.locator(".tml-save").click()

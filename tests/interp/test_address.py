@@ -78,11 +78,11 @@ def test_a_cache_is_read_by_address(cache: Cache) -> None:
     found = cache.at("pattern", layer=2, head=1, turn=14, of="decision", src="audio", src_t=slice(1, 2))
     assert found.dims == ("query", "key") and found.shape == (1, 5 * 4)
     assert set(found["key_turn"].values) == set(range(5, 10)) and set(found["key_stream"].values) == {"audio_in"}
-    query = cache.decision_positions[14]
-    np.testing.assert_array_equal(found.values[0], cache.pattern(2, np.array([query]))[1, 0, found["key"].values])
+    row = cache.pattern(2, cache.decision_positions[14:15])[1, 0].numpy()  # [key]
+    np.testing.assert_array_equal(found.values[0], row[found["key"].values])
     resid = cache.at("L1 resid_post @2.0s")
     assert set(resid["turn"].values) == {10} and np.array_equal(resid["t"], table.starts[table.turn == 10])
-    assert np.array_equal(resid.values, cache["resid_post", 1][resid["position"].values].numpy())
+    assert np.array_equal(resid.values, cache["resid_post", 1].numpy()[resid["position"].values])
     assert cache.at("z", layer=1, head=0).dims == ("position", "d_head")
     assert cache.at("embed").shape == (len(table), cache.model.cfg.d_model)
     weight = cache.at("L2E1 expert_weights")

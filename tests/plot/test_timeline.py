@@ -80,13 +80,15 @@ def test_figure_stands_on_the_right_clocks(recording):
     )  # played, one turn after heard
     assert np.allclose(bars.y, recording.p_speak)
     assert bars.marker.color[6] != bars.marker.color[5]
+    assert not figure.layout.shapes  # marks of what was heard would stand beside the bars
     texts = [trace for trace in figure.data if trace.type == "scatter" and trace.mode == "text"]
-    labels = {text: at for trace in texts for text, at in zip(trace.text, trace.x, strict=True)}
+    labels = {text.strip(): at for trace in texts for text, at in zip(trace.text, trace.x, strict=True)}
     assert labels["five"] == 1.4 and labels["three"] == 2.7
     assert "say &lt;b&gt;" in next(iter(labels))
-    areas = [trace for trace in figure.data if trace.type == "scatter" and trace.stackgroup]
-    assert [area.name for area in areas] == ["typed", "seen", "heard", "said", "own voice"]
-    np.testing.assert_allclose(np.sum([area.y for area in areas], axis=0), 1, atol=1e-5)
+    shares = [trace for trace in figure.data if trace.type == "bar" and trace is not bars]
+    assert [share.name for share in shares] == ["typed", "seen", "heard", "said", "own voice"]
+    assert all(share.x == bars.x for share in shares)
+    np.testing.assert_allclose(np.sum([share.y for share in shares], axis=0), 1, atol=1e-5)
     assert len(figure.to_json()) < 400_000
 
 

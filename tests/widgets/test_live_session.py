@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tml_lab.interp.edits import Steer
+from tml_lab.interp.live import Live, Reader, lens
+from tml_lab.interp.names import InterpError
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import differences, replay
+from tml_lab.stream.session import Session
 from tml_widgets import Clip, Microphone
 from tml_widgets.protocol import STREAMS, to_pcm
 
@@ -167,3 +171,30 @@ def test_nothing_binary_is_a_trait(open_live: Callable, pico: str, clip: Clip) -
     state = live.get_state()
     assert not [name for name, value in state.items() if isinstance(value, bytes | memoryview)]
     assert len(str({name: value for name, value in state.items() if name != "_esm"})) < 30_000
+
+
+def test_readers_and_steering_are_attached_while_it_runs(open_live: Callable, pico: str) -> None:
+    live, sent = open_live(pico)
+    with pytest.raises(RuntimeError, match="start a session first"):
+        live.attach({})
+    go_live(live, range(3))
+    model, tokenizer = live.checkpoint
+    push = Steer(at="L1 resid_post of decision", vector=np.linspace(-1, 1, model.cfg.d_model), strength=3.0)
+    with pytest.raises(InterpError, match="no layer 9"):
+        live.attach({"lens": Reader(9, float)})
+    live.attach({"lens 2": lens(model, tokenizer, 2)}, [push])
+    for seq in range(3, 6):
+        live._on_message(live, *chunk(seq))
+    live.wait(60)
+    live.detach()
+    live._on_message(live, *chunk(6))
+    live.wait(60)
+    assert [set(row.read) for row in live.turns] == [set()] * 3 + [{"lens 2"}] * 3 + [set()]
+    told = [message["read"] for message in sent if message["kind"] == "turn"]
+    assert told[4] == {"lens 2": round(live.turns[4].read["lens 2"], 4)} and told[6] == {}
+    session = Session(model, tokenizer)
+    for n in range(6):
+        if n == 3:
+            session.observer = Live(session, {"lens 2": lens(model, tokenizer, 2)}, [push])
+        session.step(*live.recording.inputs.turn(n))
+    np.testing.assert_array_equal(session.recording().p_speak, live.recording.p_speak[:6])

@@ -19,10 +19,10 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from tml_lab.background.calculator import Calculator, ToolError
 from tml_lab.background.context import OpenCall
@@ -39,6 +39,15 @@ class Tool(Protocol):
 
     def stream(self, request: str) -> AsyncGenerator[str, None]:
         """Partial results; the last item is the result. Raises ToolError in one sentence."""
+        ...
+
+
+@runtime_checkable
+class InformedTool(Tool, Protocol):
+    """A tool that is told the conversation so far."""
+
+    def knowing(self, context: Callable[[], str]) -> Tool:
+        """The same tool for one call; `context` makes a `ContextPackage` as JSON, and takes a while."""
         ...
 
 
@@ -81,16 +90,22 @@ class BackgroundAgent:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def call(self, tool: str, request: str, turn: int) -> int:
-        """Start a call and return its id at once. Raises ToolError for a tool there is not."""
+    def call(self, tool: str, request: str, turn: int, context: Callable[[], str] | None = None) -> int:
+        """Start a call and return its id at once. Raises ToolError for a tool there is not.
+
+        Args:
+            context: gives the conversation so far, for an `InformedTool`; called in a thread of the agent's.
+        """
         if self._closed:
             raise ToolError("this agent is closed: make a new one.")
         if tool not in self.tools:
             raise ToolError(f"there is no tool called {tool!r}; there are {', '.join(self.tools)}.")
-        call = next(self._ids)
+        call, asked = next(self._ids), self.tools[tool]
+        if context is not None and isinstance(asked, InformedTool):
+            asked = asked.knowing(context)
         with self._lock:
             self._open[call] = OpenCall(id=call, tool=tool, request=request, turn=turn)
-        self._loop.call_soon_threadsafe(self._start, call, self.tools[tool], request)
+        self._loop.call_soon_threadsafe(self._start, call, asked, request)
         return call
 
     def cancel(self, call: int) -> bool:
@@ -168,6 +183,6 @@ class BackgroundAgent:
             log.error("tool %s failed", tool.name, exc_info=error)
             update = Update(call, "failed", f"{tool.name} failed: {error}")
         self._tasks.pop(call)
-        with self._lock:
+        with self._lock:  # who sees that a call is not open any more can poll its end
             self._open.pop(call)
-        self._updates.put(update)
+            self._updates.put(update)

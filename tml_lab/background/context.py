@@ -2,7 +2,7 @@
 
 The interaction model is small and must answer within a turn; what takes longer goes to a background model
 that gets this package: everything said, typed and decided before a given turn, with times on both clocks,
-and the calls that are still open.
+the calls that are still open, and what is drawn beside the conversation.
 
 Sound is described by when there was any and how loud; the words heard are those that the model's listening
 head read (`tml_lab.interp.hearing.words_heard`), when they are given. The first nano was not trained to
@@ -15,8 +15,10 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from tml_lab.background import panel as panels
+from tml_lab.background.arguments import Plain
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.stream.clock import heard_span, heard_start, played_start
 from tml_lab.stream.recording import Recording
@@ -31,11 +33,7 @@ class ContextError(ValueError):
     """A package could not be built or read; the message is one sentence that says why."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Entry(_Part):
+class Entry(Plain):
     """One stretch of one stream.
 
     Args:
@@ -56,7 +54,7 @@ class Entry(_Part):
     level_db: float | None = None
 
 
-class OpenCall(_Part):
+class OpenCall(Plain):
     """A request to a tool or a background model that has not been answered yet.
 
     Args:
@@ -74,7 +72,7 @@ class OpenCall(_Part):
     partial: tuple[str, ...] = ()
 
 
-class ContextPackage(_Part):
+class ContextPackage(Plain):
     """Everything a background model is told about a conversation.
 
     Args:
@@ -84,6 +82,7 @@ class ContextPackage(_Part):
         decisions: one decision token for each turn.
         p_speak: probability of `<speak>` for each turn.
         open_calls: asked and not yet answered.
+        panel: the charts, tables, timers and checklists beside the conversation, after turn `turn - 1`.
         checkpoint: {"name", "sha256"} of the interaction model.
     """
 
@@ -95,6 +94,7 @@ class ContextPackage(_Part):
     decisions: tuple[str, ...] = ()
     p_speak: tuple[float, ...] = ()
     open_calls: tuple[OpenCall, ...] = ()
+    panel: panels.Items = ()
     checkpoint: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -153,6 +153,7 @@ def build_context(
         decisions=past.decisions,
         p_speak=tuple(float(p) for p in past.p_speak),
         open_calls=calls,
+        panel=tuple(panels.panel_at(panels.from_plain(recording.panel), turn - 1)),
         checkpoint={key: str(value) for key, value in recording.checkpoint.items()},
     )
 

@@ -1,4 +1,4 @@
-"""Tools as the model asks for them, in words: a sum, a unit, the clock, a list, a timer.
+"""Tools as the model asks for them, in words: a sum, a unit, the clock, and what is drawn on the panel.
 
 What comes back is short, because it will be read out: a number, or `done`. Arguments are checked before anything is
 done with them.
@@ -7,32 +7,19 @@ done with them.
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
-from typing import TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
+from tml_lab.background.arguments import checked
 from tml_lab.background.calculator import Calculator, ToolError
-from tml_lab.model.text import number_words
+from tml_lab.background.panel import Board
+from tml_lab.background.panel_tools import PanelTool, panel_tools
+from tml_lab.background.spoken_numbers import number_of
 
-T = TypeVar("T", bound=BaseModel)
-DONE = "done"
-_VALUE = {number_words(n): n for n in range(1000)}
 _SIGNS = {"plus": "+", "minus": "-", "times": "*", "divided by": "/", "over": "/"}
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
-
-
-def number_of(words: str) -> int:
-    """`"one hundred sixty eight"` -> 168, for 0..999. Raises ToolError naming what is no number."""
-    value = _VALUE.get(" ".join(words.split()))
-    if value is None and words.strip().isdigit():
-        value = int(words)
-    if value is None:
-        raise ToolError(f"{words!r} is no number: say one from zero to nine hundred ninety nine.")
-    return value
 
 
 class SpokenCalculator(Calculator):
@@ -92,81 +79,6 @@ class Clock:
         yield f"{(t.tm_hour - 1) % 12 + 1} {t.tm_min}" if t.tm_min else f"{(t.tm_hour - 1) % 12 + 1}"
 
 
-class Entry(BaseModel):
-    """Something to be kept on a list."""
-
-    thing: str = Field(min_length=1, max_length=60)
-
-
-@dataclass
-class Checklist:
-    """`add bread`, `show`, `clear`. `items` may be read at any time, from any thread."""
-
-    name: str = "list"
-    items: list[str] = field(default_factory=list)
-    longest: int = 100
-
-    async def stream(self, request: str) -> AsyncGenerator[str, None]:
-        """`done`, or what is on it. Raises ToolError for another verb, nothing to add, or a full list."""
-        verb, _, thing = request.strip().partition(" ")
-        if verb == "add":
-            entry = checked(Entry, thing=thing.strip())
-            if len(self.items) >= self.longest:
-                raise ToolError(f"the list is full: {self.longest} things are on it.")
-            self.items.append(entry.thing)
-            yield DONE
-        elif verb == "clear":
-            self.items.clear()
-            yield DONE
-        elif verb == "show":
-            yield " ".join(self.items) or "nothing"
-        else:
-            raise ToolError(f"a list can add, show and clear; {verb!r} it cannot.")
-
-
-class Minutes(BaseModel):
-    """How long a timer runs."""
-
-    n: int = Field(ge=1, le=180)
-
-
-class Timer:
-    """`five minutes` starts one; `ends` holds when each is over, in seconds of `clock`."""
-
-    name = "timer"
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.clock = clock
-        self.ends: list[float] = []
-        self._lock = threading.Lock()
-
-    async def stream(self, request: str) -> AsyncGenerator[str, None]:
-        """`done`. Raises ToolError for another unit, or a time that is too long."""
-        match = re.fullmatch(r"(.+) minutes?", request.strip())
-        if match is None:
-            raise ToolError(f"{request!r} is no time for a timer: say, for instance, five minutes.")
-        asked = checked(Minutes, n=number_of(match[1]))
-        with self._lock:
-            self.ends.append(self.clock() + 60.0 * asked.n)
-        yield DONE
-
-    def left(self) -> list[float]:
-        """Seconds that each timer still runs, those that are over left out."""
-        now = self.clock()
-        with self._lock:
-            self.ends = [end for end in self.ends if end > now]
-            return [end - now for end in self.ends]
-
-
-def checked(kind: type[T], **arguments: object) -> T:
-    """The arguments as pydantic takes them. Raises ToolError in one sentence."""
-    try:
-        return kind(**arguments)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ToolError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
-
-
-def spoken_tools() -> list[SpokenCalculator | Converter | Clock | Checklist | Timer]:
-    """One of each."""
-    return [SpokenCalculator(), Converter(), Clock(), Checklist(), Timer()]
+def spoken_tools(board: Board | None = None) -> list[SpokenCalculator | Converter | Clock | PanelTool]:
+    """One of each; those that draw write on `board`."""
+    return [SpokenCalculator(), Converter(), Clock(), *panel_tools(board or Board())]

@@ -6,6 +6,7 @@ from tml_lab.course.checks_ch01 import ch01_clock_digits, ch01_played_span, ch01
 from tml_lab.course.checks_ch02 import ch02_advance, ch02_causal_frames, ch02_quantize
 from tml_lab.course.checks_ch09 import ch09_merge, ch09_partial_softmax, ch09_split_bounds
 from tml_lab.course.checks_ch10 import ch10_experts_triton, ch10_matmul_triton, ch10_rms_norm_triton
+from tml_lab.course.checks_ch11 import ch11_fit_turn, ch11_panel_at, ch11_seconds_left
 from tml_lab.course.checks_ch12 import ch12_overlap, ch12_pauc, ch12_takeover, ch12_utterances
 from tml_lab.course.checks_ch13 import ch13_follow, ch13_is_speech
 from tml_lab.course.checks_ch14 import ch14_cut_rows, ch14_lens_difference, ch14_pool, ch14_restored
@@ -24,6 +25,9 @@ __all__ = [
     "ch10_experts_triton",
     "ch10_matmul_triton",
     "ch10_rms_norm_triton",
+    "ch11_fit_turn",
+    "ch11_panel_at",
+    "ch11_seconds_left",
     "ch12_overlap",
     "ch12_pauc",
     "ch12_takeover",

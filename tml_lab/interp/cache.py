@@ -210,7 +210,7 @@ def run_offline(
     model.eval()  # in training some tensors would be kept in half precision
     try:
         x = model.embed(offline_tokens(recording, next(model.parameters()).device))  # [positions, d_model]
-        hidden = (_exactly if model.deterministic else _at_once)(model, x, watch, recording.tokens)
+        hidden = (_exactly if model.deterministic else at_once)(model, x, watch, recording.tokens)
     finally:
         model.train(was_training)
     tensors = watch.tensors()
@@ -218,15 +218,22 @@ def run_offline(
     return Cache(recording, model, tokenizer, model.text_logits(hidden).float(), ordered, edited)
 
 
-def _at_once(model: InteractionModel, x: Tensor, watch: Watch, tokens: TokenTable) -> Tensor:
-    """One forward without state: `[positions, d_model]` -> hidden states."""
+def at_once(
+    model: InteractionModel, x: Tensor, watch: Watch, tokens: TokenTable, layer: int = 0
+) -> Tensor:
+    """One forward without state: embeddings `[positions, d_model]`, or a later layer's input -> hidden states."""
     whole = Piece.whole(tokens)
-    x = watch.embedded(x, whole)
-    return watch.finished(model(x[None], taps=watch.taps(whole))[0], whole)
+    if layer == 0:
+        x = watch.embedded(x, whole)
+        return watch.finished(model(x[None], taps=watch.taps(whole))[0], whole)
+    taps, pos, x = watch.taps(whole), torch.arange(len(x), device=x.device)[None], x[None]  # [1, positions, d_model]
+    for n in range(layer, model.cfg.n_layers):
+        x = model.backbone.blocks[n](x, None, pos, taps.get(n))
+    return watch.finished(model.backbone.norm(x)[0], whole)
 
 
 def _exactly(model: InteractionModel, x: Tensor, watch: Watch, tokens: TokenTable) -> Tensor:
-    """As `_at_once`, by the kernels of a session, in pieces: the bits do not depend on where they are cut."""
+    """As `at_once`, by the kernels of a session, in pieces: the bits do not depend on where they are cut."""
     state, found = new_state(model.cfg, device=x.device, dtype=x.dtype), []
     for start in range(0, len(x), MAX_CHUNK):
         rows = slice(start, min(start + MAX_CHUNK, len(x)))

@@ -19,6 +19,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from tml_lab.config import ModelConfig
 from tml_lab.interp.edits import Edit, edit_hooks
 from tml_lab.interp.names import InterpError, check_layer, full_name
 from tml_lab.interp.watch import Watch
@@ -55,6 +56,13 @@ def along(direction: np.ndarray | Tensor, layer: int, bias: float = 0.0) -> Read
     return Reader(layer, lambda resid: float(resid.cpu() @ weight) + bias)
 
 
+def check_readers(cfg: ModelConfig, readers: Mapping[str, Reader], edits: Sequence[Edit] = ()) -> None:
+    """Raises InterpError for a layer that the model has not, or an edit that it cannot be given."""
+    for reader in readers.values():
+        check_layer(cfg, reader.layer)
+    edit_hooks(cfg, edits)
+
+
 class Live(Watch):
     """What the readers of a session said, turn by turn; see `attached`."""
 
@@ -63,9 +71,8 @@ class Live(Watch):
         on_turn: Callable[[int, dict[str, float]], None] | None = None,
     ) -> None:  # fmt: skip
         cfg = session.model.cfg
-        for reader in readers.values():
-            check_layer(cfg, reader.layer)
-        self._readers, self._on_turn = dict(readers), on_turn
+        check_readers(cfg, readers)
+        self.readers, self._on_turn = dict(readers), on_turn
         self._turns: list[int] = []
         self._values: list[dict[str, float]] = []
         names = {full_name("resid_post", reader.layer) for reader in readers.values()}
@@ -81,16 +88,16 @@ class Live(Watch):
 
     def values(self) -> xr.DataArray:
         """Everything said so far: `[reader, turn]`, with the seconds at which each turn begins to hear as `t`."""
-        grid = np.array([[said[name] for said in self._values] for name in self._readers], np.float32)
+        grid = np.array([[said[name] for said in self._values] for name in self.readers], np.float32)
         t = [heard_start(turn) for turn in self._turns]
-        coords = {"reader": list(self._readers), "turn": self._turns, "t": ("turn", t)}
-        return xr.DataArray(grid.reshape(len(self._readers), -1), dims=("reader", "turn"), coords=coords)
+        coords = {"reader": list(self.readers), "turn": self._turns, "t": ("turn", t)}
+        return xr.DataArray(grid.reshape(len(self.readers), -1), dims=("reader", "turn"), coords=coords)
 
     def _read(self, piece: Piece, tensors: dict[str, Tensor]) -> None:
         for row in np.flatnonzero(piece.tokens.decides):
             said = {
                 name: reader.read(tensors[full_name("resid_post", reader.layer)][row])
-                for name, reader in self._readers.items()
+                for name, reader in self.readers.items()
             }
             self._turns.append(int(piece.tokens.turn[row]))
             self._values.append(said)

@@ -19,9 +19,10 @@ from torch import Tensor
 from tml_lab.interp.cache import Cache, InterpError, full_name
 from tml_lab.interp.hooks import Hook, run_with_hooks
 from tml_lab.interp.names import check_turn
+from tml_lab.interp.resume import finish, rows_at_once
 from tml_lab.model.text import SILENT, SPEAK
 
-BATCH = 8  # turns patched in one forward
+BATCH = 8  # turns patched in one forward, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,17 +49,22 @@ def logit_difference(logits: Tensor, cache: Cache) -> Tensor:
     return logits[..., cache.tokenizer.id(SPEAK)] - logits[..., cache.tokenizer.id(SILENT)]
 
 
-def _check_pair(clean: Cache, corrupt: Cache, turn: int) -> tuple[float, float]:
-    """The decision of both at `turn`. Raises InterpError when they cannot be compared."""
+def check_alike(one: Cache, other: Cache, until: int | None = None) -> None:
+    """Raises InterpError when two recordings do not have the same positions, or not the same first `until`."""
+    tables = [cache.tokens.part(slice(until)) for cache in (one, other)]
+    if any(not np.array_equal(getattr(tables[0], part), getattr(tables[1], part)) for part in ("stream", "turn")):
+        raise InterpError(
+            f"the two recordings lay out other positions ({len(tables[0])} and {len(tables[1])}): they may differ in "
+            "what was heard, seen or read, but not in how many words were typed or said in a turn."
+        )
+
+
+def check_pair(clean: Cache, corrupt: Cache, turn: int) -> tuple[float, float]:
+    """The decision of both at `turn`. Raises InterpError when they cannot be compared; later turns may differ."""
     for cache in (clean, corrupt):
         check_turn(cache.turns, turn)
     at = int(clean.decision_positions[turn])
-    tables = [cache.tokens.part(slice(at + 1)) for cache in (clean, corrupt)]
-    if any(not np.array_equal(getattr(tables[0], part), getattr(tables[1], part)) for part in ("stream", "turn")):
-        raise InterpError(
-            f"the two recordings lay out other positions before turn {turn}'s decision: they may differ in what was "
-            "heard, seen or read, but not in how many words were typed or said in a turn."
-        )
+    check_alike(clean, corrupt, at + 1)
     first, second = (float(logit_difference(cache.logits[at], cache)) for cache in (clean, corrupt))
     if abs(first - second) < 1e-3:
         raise InterpError(f"both decide turn {turn} alike ({first:.4f}, {second:.4f}): there is nothing to bring back.")
@@ -68,6 +74,18 @@ def _check_pair(clean: Cache, corrupt: Cache, turn: int) -> tuple[float, float]:
 def restored(patched: Tensor, clean: float, corrupt: float) -> Tensor:
     """How much of a decision a patch brought back: 0 as in the corrupt run, 1 as in the clean one."""
     return (patched - corrupt) / (clean - corrupt)
+
+
+def _batches(cache: Cache, turns: Sequence[int], turn_of: np.ndarray) -> list[list[int]]:
+    """Turns, in order, in groups that fit in the memory together; each group runs from its first turn on."""
+    groups: list[list[int]] = []
+    for turn in turns:
+        start = int(np.searchsorted(turn_of, groups[-1][0] if groups else turn))
+        if groups and len(groups[-1]) < min(BATCH, rows_at_once(cache, start, len(turn_of))):
+            groups[-1].append(turn)
+        else:
+            groups.append([turn])
+    return groups
 
 
 @torch.no_grad()
@@ -86,25 +104,23 @@ def patch_turns(
         layers, turns: which to patch; all, and the turns up to `turn`, by default.
         progress: show how far it is.
 
-    Both caches need `resid_post`. Raises InterpError when the recordings cannot be compared, or decide alike.
+    Both caches need `resid_post`, the corrupt one what `tml_lab.interp.resume.finish` reads. Raises InterpError when
+    the recordings cannot be compared, or decide alike.
     """
-    ends = _check_pair(clean, corrupt, turn)
+    ends = check_pair(clean, corrupt, turn)
     model = clean.model
     chosen = list(range(model.cfg.n_layers)) if layers is None else list(layers)
     when = list(range(turn + 1)) if turns is None else list(turns)
     at = int(clean.decision_positions[turn])
-    positions = torch.as_tensor(clean.tokens.turn[: at + 1].astype(np.int64), device=clean.logits.device)
-    jobs = [(layer, when[i : i + BATCH]) for layer in chosen for i in range(0, len(when), BATCH)]
+    turn_of = clean.tokens.turn[: at + 1]
+    jobs = [(layer, some) for layer in chosen for some in _batches(corrupt, sorted(when), turn_of)]
     found: dict[tuple[int, int], float] = {}
     for layer, some in track(jobs, "patching", disable=not progress):
-        mine, theirs = corrupt["resid_post", layer][: at + 1], clean["resid_post", layer][: at + 1]
-        here = positions == torch.tensor(some, device=positions.device)[:, None]  # [some, positions]
+        start = int(np.searchsorted(turn_of, some[0]))
+        here = torch.as_tensor(turn_of[None, start:] == np.array(some)[:, None], device=clean.logits.device)
+        mine, theirs = (cache["resid_post", layer][start : at + 1] for cache in (corrupt, clean))
         x = torch.where(here[..., None], theirs, mine)  # [some, positions, d_model]
-        pos = torch.arange(at + 1, device=x.device)[None]
-        for block in model.backbone.blocks[layer + 1 :]:
-            x = block(x, None, pos)
-        logits = model.text_logits(model.backbone.norm(x[:, -1]))  # [some, vocab]
-        for n, value in zip(some, logit_difference(logits, clean).tolist(), strict=True):
+        for n, value in zip(some, logit_difference(finish(corrupt, layer, x, start), clean).tolist(), strict=True):
             found[layer, n] = value
     grid = np.array([[found[layer, n] for n in when] for layer in chosen], np.float32)
     labels = tuple(f"L{layer}" for layer in chosen), tuple(f"turn {n}" for n in when)
@@ -117,7 +133,7 @@ def patch_heads(clean: Cache, corrupt: Cache, turn: int, progress: bool = True) 
 
     Both caches need `z`. Raises as `patch_turns`.
     """
-    ends = _check_pair(clean, corrupt, turn)
+    ends = check_pair(clean, corrupt, turn)
     cfg, at = clean.model.cfg, int(clean.decision_positions[turn])
     most = max(cfg.heads(layer)[0] for layer in range(cfg.n_layers))
     grid = np.zeros((cfg.n_layers, most), np.float32)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tml_lab.background.panel import describe, from_plain
 from tml_lab.config import TURN_SAMPLES
-from tml_lab.stream.clock import heard_start
+from tml_lab.stream.clock import heard_start, played_start
 from tml_lab.stream.recording import Recording, seconds_of
 
 BINS_PER_TURN = 20  # of the drawn envelope: 10 ms each
@@ -32,6 +33,16 @@ def envelope(audio: np.ndarray, bins_per_turn: int = BINS_PER_TURN) -> np.ndarra
 def typed_words(recording: Recording) -> list[tuple[float, str]]:
     """`(seconds, words)` on the heard clock."""
     return [(heard_start(turn), text) for turn, text in recording.inputs.typed]
+
+
+def beside(recording: Recording) -> list[tuple[float, str]]:
+    """`(seconds, words)` on the played clock: each request, and each change of the panel."""
+    asked = [(turn, f"asked: {request}") for turn, request in recording.requests()]
+    drawn = [
+        (change.turn, describe(change.put, change.turn) if change.put else f"Taken away: {change.id}.")
+        for change in from_plain(recording.panel)
+    ]
+    return [(played_start(turn), text) for turn, text in sorted(asked + drawn, key=lambda row: row[0])]
 
 
 def camera_spans(recording: Recording) -> list[tuple[float, float]]:

@@ -100,6 +100,8 @@ class Recording:
         timings: {stage: float32 [turns]} in seconds.
         attention: present when the session was asked to watch a head.
         about: anything else worth keeping (source file, machine, versions).
+        panel: what was drawn beside the conversation: plain data, one entry for each change, with the "turn" in which
+            it came (see `tml_lab.background.panel`). Like typed words it comes from outside, so a replay keeps it.
     """
 
     inputs: Inputs
@@ -115,6 +117,7 @@ class Recording:
     timings: Mapping[str, np.ndarray] = field(default_factory=dict)
     attention: Attention | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    panel: tuple[Mapping[str, Any], ...] = ()
 
     def __repr__(self) -> str:
         return f"Recording({self.turns} turns, {heard_start(self.turns):.1f} s: {self.text!r})"
@@ -135,7 +138,8 @@ class Recording:
         for turn, decision in enumerate(self.decisions):
             if decision == "<delegate>":
                 asked = self.tokens.where("text_out", turn)[1:]  # after the decision itself
-                found.append((turn, " ".join(self.tokens[int(at)].label for at in asked)))
+                words = " ".join(self.tokens[int(at)].label for at in asked)
+                found.append((turn, words.replace(" ##", "")))  # a word that is spelled is many positions
         return found
 
     def said(self) -> list[tuple[str, float, float]]:
@@ -196,6 +200,7 @@ class Recording:
             timings={stage: seconds[:kept] for stage, seconds in self.timings.items()},
             attention=watched,
             about={**self.about, "forked_at_turn": at},
+            panel=self.panel if inputs is None else tuple(change for change in self.panel if change["turn"] < at),
         )
 
     def save(self, folder: str | Path) -> Path:

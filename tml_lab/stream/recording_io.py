@@ -54,6 +54,7 @@ def save_columns(recording: Recording, folder: Path, input_turns: int) -> Path:
         "token_names": {str(i): name for i, name in recording.tokens.names.items()},
         "timings": list(recording.timings),
         "about": dict(recording.about),
+        **({"panel": recording.panel} if recording.panel else {}),
     }
     code = {name: i for i, name in enumerate(header["decisions"])}
     table = recording.tokens
@@ -114,6 +115,7 @@ def load(folder: Path) -> Recording:
             timings={stage: columns[f"timings.{stage}"] for stage in header["timings"]},
             attention=attention,
             about=header["about"],
+            panel=tuple(header.get("panel", ())),
         )  # fmt: skip
     except (KeyError, IndexError, TypeError) as error:
         raise RecordingError(

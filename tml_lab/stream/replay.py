@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ def replay(
         result = session.step(*recording.inputs.turn(turn))
         if on_turn is not None:
             on_turn(result)
-    return session.recording(recording.about)
+    return replace(session.recording(recording.about), panel=recording.panel)
 
 
 def differences(one: Recording, other: Recording) -> list[str]:

@@ -7,7 +7,7 @@ with one message per turn. The page draws the strip; this class holds the sessio
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,12 @@ import numpy as np
 import traitlets as t
 from ipywidgets import Widget, widget_serialization
 
+from tml_lab.background.calculator import ToolError
+from tml_lab.background.colleague import Assisted, with_colleague
+from tml_lab.background.panel import Item
 from tml_lab.config import TURN_SAMPLES
+from tml_lab.interp.edits import Edit
+from tml_lab.interp.live import Live, Reader, check_readers
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 from tml_widgets import subshells
 from tml_widgets.esm import link
@@ -39,6 +44,9 @@ class LiveSession(anywidget.AnyWidget):
         source: `open_source()`; a `Microphone`, or a `Clip` that is offered first under "play a recording".
         save_to: the folder that gets one folder per saved session.
         seed: of the sessions made from a checkpoint.
+        colleague: True: what a session asks (`<delegate>`) is answered by the built-in tools; or a function that puts
+            one's own background model beside a session (`with_colleague`). Its tasks and its panel stand beside the
+            strip. A checkpoint asks only if it was trained to.
 
     In a notebook, show it and press Start. Without a browser, `play(clip, realtime=False)` does the same with
     a clip. Afterwards `turns` lists what happened turn by turn and `recording` is the `Recording`.
@@ -53,6 +61,7 @@ class LiveSession(anywidget.AnyWidget):
     understands = t.List().tag(sync=True)
     heads = t.List(t.Int(), help="number of heads of each layer").tag(sync=True)
     camera = t.Bool(False).tag(sync=True)
+    colleague = t.Bool(False, help="whether there is a place for tasks and panel").tag(sync=True)
 
     def __init__(
         self,
@@ -60,6 +69,7 @@ class LiveSession(anywidget.AnyWidget):
         source: Microphone | Clip | None = None,
         save_to: str | Path = "recordings",
         seed: int = 0,
+        colleague: bool | Callable[[Any], Assisted] = False,
     ) -> None:
         self.source = source or Microphone()
         microphone = self.source if isinstance(self.source, Microphone) else Microphone()
@@ -73,12 +83,14 @@ class LiveSession(anywidget.AnyWidget):
             clips=list(self._clips),
             understands=understands(),
             camera=microphone.camera,
+            colleague=bool(colleague),
         )
         self._factory = (
             _Checkpoint(str(model), seed, self._heads_known) if isinstance(model, str | Path) else model
         )
         self._queue = ChunkQueue()
-        self._worker = LiveWorker(self._factory, self._queue, self._emit)
+        self._assist = with_colleague if colleague is True else colleague or None
+        self._worker = LiveWorker(self._make_session, self._queue, self._emit)
         self._player: ClipPlayer | None = None
         self._save_to = Path(save_to)
         self.browser: dict[str, Any] = {}
@@ -86,9 +98,13 @@ class LiveSession(anywidget.AnyWidget):
         self._handlers = {
             "hello": self._on_hello, "start": self._on_start, "stop": self._on_stop, "play": self._on_play,
             "chunk": self._on_chunk, "type": self._on_type, "pick": self._on_pick, "save": self._on_save,
-            "stats": self._on_state, "state": self._on_state,
+            "stats": self._on_state, "state": self._on_state, "cancel": self._on_cancel, "tick": self._on_tick,
         }  # fmt: skip
         self.on_msg(self._on_message)
+
+    def _make_session(self) -> SessionLike:
+        session = self._factory()
+        return self._assist(session) if self._assist is not None else session
 
     def _emit(self, content: dict[str, Any], buffers: list[bytes] | None = None) -> None:
         self.send(content, buffers)
@@ -125,6 +141,16 @@ class LiveSession(anywidget.AnyWidget):
         if self._worker.session is None:
             raise RuntimeError("There is no session yet: press Start, or call play(clip).")
         return self._worker.session.recording()
+
+    @property
+    def panel(self) -> tuple[Item, ...]:
+        """What the colleague has drawn beside the conversation so far."""
+        return self._worker.beside.assisted.board.items if self._worker.beside is not None else ()
+
+    def cancel(self, task: int) -> None:
+        """Call a background task off; in the next turn it is gone."""
+        if self._worker.beside is not None:
+            self._worker.beside.assisted.cancel(task)
 
     def type(self, text: str) -> None:
         """Type words to the model; the next turn carries them."""
@@ -170,6 +196,20 @@ class LiveSession(anywidget.AnyWidget):
         from tml_lab.plot.timeline import timeline
 
         return timeline(self.recording)
+
+    def attach(self, readers: Mapping[str, Reader], edits: Sequence[Edit] = ()) -> None:
+        """Look inside while it runs: each reader's number, turn by turn, on the strip and in `turns`; edits steer.
+
+        From the next turn on and in later sessions, until `detach()`. See `tml_lab.interp.live` for readers (`lens`,
+        `along`). Raises InterpError for a layer that the model has not, or an edit it cannot be given.
+        """
+        model, _ = self.checkpoint
+        check_readers(model.cfg, readers, edits)
+        self._worker.attach(lambda session: Live(session, readers, edits))
+
+    def detach(self) -> None:
+        """Take readers and edits away again, from the next turn on."""
+        self._worker.attach(None)
 
     def stop(self) -> None:
         """End the session; its recording can still be saved."""
@@ -237,6 +277,7 @@ class LiveSession(anywidget.AnyWidget):
         if self.phase == "live":  # the page was loaded anew: its microphone is gone
             self._worker.end("The page was reloaded, so the session has ended.")
         self._worker.status(self.phase, self.notice)
+        self._worker.command(self._worker.tell_all)
         if isinstance(self._factory, _Checkpoint):
             self._worker.command(self._factory.warm_up)  # so that Start need not wait for it
 
@@ -263,6 +304,14 @@ class LiveSession(anywidget.AnyWidget):
 
     def _on_pick(self, content: dict[str, Any], _: list[Any]) -> None:
         self.pick(content["layer"], content["head"])
+
+    def _on_cancel(self, content: dict[str, Any], _: list[Any]) -> None:
+        self.cancel(int(content["id"]))
+
+    def _on_tick(self, content: dict[str, Any], _: list[Any]) -> None:
+        if self._worker.beside is not None:
+            with suppress(ToolError):  # it has been taken away meanwhile
+                self._worker.beside.tick(str(content["id"]), int(content["entry"]), bool(content["done"]))
 
     def _on_state(self, content: dict[str, Any], _: list[Any]) -> None:
         self.browser |= content

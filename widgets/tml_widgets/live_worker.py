@@ -19,7 +19,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from tml_lab.background.colleague import Assisted
+from tml_lab.interp.live import Live
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
+from tml_widgets.beside import Beside
 from tml_widgets.protocol import pack_attention, turn_message
 from tml_widgets.words_heard import WordsHeard
 
@@ -84,7 +87,7 @@ class Row:
     """One turn as the widget keeps it: what `LiveSession.turns` lists.
 
     Times are seconds: `model` inside `Session.step`, `waited` in the queue before it. `heard` are the words that the
-    model's listening head read.
+    model's listening head read; `typed` those of the person and of the background model.
     """
 
     turn: int
@@ -97,6 +100,7 @@ class Row:
     model: float
     waited: float
     missed: int = 0  # chunks lost between the turn before and this one
+    read: dict[str, float] = field(default_factory=dict)  # what the attached readers said of the decision
 
 
 @dataclass
@@ -117,6 +121,8 @@ class LiveWorker:
     phase: str = "stopped"
     notice: str = ""
     attention: tuple[int, int] | None = None
+    beside: Beside | None = None  # when the session has a colleague
+    inside: Callable[[Any], Live] | None = None  # makes the readers, and the edits, of a session
     _thread: threading.Thread | None = None
     _ear: WordsHeard | None = None
     _fast: bool = False
@@ -158,9 +164,30 @@ class LiveWorker:
         self.queue.close()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(5)
+        self._dismiss()
+
+    def attach(self, inside: Callable[[Any], Live] | None) -> None:
+        """From the next turn on, and in the sessions to come: these readers and edits, or none."""
+        self.command(lambda: self._attach(inside))
+
+    def _attach(self, inside: Callable[[Any], Live] | None) -> None:
+        self.inside = inside
+        if hasattr(self._talk, "observer"):
+            self._talk.observer = None if inside is None else inside(self._talk)
+
+    def tell_all(self) -> None:
+        """Tell a page that knows nothing what stands beside the conversation."""
+        if self.beside is not None:
+            self.emit(self.beside.whole(len(self.rows) - 1 if self.rows else 0))
+
+    def _dismiss(self) -> None:
+        """The colleague's open tasks are called off, and its thread ends."""
+        if self.beside is not None:
+            self.beside.assisted.close()
 
     def _begin(self, phase: str, ready: Callable[[], None] | None) -> None:
         self.status("loading", "Waking the model ...")
+        self._dismiss()
         try:
             self.session = self.make_session()
         except Exception as error:
@@ -168,8 +195,13 @@ class LiveWorker:
             self.status("error", f"The model could not be started: {error}")
             return
         self.rows = []
-        has_ear = hasattr(getattr(self.session, "model", None), "listen")
-        self._ear = WordsHeard(self.session) if has_ear else None
+        self._attach(self.inside)
+        self.beside = Beside(self.session) if isinstance(self.session, Assisted) else None
+        has_ear = hasattr(getattr(self._talk, "model", None), "listen")
+        self._ear = WordsHeard(self._talk) if has_ear else None
+        if isinstance(self.session, Assisted):
+            self.session.heard = lambda: [row.heard for row in self.rows]
+        self.tell_all()
         if not self._fast:
             _fast_switching.enter()
             self._fast = True
@@ -177,7 +209,14 @@ class LiveWorker:
         if ready is not None:
             ready()
 
+    @property
+    def _talk(self) -> Any:
+        """The session itself, which a colleague may be wrapped around."""
+        return self.session.session if isinstance(self.session, Assisted) else self.session
+
     def _end(self, notice: str) -> None:
+        self._dismiss()
+        self.tell_all()
         if self._fast:
             _fast_switching.leave()
             self._fast = False
@@ -223,8 +262,8 @@ class LiveWorker:
 
     def _step(self, chunk: Chunk) -> None:
         assert self.session is not None
-        if hasattr(self.session, "attention"):
-            self.session.attention = self.attention  # type: ignore[attr-defined]
+        if hasattr(self._talk, "attention"):
+            self._talk.attention = self.attention
         waited = time.monotonic() - chunk.arrived
         start = time.perf_counter()
         with self._ear.turn() if self._ear else nullcontext():
@@ -236,13 +275,21 @@ class LiveWorker:
             p_speak=float(result.p_speak),
             words=tuple(result.words),
             heard=self._ear.words if self._ear else (),
-            typed=chunk.text,
+            typed=(self.session.read or None) if isinstance(self.session, Assisted) else chunk.text,
             model=time.perf_counter() - start,
             waited=waited,
             missed=max(0, chunk.seq - self.rows[-1].seq - 1) if self.rows else 0,
+            read=self._read(),
         )
         self.rows.append(row)
         self._emit_turn(row, chunk, result)
+        if self.beside is not None and (news := self.beside.news(row.turn)) is not None:
+            self.emit(news)
+
+    def _read(self) -> dict[str, float]:
+        """What the readers said of the turn just made."""
+        watch = getattr(self._talk, "observer", None)
+        return dict(watch.latest) if isinstance(watch, Live) and watch.readers else {}
 
     def _emit_turn(self, row: Row, chunk: Chunk, result: Any) -> None:
         attention, shares = pack_attention(getattr(result, "attention", None))
@@ -252,6 +299,7 @@ class LiveWorker:
             "decision": row.decision,
             "p_speak": round(row.p_speak, 5),
             "words": row.words,
+            "request": getattr(result, "request", ""),
             "heard": " ".join(row.heard),
             "typed": row.typed,
             "missed": row.missed,
@@ -260,6 +308,7 @@ class LiveWorker:
             "model_ms": round(row.model * 1e3, 2),
             "waited_ms": round(row.waited * 1e3, 2),
             "lost_video": self.queue.lost_video,
+            "read": {name: round(value, 4) for name, value in row.read.items()},
         }
         sound = np.asarray(result.audio, np.float32)  # [3200]; silence is not sent
         self.emit(*turn_message(header, sound if np.abs(sound).max() > SILENCE else None, attention))

@@ -8,12 +8,15 @@ saved into the notebook.
           play {clip}                        "play a recording instead"
           chunk {seq, t0, size, parts}       parts: pcm int16 [3200]; rgb uint8 [2, H, W, 3]
           type {text}, save, pick {layer, head}
+          cancel {id}, tick {id, entry, done}   of a background task; of an entry of a checklist
           stats {underruns, ...}, state {state, error}
     down  status {phase, notice, ...}        phase: stopped | loading | live | playing | error
           ready {}                           the session exists: start sending chunks
-          turn {seq, turn, ..., parts}       parts: pcm int16 [3200]; attention float32 [4, turns back]
+          turn {seq, turn, ..., read, parts} read: what each attached reader says; parts: pcm int16 [3200];
+                                             attention float32 [4, turns back]
           heard {turn, text, parts}          what a recorded clip says, to be played: pcm; rgb of one frame
           saved {path}
+          beside {turn, put, remove, tasks, whole}   background tasks, and what has changed on their panel
 """
 
 from __future__ import annotations

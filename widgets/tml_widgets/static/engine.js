@@ -1,6 +1,7 @@
 // One engine per widget model: it captures, sends, receives and remembers; views only show it.
 // (One capture per *view* would send every chunk as often as the widget is shown.)
 
+import { Desk } from "./beside.js";
 import { AudioGraph, fromPcm, toPcm, TURN_SAMPLES } from "./audio.js";
 import { Camera, HEIGHT, thumbnail, WIDTH } from "./camera.js";
 import { inPlainWords, obstacle } from "./errors.js";
@@ -16,6 +17,7 @@ export class Engine extends EventTarget {
     this.source = new WidgetStreamSource(model);
     this.audio = new AudioGraph();
     this.history = new History();
+    this.desk = new Desk(); // tasks in the background, and what they have drawn
     this.phase = "stopped"; // stopped | loading | live | playing | error
     this.notice = "";
     this.muted = false;
@@ -134,6 +136,14 @@ export class Engine extends EventTarget {
     this.send({ kind: "type", text });
   }
 
+  cancel(id) {
+    this.send({ kind: "cancel", id });
+  }
+
+  tick(id, entry, done) {
+    this.send({ kind: "tick", id, entry, done });
+  }
+
   pick(layer, head) {
     this.send({ kind: "pick", layer, head });
   }
@@ -203,6 +213,10 @@ export class Engine extends EventTarget {
     else if (message.kind === "heard") this.onHeard(message, parts);
     else if (message.kind === "ready") this.capture();
     else if (message.kind === "status") this.onStatus(message);
+    else if (message.kind === "beside") {
+      this.desk.update(message);
+      this.changed("beside");
+    }
     else if (message.kind === "saved") {
       this.saved = message.path;
       this.changed("status");
@@ -217,6 +231,7 @@ export class Engine extends EventTarget {
 
   onTurn(message, parts) {
     const samples = parts.pcm ? fromPcm(parts.pcm) : null;
+    this.desk.turn = message.turn;
     if (samples) this.audio.voice?.play(message.seq, samples);
     else if (this.speaking) this.audio.voice?.end();
     this.speaking = Boolean(samples);

@@ -42,7 +42,8 @@ export class History {
     Object.assign(this.at(message.seq), {
       modelTurn: message.turn,
       pSpeak: message.p_speak,
-      speaking: message.decision !== "<silent>",
+      speaking: message.decision === "<speak>",
+      request: message.request,
       decision: message.decision,
       words: message.words ?? [],
       understood: message.heard,
@@ -52,6 +53,7 @@ export class History {
       waitedMs: message.waited_ms,
       voice: samples ? loudness(samples) : null,
       shares: message.shares,
+      read: message.read ?? {},
       attention,
     });
   }

@@ -3,13 +3,15 @@
 
 import { isDark, palette } from "./colours.js";
 import { heardStart, playedStart, STREAMS, TURN_SECONDS } from "./history.js";
-import { band, chips, heat, pictures, shade, stack, waveform } from "./tracks.js";
+import { band, chips, heat, line, pictures, shade, stack, waveform } from "./tracks.js";
 
 const GUTTER = 112; // pixels left of the time axis, for the names
 const AXIS = 22;
 const GAP = 8;
 const HEARD_NOTE = ["you; boxed: what", "the model read"];
 const SHARES_NOTE = ["of each decision,", "by stream"];
+const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3]];
+const INSIDE_NOTE = ["what readers say;", "middle line: 0"];
 
 export class Strip {
   constructor(canvas, history) {
@@ -24,14 +26,16 @@ export class Strip {
   layout() {
     const any = (test) => this.history.turns.some(test);
     const [noPictures, noHead] = [!any((turn) => turn.picture), !any((turn) => turn.attention)];
+    const noReader = !any((turn) => Object.keys(turn.read ?? {}).length);
     const heardHeight = any((turn) => turn.said) ? 90 : 68; // a recording's transcript needs a row of its own
     const tracks = [
       { name: "p(speak)", note: ["decided every", "0.2 s"], height: 78, draw: (t, y) => this.drawSpeak(t, y) },
       { name: "heard", note: HEARD_NOTE, height: heardHeight, draw: (t, y) => this.drawHeard(t, y) },
       { name: "seen", note: ["camera"], height: 46, hidden: noPictures, draw: (t, y) => this.drawSeen(t, y) },
-      { name: "typed", note: ["you"], height: 34, draw: (t, y) => this.drawTyped(t, y) },
+      { name: "typed", note: ["you; answers"], height: 34, draw: (t, y) => this.drawTyped(t, y) },
       { name: "own voice", note: ["what the model", "says"], height: 102, draw: (t, y) => this.drawVoice(t, y) },
       { name: "attention", note: SHARES_NOTE, height: 64, hidden: noHead, draw: (t, y) => this.drawShares(t, y) },
+      { name: "inside", note: INSIDE_NOTE, height: 84, hidden: noReader, draw: (t, y) => this.drawInside(t, y) },
     ].filter((track) => !track.hidden);
     let y = 2;
     for (const track of tracks) {
@@ -208,8 +212,8 @@ export class Strip {
   drawVoice(track, y) {
     const turns = [...this.visible()];
     const words = turns
-      .filter((turn) => turn.words?.length)
-      .map((turn) => [this.x(playedStart(turn.turn)), turn.words.join(" ")]);
+      .filter((turn) => turn.words?.length || turn.request)
+      .map((turn) => [this.x(playedStart(turn.turn)), turn.request ? `→ ${turn.request}` : turn.words.join(" ")]);
     chips(this.brush, words, y + 4, this.colours, "own voice", { rows: 2, size: 16 });
     waveform(this.brush, turns, "voice", (turn) => this.x(playedStart(turn)), y + 74, 22, this.colours["own voice"]);
     this.heatRow("own voice", y + track.height - 6);
@@ -220,6 +224,31 @@ export class Strip {
       .map(({ turn }) => [this.x(playedStart(turn)), this.x(playedStart(turn + 1)), this.history.shares(turn)])
       .filter(([, , shares]) => shares);
     stack(this.brush, points, y + 2, track.height - 4, STREAMS.map((name) => this.colours[name]));
+  }
+
+  // Each reader's number, all on one scale about zero, told apart by dashes as well as by colour.
+  drawInside(track, y) {
+    const turns = [...this.visible()].filter((turn) => turn.read);
+    const names = [...new Set(turns.flatMap((turn) => Object.keys(turn.read)))];
+    const largest = Math.max(1e-6, ...turns.flatMap((turn) => Object.values(turn.read).map(Math.abs)));
+    const middle = y + track.height / 2;
+    const at = (value) => middle - (value / largest) * (track.height / 2 - 8);
+    shade(this.brush, GUTTER, this.width, middle - 0.5, 1, this.colours.soft, 0.6);
+    const colours = ["speak", "heard", "typed", "seen", "ink"].map((name) => this.colours[name]);
+    names.forEach((name, i) => {
+      const points = turns
+        .filter((turn) => name in turn.read)
+        .map((turn) => [this.x(playedStart(turn.turn)), at(turn.read[name])]);
+      line(this.brush, points, colours[i % colours.length], DASHES[i % DASHES.length]);
+    });
+    this.font(11, 600);
+    let left = GUTTER + 6;
+    names.forEach((name, i) => {
+      line(this.brush, [[left, y + 9], [left + 22, y + 9]], colours[i % colours.length], DASHES[i % DASHES.length]);
+      this.brush.fillStyle = this.colours.ink;
+      this.brush.fillText(name, left + 27, y + 3);
+      left += 41 + this.brush.measureText(name).width;
+    });
   }
 
   drawAxis(height, tracks) {
@@ -253,11 +282,18 @@ export class Strip {
       `turn ${turn.turn}`,
       `heard ${heardStart(turn.turn).toFixed(1)}–${heardStart(turn.turn + 1).toFixed(1)} s`,
       `p(speak) ${turn.pSpeak.toFixed(2)}`,
-      turn.words.length ? `says “${turn.words.join(" ")}”` : turn.speaking ? "goes on speaking" : "stays silent",
+      doing(turn),
     ];
     const shares = this.history.shares(turn.turn);
     const percent = STREAMS.map((name, i) => `${name} ${Math.round(100 * (shares?.[i] ?? 0))} %`);
     if (shares) parts.push(`looks at ${percent.join(", ")}`);
+    for (const [name, value] of Object.entries(turn.read ?? {})) parts.push(`${name} ${value.toFixed(2)}`);
     return parts.join(" · ");
   }
+}
+
+function doing({ words, request, speaking }) {
+  if (request) return `asks the background model “${request}”`;
+  if (words.length) return `says “${words.join(" ")}”`;
+  return speaking ? "goes on speaking" : "stays silent";
 }

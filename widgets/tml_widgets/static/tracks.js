@@ -14,6 +14,17 @@ export function shade(brush, x0, x1, y, height, colour, alpha) {
   brush.globalAlpha = 1;
 }
 
+// Points [x, y] joined in their order.
+export function line(brush, points, colour, dash = []) {
+  brush.strokeStyle = colour;
+  brush.lineWidth = 2;
+  brush.setLineDash(dash);
+  brush.beginPath();
+  points.forEach(([x, y], i) => (i ? brush.lineTo(x, y) : brush.moveTo(x, y)));
+  brush.stroke();
+  brush.setLineDash([]);
+}
+
 // Loudness as bars about a middle line; the square root lets quiet speech be seen.
 export function waveform(brush, turns, key, x, middle, reach, colour) {
   brush.fillStyle = colour;

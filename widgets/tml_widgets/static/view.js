@@ -1,5 +1,6 @@
 // What the person sees and presses. The view only reads the engine; every action goes through it.
 
+import { BesideView } from "./beside.js";
 import { h, icon, ICONS } from "./dom.js";
 import { isDark } from "./colours.js";
 import { Strip } from "./strip.js";
@@ -24,6 +25,7 @@ export class View {
     engine.addEventListener("turn", () => this.onTurn(), { signal });
     engine.addEventListener("status", () => this.showStatus(), { signal });
     engine.addEventListener("level", () => this.showLevel(), { signal });
+    engine.addEventListener("beside", () => this.beside?.update(), { signal });
     this.onHeads = () => this.fillHeads();
     this.onClips = () => this.fillClips();
     model.on("change:heads", this.onHeads);
@@ -50,7 +52,9 @@ export class View {
       "aria-label": "Live session with the interaction model",
       "data-lm-suppress-shortcuts": "true", // Enter and Space belong to our buttons, not to the notebook
     });
-    this.root.append(this.buildBar(), this.buildNotice(), this.buildStrip(), this.buildBelow(), this.buildPanel());
+    this.beside = this.model.get("colleague") ? new BesideView(this.engine) : null;
+    const main = h("div.tml-main", {}, this.buildStrip(), this.beside && this.beside.root);
+    this.root.append(this.buildBar(), this.buildNotice(), main, this.buildBelow(), this.buildPanel());
     this.el.append(this.root);
   }
 
@@ -248,6 +252,7 @@ export class View {
     const turn = history.turns[history.decided];
     if (turn?.words.length) this.log.textContent = `The model says: ${turn.words.join(" ")}`;
     if (this.saveButton.disabled) this.saveButton.disabled = false;
+    this.beside?.tick();
     this.showLatency(turn);
     this.draw();
   }
