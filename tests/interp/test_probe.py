@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from tests.interp.sets_by_hand import noise_episode, planted
-from tml_lab.interp.cache import InterpError
 from tml_lab.interp.causal import check_cause, pattern_of, random_directions
+from tml_lab.interp.decision import decision
+from tml_lab.interp.edits import run_with_edits
 from tml_lab.interp.linear import fit, goodness, score
+from tml_lab.interp.names import InterpError
 from tml_lab.interp.onward import decide_onward, resid_of
 from tml_lab.interp.probe import Probe, control_labels, fit_probe, fit_probes
 from tml_lab.interp.sets import TurnSet, collect
@@ -71,7 +73,7 @@ def test_a_probe_cannot_be_had_without_its_controls(turns: TurnSet) -> None:
 def test_bad_questions_are_refused(turns: TurnSet) -> None:
     with pytest.raises(InterpError, match="no label is called"):
         fit_probe(turns, "mood", 1)
-    with pytest.raises(InterpError, match="one value in all"):
+    with pytest.raises(InterpError, match="one value in all these"):
         fit_probe(turns.with_label("same", np.ones(len(turns), int)), "same", 1)
     with pytest.raises(InterpError, match="one side of the split"):
         fit_probe(turns.with_label("mine", (turns.episode == 0).astype(int)), "mine", 1)
@@ -141,6 +143,10 @@ def test_steering_by_the_difference_of_means(turns: TurnSet, direction: np.ndarr
     assert cosine(vector.values, direction) > 0.98
     assert np.linalg.norm(vector.values) == pytest.approx(2 * np.linalg.norm(direction), rel=0.05)
     assert vector.counts == (56, 56)
+    cache = run_with_edits(told.model, told.tokenizer, told.recordings[0], [vector.edit(0.5, everywhere=False)])
+    resid = resid_of(told.model, told.tokenizer, told.recordings[0], 1)
+    offline = decide_onward(resid, 1, [0.5 * torch.from_numpy(vector.values)])[0]
+    np.testing.assert_allclose(decision(cache).logit_difference, offline, atol=1e-3)  # the edit is the same push
     with pytest.raises(InterpError, match="both kinds: there are 0"):
         mean_difference(told, 1, np.zeros(len(told), bool), kind)
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.interp.sets_by_hand import noise_episode
-from tml_lab.interp.cache import InterpError
+from tml_lab.interp.names import InterpError
 from tml_lab.interp.sae import SaeConfig, SparseAutoencoder, pca, train_sae
 from tml_lab.interp.sae_report import fires_before, judge, residual_rows, timelines
 from tml_lab.interp.sets import collect

@@ -10,11 +10,12 @@ import torch
 
 from tests.interp.sets_by_hand import TURNS, noise_episode
 from tml_lab.interp.baselines import loudness, turn_number
-from tml_lab.interp.cache import EMBED, InterpError, run_with_cache
+from tml_lab.interp.cache import run_with_cache
 from tml_lab.interp.decision import decision
 from tml_lab.interp.kept_silent import first_wish, kept_silent
 from tml_lab.interp.labels import asked_at
 from tml_lab.interp.matching import delayed, matched
+from tml_lab.interp.names import EMBED, InterpError
 from tml_lab.interp.onward import decide_onward, logits_onward, resid_of
 from tml_lab.interp.sets import TurnSet, collect
 from tml_lab.model.interaction import InteractionModel

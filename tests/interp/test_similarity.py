@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from tests.interp.sets_by_hand import noise_episode
 from tml_lab.interp.attention import attention_by_stream
-from tml_lab.interp.cache import InterpError, run_with_cache
+from tml_lab.interp.cache import run_with_cache
 from tml_lab.interp.inertia import interruptions, state_inertia
 from tml_lab.interp.labels import SPEAKERS
-from tml_lab.interp.listening import attention_by_lag, listening_heads
+from tml_lab.interp.listening import listening_heads
+from tml_lab.interp.names import InterpError
 from tml_lab.interp.sets import TurnSet, collect
 from tml_lab.interp.similarity import cka_over_lags, linear_cka
 from tml_lab.model.interaction import InteractionModel
@@ -64,21 +65,15 @@ def turns(model: InteractionModel, session: Session) -> TurnSet:
     return collect(model, session.tokenizer, [noise_episode(seed) for seed in range(8)], layers=[1])
 
 
-def test_attention_by_lag_is_the_caches_own(turns: TurnSet) -> None:
-    cache = run_with_cache(turns.model, turns.tokenizer, turns.recordings[0])
-    found = attention_by_lag(cache, 1)
-    for turn in (0, 5, 13):
-        heard = attention_by_stream(cache, 1, 0, turn)["audio_in"]
-        np.testing.assert_allclose(found[0, turn, : turn + 1], heard[::-1], atol=1e-5)
-        assert (found[0, turn, turn + 1 :] == 0).all()
-
-
 def test_listening_heads_are_scored_in_every_episode(turns: TurnSet) -> None:
     silent = turns.with_label("speaker", np.where((turns.turn >= 3) & (turns.turn < 7), 1, 0))
     found = listening_heads(silent)
     cfg = turns.model.cfg
     assert found.score.shape == (8, cfg.n_layers, cfg.heads(0)[0])
     assert (found.attention >= 0).all() and (found.attention <= 1).all() and (np.abs(found.score) <= 1).all()
+    cache = run_with_cache(turns.model, turns.tokenizer, turns.recordings[2])
+    looks = [attention_by_stream(cache, 1, 0, turn)["audio_in"][3:] for turn in range(3, 7)]  # at the words so far
+    assert found.attention[2, 1, 0] == pytest.approx(np.mean([look.sum() for look in looks]), abs=1e-5)
     layer, head, value = found.top(1)[0]
     assert value == found.mean.max() == found.mean[layer, head] and -1 <= found.stability <= 1
     with pytest.raises(InterpError, match="whole episodes"):

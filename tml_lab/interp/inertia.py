@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tml_lab.interp.cache import InterpError
 from tml_lab.interp.labels import SPEAKERS
 from tml_lab.interp.linear import Readout, fit
+from tml_lab.interp.names import InterpError
 from tml_lab.interp.sets import TurnSet
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.stats import rankdata
 
-from tml_lab.interp.cache import Cache, InterpError, full_name, run_with_cache
+from tml_lab.interp.attention import attention_by
+from tml_lab.interp.cache import run_with_cache
 from tml_lab.interp.labels import SPEAKERS
+from tml_lab.interp.names import InterpError, full_name
 from tml_lab.interp.sets import TurnSet
 
 LAGS = 25  # turns back that are looked at: 5 s
@@ -69,32 +70,21 @@ def listening_heads(turns: TurnSet, recordings: int | None = None) -> ListeningH
             continue
         names = [full_name("pattern", layer) for layer in range(cfg.n_layers)]
         cache = run_with_cache(turns.model, turns.tokenizer, turns.recordings[i], names)
-        found.append([_scores(attention_by_lag(cache, layer), user, quiet) for layer in range(cfg.n_layers)])
+        by_lag = attention_by(cache, "lag").sel(stream="audio_in").values[..., :LAGS]  # [layers, heads, turns, lags]
+        found.append([_scores(each, user, quiet) for each in by_lag])
     if len(found) < 2:
         raise InterpError("two episodes at least must have turns of speech and quiet turns: draw more.")
     both = np.array(found, np.float32)  # [episodes, layers, 2, heads]
     return ListeningHeads(both[:, :, 0], both[:, :, 1])
 
 
-def attention_by_lag(cache: Cache, layer: int) -> np.ndarray:
-    """Attention from each turn's decision to the sound heard so many turns before: `[heads, turns, LAGS]`."""
-    at = torch.as_tensor(cache.decision_positions)
-    heard = torch.as_tensor(cache.tokens.where("audio_in"))
-    pattern = cache["pattern", layer][:, at][:, :, heard]  # [heads, turns, turns * 4]
-    by_turn = pattern.unflatten(-1, (cache.turns, -1)).sum(-1).numpy()  # [heads, turns, turns]
-    out = np.zeros((*by_turn.shape[:2], LAGS), np.float32)
-    for lag in range(min(LAGS, cache.turns)):
-        out[:, lag:, lag] = np.diagonal(by_turn, -lag, 1, 2)
-    return out
-
-
 def _scores(by_lag: np.ndarray, user: np.ndarray, quiet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The listening score and the attention on the words being said, `[heads]` each."""
-    habit = by_lag[:, quiet].mean(1)  # [heads, LAGS], where it looks while nobody speaks
+    """`[heads, turns, lags]` -> the listening score and the attention on the words being said, `[heads]` each."""
+    habit = by_lag[:, quiet].mean(1)  # [heads, lags], where it looks while nobody speaks
     on_words, by_habit = [], []
     for n in np.flatnonzero(user):
         so_far = 0
-        while so_far < LAGS and n - so_far >= 0 and user[n - so_far]:
+        while so_far < by_lag.shape[-1] and n - so_far >= 0 and user[n - so_far]:
             so_far += 1
         on_words.append(by_lag[:, n, :so_far].sum(-1))
         by_habit.append(habit[:, :so_far].sum(-1))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tml_lab.config import TURN_SAMPLES, TURN_SECONDS
-from tml_lab.interp.cache import InterpError
+from tml_lab.interp.names import InterpError
 from tml_lab.interp.sets import TurnSet
 
 if TYPE_CHECKING:

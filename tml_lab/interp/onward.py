@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tml_lab.interp.cache import Cache, check_layer, full_name, run_with_cache
+from tml_lab.interp.cache import Cache, run_with_cache
+from tml_lab.interp.names import check_layer, full_name
 from tml_lab.interp.patching import logit_difference
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer

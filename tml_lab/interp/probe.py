@@ -20,10 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tml_lab.interp.baselines import Features, embedding, turn_number
-from tml_lab.interp.cache import InterpError
 from tml_lab.interp.causal import STRENGTHS, CausalCheck, check_cause, pattern_of
 from tml_lab.interp.linear import Readout, Score, fit, score
+from tml_lab.interp.names import InterpError
 from tml_lab.interp.sets import TurnSet
+
+CONTROL = "control task"
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,21 +118,19 @@ def fit_probe(
     numeric = np.issubdtype(y.dtype, np.floating)
     mask = np.ones(len(turns), bool) if where is None else np.asarray(where, bool)
     turns = turns.where(mask & np.isfinite(y) if numeric else mask)
+    turns = turns.with_label(CONTROL, control_labels(turns.labels[label], types(turns), seed))
     train, test = turns.split(seed=seed)
-    if not numeric and set(np.unique(train.labels[label])) != set(np.unique(test.labels[label])):
-        raise InterpError(f"a class of {label!r} occurs on one side of the split only: draw more episodes.")
-    if not numeric and len(np.unique(train.labels[label])) < 2:
-        raise InterpError(f"{label!r} has one value in all {len(turns)} turns: there is nothing to tell apart.")
-
-    def scored(features: Features, of: TurnSet, y: np.ndarray, held: TurnSet, held_y: np.ndarray) -> Score:
-        return score(held_y, fit(features(of), y, of.episode, numeric).predict(features(held)), held.episode, numeric)
+    if not numeric:
+        _check_classes(label, train, test)
 
     def at(of: TurnSet) -> np.ndarray:
         return of.at_layer(layer)
 
+    def scored(features: Features, name: str) -> Score:
+        guess = fit(features(train), train.labels[name], train.episode, numeric).predict(features(test))
+        return score(test.labels[name], guess, test.episode, numeric)
+
     readout = fit(at(train), train.labels[label], train.episode, numeric)
-    control = control_labels(turns.labels[label], types(turns), seed)
-    held = np.isin(turns.episode, test.episode)
     ways: dict[str, Features] = {"embedding": embedding, "turn number": turn_number, **(baselines or {})}
     weight, named = _towards(readout, toward)
     return Probe(
@@ -139,12 +139,21 @@ def fit_probe(
         readout,
         named,
         score=score(test.labels[label], readout.predict(at(test)), test.episode, numeric),
-        control=scored(at, train, control[~held], test, control[held]),
-        baselines={n: scored(f, train, train.labels[label], test, test.labels[label]) for n, f in ways.items()},
+        control=scored(at, CONTROL),
+        baselines={name: scored(features, label) for name, features in ways.items()},
         causal=check_cause(test, layer, weight, at(train), strengths, n_random, recordings, seed),
         direction=pattern_of(at(train), weight),
         turns=(len(train), len(test)),
     )
+
+
+def _check_classes(label: str, train: TurnSet, test: TurnSet) -> None:
+    """Raises InterpError unless both sides have the same classes, two at least."""
+    fitted, scored = (set(np.unique(side.labels[label])) for side in (train, test))
+    if fitted != scored:
+        raise InterpError(f"a class of {label!r} occurs on one side of the split only: draw more episodes.")
+    if len(fitted) < 2:
+        raise InterpError(f"{label!r} has one value in all these turns: there is nothing to tell apart.")
 
 
 def fit_probes(

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tml_lab.interp.cache import InterpError
+from tml_lab.interp.names import InterpError
 
 DEAD_AFTER = 50  # batches without firing
 AUX = 1 / 32  # weight of the silent features' loss

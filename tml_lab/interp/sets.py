@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from tml_lab.interp.cache import EMBED, Cache, InterpError, full_name, run_with_cache
+from tml_lab.interp.cache import Cache, run_with_cache
 from tml_lab.interp.labels import Labels, label_turns
+from tml_lab.interp.names import EMBED, InterpError, full_name
 from tml_lab.interp.patching import logit_difference
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer

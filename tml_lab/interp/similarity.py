@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tml_lab.interp.cache import InterpError
+from tml_lab.interp.names import InterpError
 
 
 def linear_cka(x: np.ndarray, y: np.ndarray) -> float:

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from tml_lab.interp.cache import InterpError
+from tml_lab.interp.address import At
 from tml_lab.interp.causal import random_directions
+from tml_lab.interp.edits import Steer
+from tml_lab.interp.names import InterpError
 from tml_lab.interp.onward import decide_onward, resid_of
 from tml_lab.interp.sets import TurnSet
 
@@ -35,6 +37,11 @@ class SteeringVector:
     layer: int
     values: np.ndarray
     counts: tuple[int, int]
+
+    def edit(self, strength: float, everywhere: bool = True) -> Steer:
+        """The same as an edit, for a session, a replay or an offline run."""
+        at = At(hook="resid_post", layer=self.layer, of="all" if everywhere else "decision")
+        return Steer(at=at, vector=tuple(self.values.tolist()), strength=strength)
 
 
 @dataclass(frozen=True, eq=False)
