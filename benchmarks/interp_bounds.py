@@ -104,10 +104,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     console = Console()
     model, tokenizer = load_checkpoint("nano")
+    torch.set_num_threads(1)  # a session's small steps gain nothing by more
     recording = minute(model, tokenizer, args.seconds, args.seed)
+    torch.set_num_threads(args.threads)
     load = round(os.getloadavg()[0], 1)
     result: dict[str, Any] = {
         "benchmark": "interp_bounds", "date": now(), "machine": machine(), "threads": args.threads,
