@@ -56,11 +56,15 @@ def other_ending(recording: Recording, seed: int) -> Recording:
     return replace(recording, inputs=Inputs(audio, recording.inputs.typed, recording.inputs.frames))
 
 
-def timed(run: Callable[[], Any]) -> tuple[Any, float]:
-    """What it gives, and the seconds it took."""
-    began = time.perf_counter()
+def timed(name: str, run: Callable[[], Any], into: dict[str, Any]) -> Any:
+    """What it gives; notes the seconds it took, and the seconds of compute, all threads together: on a busy machine the
+    former say little."""
+    began, computed = time.perf_counter(), time.process_time()
     found = run()
-    return found, round(time.perf_counter() - began, 2)
+    into[f"{name}_s"] = round(time.perf_counter() - began, 2)
+    into[f"{name}_cpu_s"] = round(time.process_time() - computed, 2)
+    print(f"{name}: {into[f'{name}_s']} s, {into[f'{name}_cpu_s']} s of compute", flush=True)
+    return found
 
 
 def bytes_of(cache: Cache) -> int:
@@ -71,17 +75,13 @@ def bytes_of(cache: Cache) -> int:
 
 def measure(model: InteractionModel, tokenizer: TextTokenizer, recording: Recording, seed: int) -> dict[str, Any]:
     """All three figures for one model."""
-    cache, forward = timed(lambda: run_with_cache(model, tokenizer, recording))
-    result: dict[str, Any] = {
-        "layers": model.cfg.n_layers, "turns": cache.turns, "positions": len(cache.tokens),
-        "cache_mb": round(bytes_of(cache) / 1e6, 1), "run_with_cache_s": forward,
-    }  # fmt: skip
-    result["attention_by_s"] = timed(lambda: attention_by(cache, "stream"))[1]
+    result: dict[str, Any] = {"layers": model.cfg.n_layers, "swept_turns": SWEPT}
+    cache = timed("run_with_cache", lambda: run_with_cache(model, tokenizer, recording), result)
+    result |= {"turns": cache.turns, "positions": len(cache.tokens), "cache_mb": round(bytes_of(cache) / 1e6, 1)}
+    timed("attention_by", lambda: attention_by(cache, "stream"), result)
     corrupt = run_with_cache(model, tokenizer, other_ending(recording, seed))
-    last = cache.turns - 1
-    sweep = lambda: patch_turns(cache, corrupt, last, turns=range(cache.turns - SWEPT, cache.turns))  # noqa: E731
-    result["sweep_turns"] = SWEPT
-    result["sweep_s"] = timed(sweep)[1]
+    turns = range(cache.turns - SWEPT, cache.turns)
+    timed("sweep", lambda: patch_turns(cache, corrupt, cache.turns - 1, turns=turns), result)
     return result
 
 
@@ -104,10 +104,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     console = Console()
     model, tokenizer = load_checkpoint("nano")
+    torch.set_num_threads(1)  # a session's small steps gain nothing by more
     recording = minute(model, tokenizer, args.seconds, args.seed)
+    torch.set_num_threads(args.threads)
     load = round(os.getloadavg()[0], 1)
     result: dict[str, Any] = {
         "benchmark": "interp_bounds", "date": now(), "machine": machine(), "threads": args.threads,

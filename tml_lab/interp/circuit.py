@@ -92,7 +92,6 @@ def decide(
     return model.text_logits(hidden[at])[:, case.decision_ids].float()
 
 
-@torch.no_grad()
 def decide_all(
     model: InteractionModel, cases: Sequence[Case], mask: Tensor, stand_ins: StandIns | None = None, shift: float = 0.0
 ) -> list[np.ndarray]:
@@ -100,12 +99,23 @@ def decide_all(
 
     `shift` is added to the logit of `<speak>` (see `fit_shift`).
     """
-    hooks, found = masked_hooks(model, mask, stand_ins), []
-    for each in cases:
-        logits = decide(model, each, hooks)
-        logits[:, DECISIONS.index(SPEAK)] += shift
-        found.append(logits.argmax(-1).cpu().numpy())
-    return found
+    return [choose(logits, shift) for logits in logits_all(model, cases, mask, stand_ins)]
+
+
+@torch.no_grad()
+def logits_all(
+    model: InteractionModel, cases: Sequence[Case], mask: Tensor, stand_ins: StandIns | None = None
+) -> list[Tensor]:
+    """The decisions' logits with `mask [parts]` of the model: per case float32 [turns, decisions]."""
+    hooks = masked_hooks(model, mask, stand_ins)
+    return [decide(model, each, hooks) for each in cases]
+
+
+def choose(logits: Tensor, shift: float = 0.0) -> np.ndarray:
+    """The likeliest decisions of `logits [turns, decisions]`, `shift` added to `<speak>`: int64 [turns]."""
+    push = torch.zeros(len(DECISIONS), device=logits.device)
+    push[DECISIONS.index(SPEAK)] = shift
+    return (logits + push).argmax(-1).cpu().numpy()
 
 
 @torch.no_grad()
@@ -119,9 +129,8 @@ def fit_shift(
     from one that knows nothing. Fit it on other recordings than those it is measured on. `kinds`: of turns that count;
     all by default.
     """
-    hooks = masked_hooks(model, mask, stand_ins)
     speak, silent = DECISIONS.index(SPEAK), DECISIONS.index(SILENT)
-    logits = [decide(model, each, hooks).cpu().numpy() for each in cases]
+    logits = [row.cpu().numpy() for row in logits_all(model, cases, mask, stand_ins)]
     difference = np.concatenate([row[:, speak] - row[:, silent] for row in logits])
     spoke = np.concatenate([each.decided == speak for each in cases])
     counted = np.isin(np.concatenate([each.kinds for each in cases]), [KINDS.index(k) for k in kinds or KINDS])

@@ -10,11 +10,10 @@ A part is taken out by a *stand-in* (`tml_lab.interp.stand_ins`): nothing, its m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -211,21 +210,3 @@ def through(conv: ShortConv, x: Tensor, before: int = 0) -> Tensor:
     """`x [positions, d_model]` through a ShortConv, without the first `before` positions, which are its past."""
     past = torch.cat([x.new_zeros(conv.kernel - 1 - before, x.shape[1]), x[:before]])  # [kernel - 1, d_model]
     return conv(x[None, before:], past[None])[0][0]
-
-
-def grid(values: np.ndarray, parts: Parts, kinds: Sequence[str] = (HEAD, EXPERT, SHARED)) -> np.ndarray:
-    """`values [parts]` as rows of layers, for a picture: float32 [layers, heads + experts + shared], NaN where a layer
-    has fewer."""
-    sizes = {
-        HEAD: max(parts.cfg.heads(n)[0] for n in range(parts.cfg.n_layers)),
-        EXPERT: parts.cfg.n_experts,
-        SHARED: parts.cfg.n_shared_experts,
-    }
-    columns = [f"{kind}{n}" for kind in kinds for n in range(sizes[kind])]
-    return np.array(
-        [
-            [values[parts.labels.index(f"L{n}{c}")] if f"L{n}{c}" in parts.labels else np.nan for c in columns]
-            for n in range(parts.cfg.n_layers)
-        ],
-        np.float32,
-    )
