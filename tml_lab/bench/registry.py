@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tml_lab.bench import (
+    camera_on,
     charades,
     cuespeak,
     fdb,
@@ -69,6 +70,8 @@ BENCHMARKS: dict[str, Benchmark] = {
         charades.BENCHMARK,
         proactive.BENCHMARK,
         qivd.BENCHMARK,
+        camera_on.TIMESPEAK,
+        camera_on.CUESPEAK,
     )
 }
 GROUPS = {
@@ -76,9 +79,11 @@ GROUPS = {
     "further": ("foreign", "schedule", "retention", "ifeval", "safety", "tools"),
     "all": tuple(BENCHMARKS),
     "seen": ("repcount", "repcount_captured", "charades", "proactive", "qivd"),
+    "camera": ("timespeak_camera", "cuespeak_camera"),
 }
 # What is run when nothing is named: what the shipped nano was trained for.
-USUAL = tuple(name for name in BENCHMARKS if name not in (*GROUPS["further"], *GROUPS["seen"]))
+_LATER = (*GROUPS["further"], *GROUPS["seen"], *GROUPS["camera"])
+USUAL = tuple(name for name in BENCHMARKS if name not in _LATER)
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": lambda value, goal: value >= goal,
     "<=": lambda value, goal: value <= goal,
@@ -86,7 +91,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 def select(names: Sequence[str]) -> list[Benchmark]:
-    """The benchmarks named (`USUAL` when none is); `fdb`, `further`, `seen` and `all` mean their parts.
+    """The benchmarks named (`USUAL` when none is); `fdb`, `further`, `seen`, `camera` and `all` mean their parts.
 
     Raises ValueError listing the names there are.
     """
@@ -234,7 +239,7 @@ def run(
     """Load a checkpoint, run benchmarks, print tables, write JSON and a page.
 
     Args:
-        names: benchmarks, or groups of them (`fdb`, `further`, `seen`, `all`); empty for the usual ones.
+        names: benchmarks, or groups of them (`fdb`, `further`, `seen`, `camera`, `all`); empty for the usual ones.
         checkpoint: a shipped name or a folder.
         n: items per family.
         seed: of the items, of the spam row and of the intervals.
