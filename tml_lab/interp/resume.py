@@ -43,8 +43,34 @@ def finish(cache: Cache, layer: int, x: Tensor, start: int) -> Tensor:
     views: RingViews = {}
     for above in range(layer + 1, model.cfg.n_layers):
         state = _state(cache, above, start, rows, n)
-        x = block_of(model, above)(x, state, pos, None, views)
+        if above == model.cfg.n_layers - 1 and n > 2 * model.cfg.conv_kernel:
+            x = _last(cache, x, state, start)
+        else:
+            x = block_of(model, above)(x, state, pos, None, views)
     return model.text_logits(model.backbone.norm(x[:, -1]))
+
+
+def _last(cache: Cache, x: Tensor, state: State, start: int) -> Tensor:
+    """The last layer, for its last position alone: `[rows, n, d_model]` -> `[rows, 1, d_model]`.
+
+    All positions give keys and values; queries are needed at those few that the two ShortConvs reach back to.
+    """
+    layer, (rows, n, _) = cache.model.cfg.n_layers - 1, x.shape
+    block = block_of(cache.model, layer)
+    attn, near = block.attn, block.attn_conv.kernel - 1
+    normed = block.attn_norm(x)
+    k = attn.k_conv(attn.k_proj(normed), state[f"{layer}.k_conv"])[0].view(rows, n, attn.n_kv_heads, attn.d_head)
+    v = attn.v_conv(attn.v_proj(normed), state[f"{layer}.v_conv"])[0].view(rows, n, attn.n_kv_heads, attn.d_head)
+    past_k, past_v = (cache[name, layer][None, :start].expand(rows, -1, -1, -1) for name in ("k", "v"))
+    keys, values = torch.cat([past_k, attn.k_norm(k)], 1), torch.cat([past_v, v], 1)  # [rows, keys, kv_heads, d_head]
+    few = 2 * near + 1  # queries
+    q = attn.q_norm(attn.q_proj(normed[:, -few:]).view(rows, few, attn.n_heads, attn.d_head))
+    pos = torch.arange(start + n - few, start + n, device=x.device)[None].expand(rows, -1)
+    pattern = attn.pattern_of(normed[:, -few:], q, keys, pos)  # [rows, heads, few, keys]
+    values = values.transpose(1, 2).repeat_interleave(attn.n_heads // attn.n_kv_heads, 1)  # [rows, heads, keys, d_head]
+    z = (pattern @ values).transpose(1, 2).reshape(rows, few, -1)  # [rows, few, heads * d_head]
+    mid = x[:, -near - 1 :] + block.attn_conv(attn.o_proj(z))[0][:, near:]  # [rows, near + 1, d_model]
+    return mid[:, -1:] + block.mlp_conv(block.mlp(block.mlp_norm(mid)))[0][:, -1:]
 
 
 def _tail(x: Tensor, kernel: int, rows: int) -> Tensor:
