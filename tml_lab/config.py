@@ -135,11 +135,12 @@ class TrainConfig:
 
     def going_on(self) -> TrainConfig:
         """How a checkpoint that is trained already is trained further: lower rates that fall nearly from the start,
-        silence at its full weight sooner, less for the mouth, more for the ears; its vocoder stays as it is."""
+        silence at its full weight sooner, less for the mouth, more for the ears; its vocoder stays as it is. The camera
+        is on more often: the first nano lost count of time with it."""
         return replace(
             self, lr_muon=0.6 * self.lr_muon, lr_adamw=0.6 * self.lr_adamw, lr_tables=0.6 * self.lr_tables,
             lr_fast=0.5 * self.lr_fast, cooldown=0.925, warmup=80, silent_weight=0.6, flow_weight=0.2,
-            listen_weight=0.7, vocoder_steps=0,
+            listen_weight=0.7, camera_share=0.45, vocoder_steps=0,
         )  # fmt: skip
 
 
