@@ -1,9 +1,11 @@
-"""What the chapters' tests share: a small model under the name nano, and a library as it was afterwards."""
+"""What the chapters' tests share: running one, a small model under the name nano, the library as it was afterwards."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 import pytest
@@ -17,10 +19,43 @@ from tml_lab.model.text import TextTokenizer
 from tml_lab.worlds.episode import closed_world
 from tml_lab.worlds.humans import recordings_dir
 
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+RunChapter = Callable[..., tuple[str, dict[str, Any]]]
+
 
 @pytest.fixture
-def small_nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A random pico model under the name nano, the demo recordings beside it, figures not drawn."""
+def as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No figure is drawn; afterwards the library has its own functions again, and torch its threads."""
+    monkeypatch.setattr(go.Figure, "show", lambda self: None)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    for name in checks.__all__:
+        getattr(checks, name).restore()
+
+
+@pytest.fixture
+def run_chapter(as_it_was: None, capsys: pytest.CaptureFixture[str]) -> RunChapter:
+    """`run_chapter(notebook, solved)` runs all code cells, the stubs replaced by the answers that are given, by name.
+
+    Returns what was printed, and the chapter's names.
+    """
+
+    def run(notebook: str, solved: Mapping[str, str] | None = None) -> tuple[str, dict[str, Any]]:
+        cells = json.loads((NOTEBOOKS / notebook).read_text(encoding="utf-8"))["cells"]
+        names: dict[str, Any] = {}
+        for source in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"):
+            if solved and "raise NotImplementedError" in source:
+                source = solved[source.split("(")[0].removeprefix("def ")]
+            exec(compile(source, notebook, "exec"), names)
+        return capsys.readouterr().out, names
+
+    return run
+
+
+@pytest.fixture
+def small_nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_it_was: None) -> None:
+    """A random pico model under the name nano, the demo recordings beside it."""
     demo = recordings_dir()
     tokenizer = TextTokenizer.build(closed_world())
     torch.manual_seed(0)
@@ -31,9 +66,3 @@ def small_nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     save_checkpoint(tmp_path / "checkpoints" / "nano", model, tokenizer, {})
     (tmp_path / "recordings").symlink_to(demo)
     monkeypatch.setenv("TML_LAB_DATA", str(tmp_path))
-    monkeypatch.setattr(go.Figure, "show", lambda self: None)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    for name in checks.__all__:
-        getattr(checks, name).restore()

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-import plotly.graph_objects as go
 import pytest
-import torch
 
-from tml_lab.course import checks
+from tests.notebooks.conftest import RunChapter
 
 pytest.importorskip("numba", reason="Numba does not run here")
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "03_sight.ipynb"
+NOTEBOOK = "03_sight.ipynb"
 SOLVED = {
     "turns_to_patches": """
 def turns_to_patches(pixels):
@@ -44,21 +37,5 @@ def project(points, view):
 }
 
 
-@pytest.fixture
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(go.Figure, "show", lambda self: None)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    for name in checks.__all__:
-        getattr(checks, name).restore()
-
-
-def test_chapter_03_solved(_as_it_was: None, capsys: pytest.CaptureFixture[str]) -> None:
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    names: dict[str, Any] = {}
-    for source in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"):
-        if "raise NotImplementedError" in source:
-            source = SOLVED[source.split("(")[0].removeprefix("def ")]
-        exec(compile(source, NOTEBOOK.name, "exec"), names)
-    assert capsys.readouterr().out.count("yours now runs inside") == 3
+def test_chapter_03_solved(run_chapter: RunChapter) -> None:
+    assert run_chapter(NOTEBOOK, SOLVED)[0].count("yours now runs inside") == 3

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
-import plotly.graph_objects as go
 import pytest
 
-from tml_lab.course import checks
+from tests.notebooks.conftest import RunChapter
 
 pytest.importorskip("tml_widgets")
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "07_learning_when_to_speak.ipynb"
+NOTEBOOK = "07_learning_when_to_speak.ipynb"
 SOLVED = {
     "reply_turn": """
 def reply_turn(due, margin):
@@ -38,19 +33,9 @@ def weighted_cross_entropy(logits, target, weight):
 }
 
 
-def test_chapter_07_solved(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(go.Figure, "show", lambda self: None)
+def test_chapter_07_solved(run_chapter: RunChapter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TML_HEADLESS", "1")
     monkeypatch.delenv("TML_PICO_STEPS", raising=False)
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    names: dict[str, Any] = {}
-    try:
-        for source in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"):
-            if "raise NotImplementedError" in source:
-                source = SOLVED[source.split("(")[0].removeprefix("def ")]
-            exec(compile(source, NOTEBOOK.name, "exec"), names)
-    finally:
-        for name in checks.__all__:
-            getattr(checks, name).restore()
-    assert capsys.readouterr().out.count("yours now runs inside") == 3
+    out, names = run_chapter(NOTEBOOK, SOLVED)
+    assert out.count("yours now runs inside") == 3
     assert names["pico"] is names["shipped"] and names["trainer"].step == names["STEPS"] < 100

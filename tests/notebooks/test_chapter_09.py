@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
 import pytest
 
+from tests.notebooks.conftest import RunChapter
+
 pytest.importorskip("numba", reason="Numba does not run here")
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "09_bitwise.ipynb"
+NOTEBOOK = "09_bitwise.ipynb"
 SOLVED = {
     "split_bounds": """
 def split_bounds(first, n_keys, split):
@@ -36,13 +34,7 @@ def merge(left, right):
 
 
 @pytest.mark.parametrize("solved", [True, False])
-def test_chapter_09(solved: bool, small_nano: None, capsys: pytest.CaptureFixture[str]) -> None:
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    names: dict[str, Any] = {}
-    for source in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"):
-        if solved and "raise NotImplementedError" in source:
-            source = SOLVED[source.split("(")[0].removeprefix("def ")]
-        exec(compile(source, NOTEBOOK.name, "exec"), names)
-    out = capsys.readouterr().out
+def test_chapter_09(solved: bool, small_nano: None, run_chapter: RunChapter) -> None:
+    out, _ = run_chapter(NOTEBOOK, SOLVED if solved else None)
     assert out.count("yours now runs inside") == (3 if solved else 0)
     assert out.count("not started") == (0 if solved else 3)

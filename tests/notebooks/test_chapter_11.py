@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
 import pytest
 
+from tests.notebooks.conftest import RunChapter
+
 pytest.importorskip("anywidget")
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "11_background.ipynb"
+NOTEBOOK = "11_background.ipynb"
 SOLVED = {
     "seconds_left": """
 def seconds_left(timer, turn):
@@ -42,15 +40,9 @@ def fit_turn(typed, ready):
 
 @pytest.mark.parametrize("solved", [True, False])
 def test_chapter_11(
-    solved: bool, small_nano: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    solved: bool, small_nano: None, run_chapter: RunChapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TML_HEADLESS", "1")
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    names: dict[str, Any] = {}
-    for source in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"):
-        if solved and "raise NotImplementedError" in source:
-            source = SOLVED[source.split("(")[0].removeprefix("def ")]
-        exec(compile(source, NOTEBOOK.name, "exec"), names)
-    out = capsys.readouterr().out
+    out, _ = run_chapter(NOTEBOOK, SOLVED if solved else None)
     assert out.count("yours now runs inside") == (3 if solved else 0)
     assert out.count("not started") == (0 if solved else 3)
