@@ -19,7 +19,7 @@ from tml_lab.worlds.seen.scene import Script
 
 
 def test_what_moves_and_how_far() -> None:
-    """Two shapes, one of which goes twenty pixels away in turn 3 and comes back in turn 5; the camera sways throughout."""
+    """Two shapes, one of which goes twenty pixels away in turn 3 and comes back in turn 5; the camera sways."""
     shapes = np.zeros((28, 2, 11), np.float16)
     shapes[6:11, 0, 1] = 20
     shapes[:, :, 1:5] += np.arange(28)[:, None, None]

@@ -1,4 +1,4 @@
-"""What moves before the camera in each turn: answers for probes, from what a scene was drawn from, never from the model.
+"""What moves before the camera in each turn: answers for probes, from what a scene is drawn from, never from a model.
 
 Where people stand and how their limbs lie is known to a scene frame by frame; see `tml_lab.worlds.seen.scene`.
 """
