@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tml_lab.config import FRAMES_PER_TURN, N_BINS
+from tml_lab.config import FRAMES_PER_TURN, N_BINS, PATCH
+from tml_lab.interp.names import InterpError
 from tml_lab.interp.sets import TurnSet
 from tml_lab.signal.dmel import dmel
 
@@ -38,3 +39,22 @@ def loudness(turns: TurnSet, history: int = 5) -> np.ndarray:
         end = (turns.turn[mine] + 1) * FRAMES_PER_TURN
         out[mine] = level[end[:, None] + np.arange(out.shape[1])]
     return out
+
+
+def picture_change(turns: TurnSet) -> np.ndarray:
+    """How much each patch of the picture changed since the frame before, for a turn's two frames: float32
+    `[turns, 2 * patches]`; no camera may be off in between.
+
+    What a detector of movement has to go by. Raises InterpError for recordings without a camera.
+    """
+    parts = []
+    for i in np.unique(turns.episode):
+        frames = turns.recordings[i].inputs.frames
+        if frames is None:
+            raise InterpError(f"recording {i} has no pictures: nothing can be told of how they change.")
+        film = np.concatenate([np.asarray(pair, np.float32).mean(-1) for pair in frames])  # [frames, height, width]
+        change = np.abs(np.diff(film, axis=0, prepend=film[:1]))
+        n, height, width = change.shape
+        tiles = change.reshape(n, height // PATCH, PATCH, width // PATCH, PATCH).mean((2, 4))  # [frames, rows, columns]
+        parts.append(tiles.reshape(len(frames), -1)[turns.turn[turns.episode == i]])
+    return np.concatenate(parts).astype(np.float32)

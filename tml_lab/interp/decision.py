@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from tml_lab.interp.cache import Cache
-from tml_lab.model.text import DECISIONS, SILENT, SPEAK
+from tml_lab.model.interaction import InteractionModel
+from tml_lab.model.text import DECISIONS, SILENT, SPEAK, TextTokenizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +73,14 @@ def decision_lens(cache: Cache) -> np.ndarray:
 
 
 def speak_direction(cache: Cache) -> Tensor:
+    """`decision_direction` of the model that made the cache."""
+    return decision_direction(cache.model, cache.tokenizer)
+
+
+def decision_direction(model: InteractionModel, tokenizer: TextTokenizer) -> Tensor:
     """The unembedding's row of `<speak>` less that of `<silent>`: float32 [d_model]."""
-    speak, silent = (cache.model.unembed.weight[cache.tokenizer.id(name)].float() for name in (SPEAK, SILENT))
-    return (speak - silent) / cache.model.cfg.mup_width_multiplier
+    speak, silent = (model.unembed.weight[tokenizer.id(name)].float() for name in (SPEAK, SILENT))
+    return (speak - silent) / model.cfg.mup_width_multiplier
 
 
 def lens_difference(resid: Tensor, norm_weight: Tensor, eps: float, direction: Tensor) -> Tensor:

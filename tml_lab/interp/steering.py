@@ -5,12 +5,14 @@
 
 The vector is the mean of the residual stream over turns of one kind less its mean over turns of another. It is added at
 every position of held-out recordings, or at the decisions alone. A curve always comes with the same curve for random
-directions of the same length, and with what happens in the turns where nothing should.
+directions of the same length, and with what happens in the turns where nothing should. The trivial rival of all of
+them is `decision_bias`: a constant added to the logit difference.
 Source: Turner et al. 2023 (activation addition), Marks and Tegmark 2023 (difference of means).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +20,13 @@ import torch
 
 from tml_lab.interp.address import At
 from tml_lab.interp.causal import random_directions
+from tml_lab.interp.decision import decision_direction
 from tml_lab.interp.edits import Steer
 from tml_lab.interp.names import InterpError
 from tml_lab.interp.onward import decide_onward, resid_of
 from tml_lab.interp.sets import TurnSet
+from tml_lab.model.interaction import InteractionModel
+from tml_lab.model.text import TextTokenizer
 
 DOSES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
@@ -122,14 +127,38 @@ def dose_response(
         raise InterpError(f"a curve needs turns of both kinds: there are {counts[0]} and {counts[1]} of them.")
     length = float(np.linalg.norm(vector.values))
     others = random_directions(turns.at_layer(vector.layer), length, n_random, seed, shaped)
-    directions = torch.from_numpy(np.stack([vector.values, *others]))  # [1 + random, d_model]
-    speaks = np.zeros((len(directions), len(strengths), len(turns)), bool)
-    for i in kept:
-        cache = resid_of(turns.model, turns.tokenizer, turns.recordings[i], vector.layer)
-        mine = np.flatnonzero(turns.episode == i)
-        pushes = [s * d for d in directions for s in strengths]
-        wishes = decide_onward(cache, vector.layer, pushes, everywhere)  # [pushes, turns]
-        speaks[:, :, mine] = (wishes > 0).view(len(directions), len(strengths), -1).numpy()[:, :, turns.turn[mine]]
-    on, off = speaks[:, :, target & run].mean(-1), speaks[:, :, elsewhere & run].mean(-1)
+    directions = np.stack([vector.values, *others])  # [1 + random, d_model]
+    pushes = [s * d for d in directions for s in strengths]
+    wishes = steered(turns.where(run), vector.layer, pushes, everywhere)  # [pushes, turns run]
+    speaks = (wishes > 0).reshape(len(directions), len(strengths), -1)
+    on, off = speaks[:, :, target[run]].mean(-1), speaks[:, :, elsewhere[run]].mean(-1)
     on, off = on.astype(np.float32), off.astype(np.float32)
     return DoseResponse(vector.name, strengths, on[0], off[0], on[1:], off[1:], counts)
+
+
+def steered(turns: TurnSet, layer: int, pushes: Sequence[np.ndarray], everywhere: bool = True) -> np.ndarray:
+    """`<speak>` less `<silent>` of each turn, with each push added to the residual stream after `layer`.
+
+    Args:
+        pushes: float32 [d_model] each.
+        everywhere: at all positions; otherwise only where decisions are made.
+
+    Returns float32 [pushes, turns]. What was said and heard stays as it was recorded.
+    """
+    wishes = np.empty((len(pushes), len(turns)), np.float32)
+    changes = [torch.from_numpy(np.asarray(push, np.float32)) for push in pushes]
+    for i in np.unique(turns.episode):
+        cache = resid_of(turns.model, turns.tokenizer, turns.recordings[i], layer)
+        mine = turns.episode == i
+        wishes[:, mine] = decide_onward(cache, layer, changes, everywhere).cpu().numpy()[:, turns.turn[mine]]
+    return wishes
+
+
+def decision_bias(model: InteractionModel, tokenizer: TextTokenizer, logits: float) -> Steer:
+    """An edit that adds a constant to `<speak>` less `<silent>` and nothing else: a threshold moved, no more.
+
+    It moves the normalised hidden state that decides along the difference of the two rows of the unembedding.
+    """
+    direction = decision_direction(model, tokenizer)  # [d_model]
+    vector = direction / direction.square().sum()  # moves the difference by one
+    return Steer(at=At(hook="final", of="decision"), vector=tuple(vector.tolist()), strength=logits)
