@@ -77,7 +77,9 @@ def test_the_table_knows_when_each_position_begins_and_which_decide(model, token
     recording = run(Session(model, tokenizer, seed=3), 24).recording()
     table = recording.tokens
     np.testing.assert_allclose(table.starts, [token.start for token in table], atol=1e-12)
-    assert np.array_equal(np.flatnonzero(table.decides), decision_positions(recording))
+    last_heard = table.where("audio_in").reshape(recording.turns, -1)[:, -1]
+    assert np.array_equal(np.flatnonzero(table.decides), last_heard)
+    assert np.array_equal(decision_positions(recording), last_heard)
     some = np.arange(7, len(table), 5)
     part = table.part(some)
     assert [(t.label, t.start) for t in part] == [(table[int(p)].label, table[int(p)].start) for p in some]

@@ -8,19 +8,17 @@ Source: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits";
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tml_kernels.experts import swiglu
 from tml_lab.interp.cache import EMBED, Cache
-from tml_lab.interp.decision import speak_direction
-from tml_lab.model.backbone import Block
-from tml_lab.model.moe import MoE
+from tml_lab.interp.components import Parts, block_of, head_outputs_at, mlp_outputs_at
+from tml_lab.interp.decision import decision, decision_direction
 from tml_lab.model.short_conv import ShortConv
-from tml_lab.model.text import SILENT, SPEAK
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,73 +59,25 @@ def attribute_decision(cache: Cache) -> Attribution:
     model = cache.model
     at = torch.as_tensor(cache.decision_positions, device=cache.logits.device)
     last = cache["resid_post", model.cfg.n_layers - 1][at]  # [turns, d_model]
-    ids = [cache.tokenizer.id(name) for name in (SPEAK, SILENT)]
     norm = model.backbone.norm
     scale = (last.float().square().mean(-1, keepdim=True) + norm.eps).rsqrt()  # [turns, 1]
-    direction = speak_direction(cache) * norm.weight.float() * scale  # [turns, d_model]
-    labels, parts = ["embed"], [cache[EMBED][at]]
+    direction = decision_direction(model, cache.tokenizer) * norm.weight.float() * scale  # [turns, d_model]
+    parts = [cache[EMBED][at][:, None]]  # each [turns, parts, d_model]
     for layer in range(model.cfg.n_layers):
-        for names, pieces, conv in (_heads(cache, layer, at), _mlp(cache, layer, at)):
-            labels += names
-            parts += [_arriving(piece, conv) for piece in pieces]
-    values = torch.stack([(part.double() * direction.double()).sum(-1) for part in parts])  # [components, turns]
-    own = cache.logits[at][:, ids].float()
-    return Attribution(tuple(labels), values.float().cpu().numpy(), (own[:, 0] - own[:, 1]).cpu().numpy())
+        block = block_of(model, layer)
+        parts.append(_arriving(at, block.attn_conv, lambda rows, layer=layer: head_outputs_at(cache, layer, rows)))
+        parts.append(_arriving(at, block.mlp_conv, lambda rows, layer=layer: mlp_outputs_at(cache, layer, rows)))
+    values = torch.cat([(part.double() * direction[:, None].double()).sum(-1) for part in parts], 1).T
+    labels = ("embed", *Parts(model.cfg).labels)
+    return Attribution(labels, values.float().cpu().numpy(), decision(cache).logit_difference)
 
 
-Branch = tuple[list[str], list[Tensor], ShortConv]
-"""Labels of a branch's parts; each part `[turns, kernel, d_model]`; the ShortConv that they go through."""
+def _arriving(at: Tensor, conv: ShortConv, outputs_at: Callable[[Tensor], Tensor]) -> Tensor:
+    """What the parts of a branch give to the positions `at [turns]` through its ShortConv: `[turns, parts, d_model]`.
 
-
-def _block(cache: Cache, layer: int) -> Block:
-    block = cache.model.backbone.blocks[layer]
-    assert isinstance(block, Block)
-    return block
-
-
-def _window(at: Tensor, kernel: int) -> Tensor:
-    """`[turns, kernel]`: the decision's position and those before it that a ShortConv reaches; below 0 is none."""
-    return at[:, None] + torch.arange(1 - kernel, 1, device=at.device)
-
-
-def _rows(x: Tensor, where: Tensor) -> Tensor:
-    """`x [positions, ...]` at `where [turns, kernel]`, zeros before the first position: `[turns, kernel, ...]`."""
-    found = x[where.clamp(min=0)]
-    return found * (where >= 0).to(found.dtype).view(*where.shape, *[1] * (found.ndim - 2))
-
-
-def _arriving(piece: Tensor, conv: ShortConv) -> Tensor:
-    """What `piece [turns, kernel, d_model]` gives to its last position through a ShortConv: `[turns, d_model]`."""
-    return piece[:, -1].float() + torch.einsum("tkd,dk->td", piece.float(), conv.weight.float())
-
-
-def _heads(cache: Cache, layer: int, at: Tensor) -> Branch:
-    """Each head's output before the ShortConv."""
-    block = _block(cache, layer)
-    z = _rows(cache["z", layer], _window(at, block.attn_conv.kernel))  # [turns, kernel, heads, d_head]
-    heads, d_head = z.shape[-2:]
-    out = block.attn.o_proj.weight.float().view(-1, heads, d_head)  # [d_model, heads, d_head]
-    pieces = [z[:, :, h].float() @ out[:, h].T for h in range(heads)]
-    return [f"L{layer}H{h}" for h in range(heads)], pieces, block.attn_conv
-
-
-def _mlp(cache: Cache, layer: int, at: Tensor) -> Branch:
-    """Each expert's weighted output before the ShortConv, or the dense MLP's."""
-    block = _block(cache, layer)
-    where = _window(at, block.mlp_conv.kernel)
-    x = block.mlp_norm(_rows(cache["resid_mid", layer], where))  # [turns, kernel, d_model]
-    x = x * (where >= 0)[..., None]  # nothing stands before the first position
-    mlp = block.mlp
-    if not isinstance(mlp, MoE):
-        return [f"L{layer}M"], [mlp(x)], block.mlp_conv
-    chosen, weights = _rows(cache["experts", layer], where), _rows(cache["expert_weights", layer], where)
-    shared = _rows(cache["shared_weights", layer], where)  # [turns, kernel, n_shared]
-    labels, pieces = [], []
-    for e in range(mlp.n_experts):
-        weight = (weights * (chosen == e)).sum(-1, keepdim=True)  # [turns, kernel, 1]
-        labels.append(f"L{layer}E{e}")
-        pieces.append(swiglu(x, mlp.gate_up[e], mlp.down[e]).float() * weight)
-    for j in range(mlp.n_shared):
-        labels.append(f"L{layer}S{j}")
-        pieces.append(swiglu(x, mlp.shared_gate_up[j], mlp.shared_down[j]).float() * shared[..., j : j + 1])
-    return labels, pieces, block.mlp_conv
+    `outputs_at(positions [n])` says what they add before it, `[n, parts, d_model]`; before the first position nothing.
+    """
+    where = at[:, None] + torch.arange(1 - conv.kernel, 1, device=at.device)  # [turns, kernel]: those it reaches
+    outputs = outputs_at(where.clamp(min=0).flatten()).unflatten(0, where.shape)  # [turns, kernel, parts, d_model]
+    outputs = outputs * (where >= 0)[..., None, None]
+    return outputs[:, -1] + torch.einsum("tkpd,dk->tpd", outputs, conv.weight.float())

@@ -102,15 +102,14 @@ def smallest_flip(
     """
     trials, window = _prepare(parent, model, tokenizer, turn, seconds, parts, budget)
     found = _minimize(window, trials.flips, lambda: trials.spent) if trials.flips(window) else []
-    sure = True
     for width in range(1, len(found)):
         for start in range(len(window) - width, -1, -1):  # what is near is likelier, and quicker to try
-            if sure := not trials.spent:
-                if trials.flips(window[start : start + width]):
-                    return _cause(trials, window[start : start + width], True)
-            else:
-                return _cause(trials, found, False)
-    return _cause(trials, found, sure)
+            if trials.spent:
+                return _cause(trials, found, found, False)
+            shorter = window[start : start + width]
+            if trials.flips(shorter):
+                return _cause(trials, shorter, shorter, True)
+    return _cause(trials, found, found, True)
 
 
 def smallest_enough(
@@ -133,9 +132,7 @@ def smallest_enough(
         return not trials.flips(set(window) - set(kept))
 
     found = [] if enough([]) else _minimize(window, enough, lambda: trials.spent)
-    rest = sorted(set(window) - set(found))
-    child = trials.without(rest)
-    return Cause(turn, tuple(found), child, diff(parent, child), len(trials.tried), False)
+    return _cause(trials, found, set(window) - set(found), False)
 
 
 def _prepare(
@@ -147,6 +144,7 @@ def _prepare(
     return _Trials(parent, Rewind(parent, model, tokenizer, first), turn, parts, budget), list(range(first, turn + 1))
 
 
-def _cause(trials: _Trials, turns: Sequence[int], sure: bool) -> Cause:
-    child = trials.without(turns)
-    return Cause(trials.turn, tuple(turns), child, diff(trials.parent, child), len(trials.tried), sure)
+def _cause(trials: _Trials, found: Sequence[int], gone: Collection[int], sure: bool) -> Cause:
+    """What was found, and what happens when the turns `gone` are blank."""
+    child = trials.without(gone)
+    return Cause(trials.turn, tuple(found), child, diff(trials.parent, child), len(trials.tried), sure)

@@ -80,7 +80,12 @@ class Parts:
 
 def head_outputs(cache: Cache, layer: int) -> Tensor:
     """What each head adds before the ShortConv: float32 [positions, heads, d_model]. Needs `z`."""
-    block, z = block_of(cache.model, layer), cache["z", layer].float()  # z [positions, heads, d_head]
+    return head_outputs_at(cache, layer, slice(None))
+
+
+def head_outputs_at(cache: Cache, layer: int, rows: slice | Tensor) -> Tensor:
+    """As `head_outputs`, for some positions."""
+    block, z = block_of(cache.model, layer), cache["z", layer][rows].float()  # z [positions, heads, d_head]
     out = block.attn.o_proj.weight.float().view(-1, *z.shape[1:])  # [d_model, heads, d_head]
     return torch.einsum("phd,mhd->phm", z, out)
 
@@ -94,7 +99,7 @@ def mlp_outputs(cache: Cache, layer: int) -> Tensor:
     return mlp_outputs_at(cache, layer, slice(None))
 
 
-def mlp_outputs_at(cache: Cache, layer: int, rows: slice) -> Tensor:
+def mlp_outputs_at(cache: Cache, layer: int, rows: slice | Tensor) -> Tensor:
     """As `mlp_outputs`, for some positions."""
     block, mid = block_of(cache.model, layer), cache["resid_mid", layer][rows]
     if not isinstance(block.mlp, MoE):

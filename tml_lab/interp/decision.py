@@ -64,17 +64,12 @@ def decision_lens(cache: Cache) -> np.ndarray:
     Raises InterpError when the cache was made without `resid_post`.
     """
     model, norm = cache.model, cache.model.backbone.norm
-    rows = []
+    direction, rows = decision_direction(model, cache.tokenizer), []
     for layer in range(model.cfg.n_layers):
         resid = cache["resid_post", layer]  # [positions, d_model]
         at = torch.as_tensor(cache.decision_positions, device=resid.device)
-        rows.append(lens_difference(resid[at], norm.weight, norm.eps, speak_direction(cache)))
+        rows.append(lens_difference(resid[at], norm.weight, norm.eps, direction))
     return torch.stack(rows).cpu().numpy()  # [layers, turns]
-
-
-def speak_direction(cache: Cache) -> Tensor:
-    """`decision_direction` of the model that made the cache."""
-    return decision_direction(cache.model, cache.tokenizer)
 
 
 def decision_direction(model: InteractionModel, tokenizer: TextTokenizer) -> Tensor:

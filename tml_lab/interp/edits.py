@@ -259,10 +259,14 @@ def edit_hooks(cfg: ModelConfig, edits: Sequence[Edit]) -> Hooks:
     return hooks
 
 
+def edit_needs(edits: Sequence[Edit]) -> set[str]:
+    """Short names of the tensors that the edits read beside their own."""
+    return {need for edit in edits for need in edit.needs()}
+
+
 def observe(model: InteractionModel, edits: Sequence[Edit], keep: Collection[str] = ()) -> Watch:
     """The observer that lets edits act in a session: `session.observer = observe(model, edits)`."""
-    needs = {need for edit in edits for need in edit.needs()}
-    return Watch(model.cfg, edit_hooks(model.cfg, edits), keep, needs)
+    return Watch(model.cfg, edit_hooks(model.cfg, edits), keep, edit_needs(edits))
 
 
 @torch.no_grad()
@@ -280,5 +284,4 @@ def run_with_edits(
     for edit in edits:
         edit.at.positions(recording.tokens)
         edit.at.positions(recording.tokens, of_keys=True)
-    needs = {need for edit in edits for need in edit.needs()}
-    return run_offline(model, tokenizer, recording, names, edit_hooks(model.cfg, edits), needs)
+    return run_offline(model, tokenizer, recording, names, edit_hooks(model.cfg, edits), edit_needs(edits))

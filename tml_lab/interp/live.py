@@ -20,7 +20,7 @@ import xarray as xr
 from torch import Tensor
 
 from tml_lab.config import ModelConfig
-from tml_lab.interp.edits import Edit, edit_hooks
+from tml_lab.interp.edits import Edit, edit_hooks, edit_needs
 from tml_lab.interp.names import InterpError, check_layer, full_name
 from tml_lab.interp.watch import Watch
 from tml_lab.model.interaction import InteractionModel
@@ -76,8 +76,7 @@ class Live(Watch):
         self._turns: list[int] = []
         self._values: list[dict[str, float]] = []
         names = {full_name("resid_post", reader.layer) for reader in readers.values()}
-        needs = {need for edit in edits for need in edit.needs()}
-        super().__init__(cfg, edit_hooks(cfg, edits), names, needs, self._read)
+        super().__init__(cfg, edit_hooks(cfg, edits), names, edit_needs(edits), self._read)
 
     @property
     def latest(self) -> dict[str, float]:

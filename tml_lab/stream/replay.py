@@ -121,5 +121,4 @@ def offline_logits(recording: Recording, model: InteractionModel) -> Tensor:
 
 def decision_positions(recording: Recording) -> np.ndarray:
     """The position whose hidden state decides each turn, its last heard frame: int64 [turns]."""
-    heard = recording.tokens.where("audio_in")
-    return heard.reshape(recording.turns, -1)[:, -1] if recording.turns else heard
+    return np.flatnonzero(recording.tokens.decides)
