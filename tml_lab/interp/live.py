@@ -20,11 +20,12 @@ import xarray as xr
 from torch import Tensor
 
 from tml_lab.config import ModelConfig
+from tml_lab.interp.decision import decision_direction, lens_difference
 from tml_lab.interp.edits import Edit, edit_hooks, edit_needs
 from tml_lab.interp.names import InterpError, check_layer, full_name
 from tml_lab.interp.watch import Watch
 from tml_lab.model.interaction import InteractionModel
-from tml_lab.model.text import SILENT, SPEAK, TextTokenizer
+from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.clock import heard_start
 from tml_lab.stream.observer import Piece
 from tml_lab.stream.session import Session
@@ -41,11 +42,10 @@ class Reader:
 def lens(model: InteractionModel, tokenizer: TextTokenizer, layer: int) -> Reader:
     """`<speak>` less `<silent>` as if the model ended after `layer`; see `decision_lens`. Raises InterpError."""
     check_layer(model.cfg, layer)
-    speak, silent = tokenizer.id(SPEAK), tokenizer.id(SILENT)
+    norm, direction = model.backbone.norm, decision_direction(model, tokenizer)
 
     def read(resid: Tensor) -> float:
-        logits = model.text_logits(model.backbone.norm(resid))  # [vocab]
-        return float(logits[speak] - logits[silent])
+        return float(lens_difference(resid[None], norm.weight, norm.eps, direction))
 
     return Reader(layer, read)
 
