@@ -49,13 +49,13 @@ $(VENV)/.torch: constraints.txt | $(BIN)/python
 
 $(VENV)/.lab: pyproject.toml constraints.txt $(VENV)/.torch
 	@echo "installing the lab into $(VENV) (about 5 minutes and 1.6 GB) ..."
-	$(PIP) install --quiet -c constraints.txt -e ".[lab]"
+	$(PIP) install --quiet -c constraints.txt -e ".[lab,serve]"
 	$(BIN)/python -m tml_lab.model.decode
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.lab
 	@echo "installing the test tools, judges and voices into $(VENV) (minutes, 1.6 GB more) ..."
-	$(PIP) install --quiet -c constraints.txt -e ".[lab,test,voices,judges,kernels,background]"
+	$(PIP) install --quiet -c constraints.txt -e ".[lab,test,voices,judges,kernels,background,serve]"
 	$(PIP) install --quiet -c constraints.txt -e ".[pico]" \
 	|| echo "make: ttspico did not build (it needs a C compiler); tests with its voices are skipped"
 	@touch $@
