@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,15 @@ class Inputs:
         audio: float32 [turns * 3200], mono at 16 kHz (a shorter last turn is padded with silence).
         typed: `(turn, words)` pairs in the order of their turns.
         frames: per turn uint8 [2, H, W, 3] or None, or None when no camera ran.
+        gaps: turns in which nothing was heard (see `Session.step`), in ascending order; their sound is silence.
+
+    Raises RecordingError, in one sentence, for parts that do not fit together.
     """
 
     audio: np.ndarray
     typed: Typed = ()
     frames: Sequence[np.ndarray | None] | None = None
+    gaps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         audio = np.asarray(self.audio, np.float32)
@@ -51,17 +56,28 @@ class Inputs:
         object.__setattr__(self, "typed", tuple(sorted((int(turn), str(text)) for turn, text in self.typed)))
         if self.frames is not None and len(self.frames) != turns:
             raise RecordingError(f"{len(self.frames)} turns of pictures do not fit {turns} turns of sound.")
+        object.__setattr__(self, "gaps", tuple(sorted({int(turn) for turn in self.gaps})))
+        for turn in self.gaps:
+            if not 0 <= turn < turns:
+                raise RecordingError(f"turn {turn} cannot be a gap: the sound has turns 0..{turns - 1}.")
+            if audio[turn * TURN_SAMPLES : (turn + 1) * TURN_SAMPLES].any():
+                raise RecordingError(f"turn {turn} is a gap, and yet there is sound in it: leave it out of the gaps.")
 
     @property
     def turns(self) -> int:
         """Number of whole turns."""
         return len(self.audio) // TURN_SAMPLES
 
-    def turn(self, turn: int) -> tuple[np.ndarray, np.ndarray | None, str | None]:
-        """What `Session.step` takes in one turn: audio float32 [3200], frames, typed words."""
+    @cached_property
+    def _gaps(self) -> frozenset[int]:
+        return frozenset(self.gaps)  # an hour without a chunk is 18,000 of them
+
+    def turn(self, turn: int) -> tuple[np.ndarray | None, np.ndarray | None, str | None]:
+        """What `Session.step` takes in one turn: audio float32 [3200] (None in a gap), frames, typed words."""
         words = [text for at, text in self.typed if at == turn]
         frames = self.frames[turn] if self.frames is not None else None
-        return self.audio[turn * TURN_SAMPLES : (turn + 1) * TURN_SAMPLES], frames, " ".join(words) or None
+        audio = None if turn in self._gaps else self.audio[turn * TURN_SAMPLES : (turn + 1) * TURN_SAMPLES]
+        return audio, frames, " ".join(words) or None
 
 
 @dataclass(frozen=True)
@@ -126,6 +142,11 @@ class Recording:
     def turns(self) -> int:
         """Turns for which there are outputs (a fork has fewer of these than of inputs)."""
         return len(self.decisions)
+
+    @property
+    def gaps(self) -> tuple[int, ...]:
+        """Turns in which nothing was heard: a chunk was lost, or came too late."""
+        return self.inputs.gaps
 
     @property
     def text(self) -> str:
@@ -224,13 +245,18 @@ def _splice(old: Inputs, at: int, new: Inputs | Mapping[str, Any]) -> Inputs:
     """`old` before turn `at`, `new` from it on."""
     if isinstance(new, Inputs):
         typed_later = [(turn + at, text) for turn, text in new.typed]
-        later: dict[str, Any] = {"audio": new.audio, "typed": typed_later, "frames": new.frames}
+        gaps_later = [turn + at for turn in new.gaps]
+        later: dict[str, Any] = {
+            "audio": new.audio, "typed": typed_later, "frames": new.frames, "gaps": gaps_later,
+        }  # fmt: skip
     else:
         later = dict(new)
         if unknown := set(later) - {"audio", "typed", "frames"}:
             raise RecordingError(f"inputs has unknown parts {sorted(unknown)}; give audio, typed or frames.")
         if "typed" in later:
             later["typed"] = [(turn_hearing(seconds), text) for seconds, text in later["typed"]]
+        # what is heard in place of a gap is heard
+        later["gaps"] = [] if "audio" in later else [turn for turn in old.gaps if turn >= at]
     later = {
         "audio": old.audio[at * TURN_SAMPLES :],
         "typed": [(turn, text) for turn, text in old.typed if turn >= at],
@@ -243,7 +269,8 @@ def _splice(old: Inputs, at: int, new: Inputs | Mapping[str, Any]) -> Inputs:
         raise RecordingError(f"typed words must come at {heard_start(at):.1f} s or later: the past is kept.")
     typed = [(turn, text) for turn, text in old.typed if turn < at] + later["typed"]
     audio = np.concatenate([old.audio[: at * TURN_SAMPLES], tail])
-    return Inputs(audio, tuple(typed), _splice_frames(old, at, later, at + turns_covering(len(tail))))
+    gaps = [turn for turn in old.gaps if turn < at] + later["gaps"]
+    return Inputs(audio, tuple(typed), _splice_frames(old, at, later, at + turns_covering(len(tail))), tuple(gaps))
 
 
 def _splice_frames(old: Inputs, at: int, later: dict[str, Any], turns: int) -> list[np.ndarray | None] | None:

@@ -123,12 +123,14 @@ class Session:
 
     @torch.no_grad()
     def step(
-        self, audio: np.ndarray | Tensor, frames: np.ndarray | None = None, text: str | None = None
+        self, audio: np.ndarray | Tensor | None = None, frames: np.ndarray | None = None, text: str | None = None
     ) -> TurnResult:
         """Hear one turn and answer it.
 
         Args:
-            audio: float32 [3200], mono at 16 kHz, finite.
+            audio: float32 [3200], mono at 16 kHz, finite. None: a gap. Nothing was heard in this turn (a chunk was
+                lost, the lid was closed), and yet it took its 0.2 s: it is a turn like any other, whose sound is
+                silence, so that the model's time goes on with the world's. `Recording.gaps` marks it.
             frames: uint8 [2, H, W, 3], RGB, when a camera runs.
             text: words typed during this turn.
 
@@ -138,7 +140,7 @@ class Session:
         with one_turn(self.model.backbone, self.model.flow):
             return self._step(audio, frames, text)
 
-    def _step(self, audio: np.ndarray | Tensor, frames: np.ndarray | None, text: str | None) -> TurnResult:
+    def _step(self, audio: np.ndarray | Tensor | None, frames: np.ndarray | None, text: str | None) -> TurnResult:
         began = time.perf_counter()
         if self._broken:
             raise SessionError(BROKEN)
@@ -282,7 +284,7 @@ class Session:
         result = TurnResult(self.turn, DECISIONS[best], p_speak, " ".join(said), said, sound, timings, seen, request)
         self.tape.head = self._watched or self.tape.head
         self.tape.append(
-            Turn(heard.audio, frames, text, result.decision, p_speak, said, sound, rows, bins, timings, seen)
+            Turn(heard.audio, frames, text, result.decision, p_speak, said, sound, rows, bins, timings, seen, heard.gap)
         )
         self.state["turn"] = self.state["turn"] + 1
         self._broken = False

@@ -16,6 +16,7 @@ from tml_lab.stream.recording import Attention, Inputs, Recording, RecordingErro
 from tml_lab.stream.reels import MemoryReel, Reel
 from tml_lab.stream.tokens import STREAMS, TokenTable
 
+SILENCE = np.zeros(TURN_SAMPLES, np.float32)  # what a gap sounds like
 LAGS = 64  # attended turns kept one by one: 12.8 s, beyond every window of the nano
 
 
@@ -34,6 +35,7 @@ class Turn:
     voice: np.ndarray | None  # uint8 [4, 320], the own voice as it was fed back, when speaking
     timings: dict[str, float]
     attention: Mapping[str, np.ndarray] | None = None  # {stream: float32 [turns so far]}
+    gap: bool = False  # nothing was heard
 
 
 def _summary(attention: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -52,6 +54,7 @@ class Tape:
     def __init__(self, reel: Reel | None = None) -> None:
         self.reel = MemoryReel() if reel is None else reel
         self.typed: list[tuple[int, str]] = []
+        self.gaps: list[int] = []
         self.decisions: list[str] = []
         self.p_speak = array("f")
         self.words: list[tuple[str, ...]] = []
@@ -72,6 +75,8 @@ class Tape:
         self.reel.write(turn.audio_in, turn.audio_out, turn.frames)
         if turn.typed:
             self.typed.append((n, turn.typed))
+        if turn.gap:
+            self.gaps.append(n)
         self.decisions.append(turn.decision)
         self.p_speak.append(turn.p_speak)
         self.words.append(tuple(turn.words))
@@ -104,6 +109,7 @@ class Tape:
             )
         twin = Tape(self.reel.copy())
         twin.typed, twin.decisions, twin.words = list(self.typed), list(self.decisions), list(self.words)
+        twin.gaps = list(self.gaps)
         twin.p_speak, twin.rows = self.p_speak[:], [column[:] for column in self.rows]
         twin.voice, twin.timings = list(self.voice), list(self.timings)
         twin.head, twin.attention = self.head, list(self.attention)
@@ -118,6 +124,8 @@ class Tape:
         voices = iter(recording.voice.reshape(-1, OUT_TOKENS_PER_TURN, OUT_DIM))
         for n in range(recording.turns):
             audio, frames, typed = inputs.turn(n)
+            gap = audio is None
+            audio = SILENCE if audio is None else audio
             here = slice(starts[n], starts[n + 1])
             rows = list(zip(table.stream[here].tolist(), table.token_id[here].tolist(), strict=True))
             speaks = STREAMS.index("audio_out") in table.stream[here]
@@ -125,7 +133,7 @@ class Tape:
             own = recording.audio_out[n * TURN_SAMPLES : (n + 1) * TURN_SAMPLES]
             voice = next(voices) if speaks else None
             said = (recording.decisions[n], float(recording.p_speak[n]), recording.words[n])
-            tape.append(Turn(audio, frames, typed, *said, own, rows, voice, timings))
+            tape.append(Turn(audio, frames, typed, *said, own, rows, voice, timings, gap=gap))
         if (seen := recording.attention) is not None:
             tape.head = (seen.layer, seen.head)
             tape.attention = list(zip(seen.lag, seen.share, strict=True))
@@ -160,7 +168,7 @@ class Tape:
             lag, share = zip(*(seen or none for seen in self.attention), strict=True)
             attention = Attention(*self.head, STREAMS, np.stack(lag), np.stack(share))
         return Recording(
-            inputs=Inputs(heard, tuple(self.typed), frames),
+            inputs=Inputs(heard, tuple(self.typed), frames, tuple(self.gaps)),
             decisions=tuple(self.decisions),
             p_speak=np.array(self.p_speak, np.float32),
             words=tuple(self.words),

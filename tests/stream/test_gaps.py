@@ -1,0 +1,85 @@
+"""Turns in which nothing was heard: the clock goes on, silence is heard, the recording says so."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tml_lab.config import TURN_SAMPLES
+from tml_lab.stream.recording import Inputs, Recording, RecordingError
+from tml_lab.stream.replay import decision_positions, differences, offline_logits, replay
+from tml_lab.stream.session import Session
+
+GAPS = (3, 4, 9, 20)
+
+
+def with_gaps(session: Session, sound: np.ndarray, gaps=GAPS, turns: int = 24) -> Session:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 60, 80, 3), np.uint8)
+    for n in range(turns):
+        chunk = sound[n * TURN_SAMPLES : (n + 1) * TURN_SAMPLES]
+        text = "remind me" if n in (3, 7) else None  # typed words come in a gap too
+        session.step(None if n in gaps else chunk, pixels if n % 5 == 1 else None, text)
+    return session
+
+
+@pytest.fixture(scope="module")
+def session(model, tokenizer, sound) -> Session:
+    return with_gaps(Session(model, tokenizer, seed=3), sound(24))
+
+
+def test_a_gap_is_a_turn_of_silence(session, model, tokenizer, sound):
+    silenced = np.array(sound(24)).reshape(24, TURN_SAMPLES)
+    silenced[list(GAPS)] = 0.0
+    other = with_gaps(Session(model, tokenizer, seed=3), silenced.reshape(-1), gaps=())
+    assert session.turn == 24 and session.recording().gaps == GAPS and other.recording().gaps == ()
+    assert differences(session.recording(), other.recording()) == []
+    for name, tensor in session.state.items():
+        assert torch.equal(tensor.nan_to_num(9), other.state[name].nan_to_num(9)), name
+
+
+def test_one_pass_over_the_recording_agrees(session, model):
+    recording = session.recording()
+    logits = offline_logits(recording, model)[decision_positions(recording)]
+    ids = [session.tokenizer.id(name) for name in ("<silent>", "<speak>", "<delegate>", "<tool>")]
+    np.testing.assert_allclose(logits[:, ids].softmax(-1)[:, 1].numpy(), recording.p_speak, atol=1e-4)
+
+
+def test_replayed_forked_saved_and_loaded_it_is_the_same(session, model, tokenizer, tmp_path):
+    recording = session.recording()
+    again = replay(recording, model, tokenizer)
+    assert again.gaps == GAPS and differences(again, recording) == []
+    assert session.fork(12).recording().gaps == (3, 4, 9)
+    back = Session.load(session.save(tmp_path / "r"), model, tokenizer)
+    assert back.recording().gaps == GAPS
+    back.step(), session.fork().step()
+    assert back.recording().gaps == (*GAPS, 24)
+    loaded = Recording.load(tmp_path / "r")
+    assert loaded.gaps == GAPS and differences(replay(loaded, model, tokenizer), recording) == []
+
+
+def test_a_recording_without_gaps_is_written_as_ever(model, tokenizer, run, tmp_path):
+    folder = run(Session(model, tokenizer), 3).recording().save(tmp_path / "r")
+    header = json.loads((folder / "recording.json").read_text())
+    assert "gaps" not in header and Recording.load(folder).gaps == ()
+    header["gaps"] = ["x"]
+    (folder / "recording.json").write_text(json.dumps(header))
+    with pytest.raises(RecordingError, match="not a whole recording"):
+        Recording.load(folder)
+
+
+def test_a_counterfactual_fills_or_keeps_gaps(session, sound):
+    recording = session.recording()
+    assert recording.fork(t=0.8, inputs={"typed": []}).inputs.gaps == GAPS
+    assert recording.fork(t=0.8, inputs={"audio": sound(20, 5)}).inputs.gaps == (3,)
+    later = Inputs(np.zeros(4 * TURN_SAMPLES, np.float32), gaps=(1,))
+    assert recording.fork(t=0.8, inputs=later).inputs.gaps == (3, 5)
+
+
+def test_what_is_no_gap(sound):
+    with pytest.raises(RecordingError, match="there is sound in it"):
+        Inputs(sound(3), gaps=(1,))
+    with pytest.raises(RecordingError, match=r"turns 0\.\.2"):
+        Inputs(sound(3), gaps=(3,))
