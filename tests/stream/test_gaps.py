@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tml_lab.config import TURN_SAMPLES
-from tml_lab.stream.recording import Inputs, Recording, RecordingError
+from tml_lab.stream.recording import SKIPPED, Inputs, Recording, RecordingError
 from tml_lab.stream.replay import decision_positions, differences, offline_logits, replay
-from tml_lab.stream.session import Session
+from tml_lab.stream.session import Session, SessionError
 
 GAPS = (3, 4, 9, 20)
 
@@ -83,3 +83,55 @@ def test_what_is_no_gap(sound):
         Inputs(sound(3), gaps=(1,))
     with pytest.raises(RecordingError, match=r"turns 0\.\.2"):
         Inputs(sound(3), gaps=(3,))
+
+
+@pytest.fixture(scope="module")
+def skipping(model, tokenizer, sound) -> Session:
+    """Twelve turns, seven that are skipped, twelve more."""
+    session = with_gaps(Session(model, tokenizer, seed=3), sound(24), gaps=(3,), turns=12)
+    session.skip(7)
+    return with_gaps(session, sound(12, seed=4), gaps=(0,), turns=12)
+
+
+def test_skipped_turns_move_the_clock_and_take_no_positions(skipping, model):
+    recording = skipping.recording()
+    assert skipping.turn == recording.turns == recording.inputs.turns == 31
+    assert recording.inputs.skipped == tuple(range(12, 19)) and recording.gaps == (3, *range(12, 20))
+    table = recording.tokens
+    assert not np.isin(table.turn, range(12, 19)).any() and set(np.unique(table.turn)) >= {11, 19, 30}
+    assert not recording.audio_out[12 * TURN_SAMPLES : 19 * TURN_SAMPLES].any()
+    at = decision_positions(recording)
+    assert len(at) == 31 and (at[12:19] == at[11]).all() and table.turn[at[19]] == 19
+    logits = offline_logits(recording, model)[at]
+    ids = [skipping.tokenizer.id(name) for name in ("<silent>", "<speak>", "<delegate>", "<tool>")]
+    p_speak = logits[:, ids].softmax(-1)[:, 1].numpy()
+    run = np.setdiff1d(np.arange(31), recording.inputs.skipped)
+    np.testing.assert_allclose(p_speak[run], recording.p_speak[run], atol=1e-4)
+
+
+def test_the_clock_is_all_that_tells_of_skipped_turns(model, tokenizer, sound):
+    chunk = sound(1)
+    after = [Session(model, tokenizer, seed=3) for _ in range(2)]
+    after[0].skip(1000)
+    one, other = (session.step(chunk) for session in after)
+    assert (one.turn, other.turn) == (1000, 0) and one.p_speak != other.p_speak
+
+
+def test_skipped_turns_are_replayed_forked_saved_and_loaded(skipping, model, tokenizer, tmp_path):
+    recording = skipping.recording()
+    again = replay(recording, model, tokenizer)
+    assert again.inputs.skipped == recording.inputs.skipped and differences(again, recording) == []
+    assert (again.tokens.turn == recording.tokens.turn).all()
+    assert skipping.fork(15).recording().inputs.skipped == (12, 13, 14)
+    back = Session.load(skipping.save(tmp_path / "r"), model, tokenizer)
+    one, other = back.step(), skipping.fork().step()
+    assert (one.turn, one.p_speak) == (other.turn, other.p_speak) == (31, other.p_speak)
+    loaded = Recording.load(tmp_path / "r")
+    assert differences(replay(loaded, model, tokenizer), recording) == []
+
+
+def test_words_are_not_skipped(model, tokenizer):
+    session = Session(model, tokenizer)
+    with pytest.raises(SessionError, match="give them to the next turn"):
+        session.step(SKIPPED, None, "remind me")
+    assert session.turn == 0

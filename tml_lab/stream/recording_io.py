@@ -56,6 +56,7 @@ def save_columns(recording: Recording, folder: Path, input_turns: int) -> Path:
         "about": dict(recording.about),
         **({"panel": recording.panel} if recording.panel else {}),
         **({"gaps": recording.gaps} if recording.gaps else {}),
+        **({"skipped": recording.inputs.skipped} if recording.inputs.skipped else {}),
     }
     code = {name: i for i, name in enumerate(header["decisions"])}
     table = recording.tokens
@@ -94,6 +95,7 @@ def load(folder: Path) -> Recording:
             tuple((turn, text) for turn, text in header["typed"]),
             FrameFile(folder / FRAMES, header["input_turns"]) if (folder / FRAMES).exists() else None,
             tuple(header.get("gaps", ())),
+            tuple(header.get("skipped", ())),
         )
         seen = header.get("attention")
         attention = seen and Attention(

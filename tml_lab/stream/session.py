@@ -29,7 +29,7 @@ from tml_lab.model.decode import compile_kernels, one_turn
 from tml_lab.model.interaction import InteractionModel, Tokens
 from tml_lab.model.state import MAX_CHUNK, State, clone_state, new_state
 from tml_lab.model.tap import Tap
-from tml_lab.model.text import AUDIO, DECISIONS, DELEGATE, SPEAK, SPECIALS, TextTokenizer
+from tml_lab.model.text import AUDIO, DECISIONS, DELEGATE, SILENT, SPEAK, SPECIALS, TextTokenizer
 from tml_lab.signal.dmel import DMelStream
 from tml_lab.signal.out_mel import quantize_voice
 from tml_lab.stream.checkpoint_hash import weights_hash
@@ -37,8 +37,8 @@ from tml_lab.stream.clock import turn_hearing
 from tml_lab.stream.graphed import Graphed
 from tml_lab.stream.layout import MAX_REQUEST, MAX_WORDS, Stream
 from tml_lab.stream.observer import Observer
-from tml_lab.stream.recording import Recording, RecordingError
-from tml_lab.stream.tape import Reel, Tape, Turn
+from tml_lab.stream.recording import SKIPPED, Recording, RecordingError, Skipped, Sound
+from tml_lab.stream.tape import SILENCE, Reel, Tape, Turn
 from tml_lab.stream.turn_input import Heard, SessionError, hear
 from tml_lab.stream.turn_result import TurnResult, pool_attention
 from tml_lab.stream.voice import VoiceOut, turn_noise
@@ -123,22 +123,45 @@ class Session:
 
     @torch.no_grad()
     def step(
-        self, audio: np.ndarray | Tensor | None = None, frames: np.ndarray | None = None, text: str | None = None
+        self, audio: Sound | Tensor = None, frames: np.ndarray | None = None, text: str | None = None
     ) -> TurnResult:
         """Hear one turn and answer it.
 
         Args:
             audio: float32 [3200], mono at 16 kHz, finite. None: a gap. Nothing was heard in this turn (a chunk was
                 lost, the lid was closed), and yet it took its 0.2 s: it is a turn like any other, whose sound is
-                silence, so that the model's time goes on with the world's. `Recording.gaps` marks it.
+                silence, so that the model's time goes on with the world's. `Recording.gaps` marks it. `SKIPPED`: the
+                turn passes without the model, which then only sees from the clock that it was there (see `skip`).
             frames: uint8 [2, H, W, 3], RGB, when a camera runs.
             text: words typed during this turn.
 
         Raises SessionError or SignalError, in one sentence, for input it cannot take; the state is then as
         it was.
         """
+        if isinstance(audio, Skipped):
+            return self._skip(frames, text)
         with one_turn(self.model.backbone, self.model.flow):
             return self._step(audio, frames, text)
+
+    def skip(self, turns: int) -> None:
+        """Let time pass without the model: a lid was closed for 20 minutes, which are 6,000 turns.
+
+        The clock is on by `turns`, and the recording as long as they were; the sequence has no positions of them, so
+        the first one after them simply carries a later turn number. What was just being said breaks off.
+        """
+        for _ in range(turns):
+            self.step(SKIPPED)
+
+    def _skip(self, frames: np.ndarray | None, text: str | None) -> TurnResult:
+        if self._broken:
+            raise SessionError(BROKEN)
+        if frames is not None or text:
+            raise SessionError("a turn that is skipped brings no pictures and no words: give them to the next turn.")
+        turn = self.turn
+        self.tape.skip()
+        self.state |= {"turn": self.state["turn"] + 1, "dmel.tail": DMelStream().state_dict()["tail"]}
+        self.state |= self.voice.new_state()
+        return TurnResult(turn, SILENT, 0.0, "", (), SILENCE, {})
 
     def _step(self, audio: np.ndarray | Tensor | None, frames: np.ndarray | None, text: str | None) -> TurnResult:
         began = time.perf_counter()
