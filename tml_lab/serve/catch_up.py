@@ -33,6 +33,7 @@ from tml_lab.config import TURN_SECONDS
 
 Chunk = TypeVar("Chunk")
 PACE = 5  # chunks over which a sender's pace is judged: one second
+STEADY = 0.1  # seconds by which their delays differ at most, when it is the sender's clock and not the line
 CRUMB = 1e-6  # seconds: sums of 0.2 are not exact
 
 
@@ -42,7 +43,7 @@ class Rule:
 
     reorder: float = 0.2
     hold: float = 4.0
-    stale: float = 0.4
+    stale: float = 1.0
     sleep: float = 30.0
     most: int = 150
 
@@ -121,14 +122,15 @@ class CatchUp(Generic[Chunk]):
             self._pace.clear()
             late = 0.0
         self._pace.append((now, late))
-        at_pace = len(self._pace) == PACE and now - self._pace[0][0] > TURN_SECONDS * (PACE - 1.5)
-        if at_pace and min(each for _, each in self._pace) >= TURN_SECONDS - CRUMB:
-            missing = math.floor(min(each for _, each in self._pace) / TURN_SECONDS + CRUMB)
-            self._offset += missing
-            self._pace = deque(((at, each - missing * TURN_SECONDS) for at, each in self._pace), PACE)
-        elif at_pace and max(each for _, each in self._pace) <= -TURN_SECONDS + CRUMB:
-            self._offset -= 1
-            self._pace = deque(((at, each + TURN_SECONDS) for at, each in self._pace), PACE)
+        lates = [each for _, each in self._pace]
+        regular = len(self._pace) == PACE and now - self._pace[0][0] > TURN_SECONDS * (PACE - 1.5)
+        if not regular or max(lates) - min(lates) > STEADY:
+            return seq + self._offset  # a burst, or a line that comes and goes
+        turns = math.floor(min(lates) / TURN_SECONDS + CRUMB) if min(lates) > 0 else 0
+        turns = -1 if max(lates) <= -TURN_SECONDS + CRUMB else turns  # lost by the sender's clock, or won
+        self._offset += turns
+        self._pace = deque(((at, each - turns * TURN_SECONDS) for at, each in self._pace), PACE)
+        if turns < 0:
             return None
         return seq + self._offset
 
@@ -157,7 +159,7 @@ class CatchUp(Generic[Chunk]):
         first = min(self._waiting, default=None)
         if late and self._too_slow():
             return self._skip(math.floor(behind / TURN_SECONDS + CRUMB))
-        if first == self.turn:
+        if first is not None and first == self.turn:
             return Next("hear", self.turn, self._waiting.pop(first), late)
         if behind + CRUMB < self._patience(now):
             return None
