@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,5 +102,5 @@ def test_nothing_comes_after_a_cut():
 @given(st.lists(st.sampled_from(EVERY), max_size=8), st.integers(0, 1000))
 def test_arrivals_are_in_order_of_time_and_after_they_were_sent(faults, seed):
     got = list(FaultPlan(seed=seed, faults=tuple(faults)).arrivals(80))
-    assert all(a.at <= b.at for a, b in zip(got, got[1:], strict=False))
+    assert all(a.at <= b.at for a, b in pairwise(got))
     assert all(a.at >= a.sent - 1e-9 for a in got)

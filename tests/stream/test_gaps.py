@@ -99,7 +99,7 @@ def test_skipped_turns_move_the_clock_and_take_no_positions(skipping, model):
     assert recording.inputs.skipped == tuple(range(12, 19)) and recording.gaps == (3, *range(12, 20))
     table = recording.tokens
     assert not np.isin(table.turn, range(12, 19)).any() and set(np.unique(table.turn)) >= {11, 19, 30}
-    assert not recording.audio_out[12 * TURN_SAMPLES : 19 * TURN_SAMPLES].any()
+    assert not recording.audio_out[15 * TURN_SAMPLES : 19 * TURN_SAMPLES].any()  # the last word has rung out
     at = decision_positions(recording)
     assert len(at) == 31 and (at[12:19] == at[11]).all() and table.turn[at[19]] == 19
     logits = offline_logits(recording, model)[at]

@@ -1,4 +1,4 @@
-"""An episode over a line with faults: chunks arrive late, twice or not at all, and what is said is played when it comes.
+"""An episode over a line with faults: chunks come late, twice or not at all, and what is said is played when it comes.
 
 Time is simulated: a turn takes `COST` seconds, so that a run is the same on every machine. The listener's clock is the
 world's, and so the emission log is by the turns of the world, whatever the session's own clock shows.
@@ -18,7 +18,6 @@ from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import SILENT, SPEAK, TextTokenizer
 from tml_lab.serve.catch_up import CatchUp, Next
 from tml_lab.serve.faults import Arrival, FaultPlan
-from tml_lab.stream.recording import SKIPPED
 from tml_lab.stream.session import Session
 from tml_lab.worlds.stage import Episode
 
@@ -90,8 +89,9 @@ class Lived:
 
 
 def live_through(
-    model: InteractionModel, tokenizer: TextTokenizer, item: Episode, plan: FaultPlan, keeper: Keeper, hush: bool = False
-) -> Lived:
+    model: InteractionModel, tokenizer: TextTokenizer, item: Episode, plan: FaultPlan, keeper: Keeper,
+    hush: bool = False,
+) -> Lived:  # fmt: skip
     """One episode through `Session.step`, its sound over a line with faults.
 
     Args:

@@ -13,6 +13,7 @@ What it does, in the order in which it asks:
     nothing for `sleep` seconds         wait without turns; when chunks come again, skip to the present
     a gap of more than `most` turns     skip all but the last `most`
     the model is too slow for the line  skip what is not heard yet, up to the present
+    too many chunks wait                `drop` the oldest: its turn is skipped
 
 A turn that is run more than `stale` seconds after its time is `late`: what the model says in it answers a moment that
 has passed, so it is not to be played.
@@ -25,6 +26,7 @@ and then one of them is left out.
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
@@ -35,6 +37,14 @@ Chunk = TypeVar("Chunk")
 PACE = 5  # chunks over which a sender's pace is judged: one second
 STEADY = 0.1  # seconds by which their delays differ at most, when it is the sender's clock and not the line
 CRUMB = 1e-6  # seconds: sums of 0.2 are not exact
+
+
+def world_clock() -> float:
+    """Seconds of a clock that goes on while the machine sleeps, and that nobody sets."""
+    for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"):  # Linux's, macOS's; `time.monotonic` counts sleep on Windows
+        if hasattr(time, name):
+            return time.clock_gettime(getattr(time, name))
+    return time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,8 @@ class CatchUp(Generic[Chunk]):
         self.turn = 0  # the next one
         self.lost = self.left_out = self.skipped = 0  # turns without their chunk, chunks without a turn, turns not run
         self._waiting: dict[int, Chunk] = {}  # by turn
+        self._dropped: set[int] = set()  # turns
+        self._paused = False
         self._offset: int | None = None  # turn - seq
         self._origin = 0.0  # when the chunk of turn 0 was due
         self._pace: deque[tuple[float, float]] = deque(maxlen=PACE)  # (arrival, how late), the newest last
@@ -90,6 +102,25 @@ class CatchUp(Generic[Chunk]):
         """The chunks that wait, in the order of their turns."""
         return [self._waiting[turn] for turn in sorted(self._waiting)]
 
+    def drop(self) -> Chunk:
+        """Take away the oldest chunk that waits; its turn will be skipped."""
+        turn = min(self._waiting)
+        self._dropped.add(turn)
+        return self._waiting.pop(turn)
+
+    def pause(self) -> None:
+        """What waits is still run; then time stands still, until `resume`."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """The next chunk that comes is of the next turn."""
+        self._paused, self._offset = False, None
+        self._pace.clear()
+
+    def seq(self, turn: int) -> int:
+        """The sender's number for a turn."""
+        return turn - (self._offset or 0)
+
     def due(self, turn: int) -> float:
         """When the chunk of a turn should be here."""
         return self._origin + TURN_SECONDS * turn
@@ -101,13 +132,14 @@ class CatchUp(Generic[Chunk]):
     def put(self, seq: int, chunk: Chunk, now: float) -> bool:
         """A chunk has arrived; whether it has a turn. One that came twice, or too late for its turn, has none."""
         if self._offset is None:
-            self._offset, self._origin = self.turn - seq, now - TURN_SECONDS * self.turn
-        if self._last > -math.inf and self._asleep(now):  # this chunk is of now
+            free = max([self.turn - 1, *self._waiting]) + 1
+            self._offset, self._origin = free - seq, now - TURN_SECONDS * free
+        elif self._last > -math.inf and self._asleep(now):  # this chunk is of now
             self._offset = max(self.turn, math.floor((now - self._origin) / TURN_SECONDS + CRUMB)) - seq
             self._pace.clear()
         turn = self._set_right(seq, now)
         self._last, self._given_up = now, False
-        if turn is None or turn < self.turn or turn in self._waiting:
+        if turn is None or turn < self.turn or turn in self._waiting or turn in self._dropped:
             self.left_out += 1
             return False
         self._waiting[turn] = chunk
@@ -136,7 +168,7 @@ class CatchUp(Generic[Chunk]):
 
     def next(self, now: float) -> Next[Chunk] | None:
         """What to do now; None: nothing yet (see `wake`). Each call's answer is to be done before the next call."""
-        if self._offset is None:
+        if self._offset is None and not self._waiting:
             return None
         if not self._waiting and self.rule.hold <= self.behind(now) + CRUMB and not self._asleep(now):
             self._given_up = True
@@ -159,6 +191,8 @@ class CatchUp(Generic[Chunk]):
         first = min(self._waiting, default=None)
         if late and self._too_slow():
             return self._skip(math.floor(behind / TURN_SECONDS + CRUMB))
+        if self.turn in self._dropped:
+            return self._skip(next(n for n in range(1, len(self._dropped) + 1) if self.turn + n not in self._dropped))
         if first is not None and first == self.turn:
             return Next("hear", self.turn, self._waiting.pop(first), late)
         if behind + CRUMB < self._patience(now):
@@ -169,6 +203,7 @@ class CatchUp(Generic[Chunk]):
         return Next("gap", self.turn, late=late)
 
     def _skip(self, turns: int) -> Next[Chunk]:
+        self._dropped -= set(range(self.turn, self.turn + turns))
         gone = [turn for turn in sorted(self._waiting) if turn < self.turn + turns]
         return Next("skip", self.turn, turns=turns, dropped=tuple(self._waiting.pop(turn) for turn in gone))
 
@@ -182,14 +217,15 @@ class CatchUp(Generic[Chunk]):
     def _patience(self, now: float) -> float:
         """How many seconds late the next turn must be before it is run without its chunk."""
         if self._waiting:
-            return self.rule.reorder
-        if self._asleep(now):
+            return -math.inf if self._paused else self.rule.reorder
+        if self._asleep(now) or self._paused:
             return math.inf
         return self.rule.reorder if self._given_up else self.rule.hold
 
     def wake(self, now: float) -> float | None:
         """In how many seconds `next` may have something although no chunk comes; None: never."""
-        if self._offset is None:
+        if self._offset is None and not self._waiting:
             return None
-        wait = 0.0 if self.turn in self._waiting else self._patience(now) - self.behind(now)
+        known = self.turn in self._waiting or self.turn in self._dropped
+        wait = 0.0 if known else self._patience(now) - self.behind(now)
         return max(0.0, wait) if wait < math.inf else None

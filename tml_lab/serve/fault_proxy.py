@@ -1,4 +1,4 @@
-"""A proxy that spoils a connection by a plan: bytes are held up, stand still or stop; it knows nothing of what they say.
+"""A proxy that spoils a connection by a plan: bytes are held up, stand still or stop; what they say it knows not.
 
     async with FaultProxy(FaultPlan(faults=(Stall(at=4.0, seconds=3.0), Cut(at=60.0))), "127.0.0.1", 8000) as proxy:
         ...                                      talk to proxy.port in place of 8000

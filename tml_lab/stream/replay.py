@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tml_lab.config import FRAMES_PER_TURN, N_MELS
+from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.interaction import InteractionModel, Tokens
 from tml_lab.model.text import TextTokenizer
 from tml_lab.signal.dmel import dmel
@@ -93,8 +93,8 @@ def offline_tokens(recording: Recording, device: torch.device | str = "cpu") -> 
             f"{recording.turns} of {recording.inputs.turns} turns have outputs: replay the recording first."
         )
     table = recording.tokens
-    frames = dmel(np.array(recording.inputs.audio)).view(-1, FRAMES_PER_TURN, N_MELS)  # uint8 [turns, 4, 80]
-    run = np.setdiff1d(np.arange(recording.turns), recording.inputs.skipped)
+    turns = np.array(recording.inputs.audio).reshape(-1, TURN_SAMPLES)
+    run = np.setdiff1d(np.arange(recording.turns), recording.inputs.skipped)  # what was skipped has no positions
     pictures = recording.inputs.frames or ()
     patches = [frames_to_patches(pair) for pair in pictures if pair is not None]
 
@@ -106,7 +106,7 @@ def offline_tokens(recording: Recording, device: torch.device | str = "cpu") -> 
         token=ids(np.maximum(table.token_id, 0)),
         turn=ids(table.turn),
         first=torch.as_tensor(table.slot == 0, device=device),
-        heard=frames[torch.as_tensor(run)].flatten(0, 1).to(device),  # uint8 [turns run * 4, 80]
+        heard=dmel(turns[run].reshape(-1)).to(device),  # uint8 [turns run * 4, 80]
         voice=torch.as_tensor(recording.voice, device=device),
         patches=torch.cat(patches).to(device) if patches else None,
     )

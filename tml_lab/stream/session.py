@@ -38,7 +38,7 @@ from tml_lab.stream.graphed import Graphed
 from tml_lab.stream.layout import MAX_REQUEST, MAX_WORDS, Stream
 from tml_lab.stream.observer import Observer
 from tml_lab.stream.recording import SKIPPED, Recording, RecordingError, Skipped, Sound
-from tml_lab.stream.tape import SILENCE, Reel, Tape, Turn
+from tml_lab.stream.tape import Reel, Tape, Turn
 from tml_lab.stream.turn_input import Heard, SessionError, hear
 from tml_lab.stream.turn_result import TurnResult, pool_attention
 from tml_lab.stream.voice import VoiceOut, turn_noise
@@ -146,8 +146,9 @@ class Session:
     def skip(self, turns: int) -> None:
         """Let time pass without the model: a lid was closed for 20 minutes, which are 6,000 turns.
 
-        The clock is on by `turns`, and the recording as long as they were; the sequence has no positions of them, so
-        the first one after them simply carries a later turn number. What was just being said breaks off.
+        The clock is on by `turns`, and the recording as long as they were; the sequence has no positions of them. The
+        first turn after them carries a later turn number, and what it hears joins on to what was heard before. What was
+        just being said breaks off.
         """
         for _ in range(turns):
             self.step(SKIPPED)
@@ -157,11 +158,11 @@ class Session:
             raise SessionError(BROKEN)
         if frames is not None or text:
             raise SessionError("a turn that is skipped brings no pictures and no words: give them to the next turn.")
-        turn = self.turn
-        self.tape.skip()
-        self.state |= {"turn": self.state["turn"] + 1, "dmel.tail": DMelStream().state_dict()["tail"]}
-        self.state |= self.voice.new_state()
-        return TurnResult(turn, SILENT, 0.0, "", (), SILENCE, {})
+        sound = self.voice.step(None, self.state)  # float32 [3200]: the last word rings out
+        result = TurnResult(self.turn, SILENT, 0.0, "", (), sound, {})
+        self.tape.skip(sound)
+        self.state["turn"] = self.state["turn"] + 1
+        return result
 
     def _step(self, audio: np.ndarray | Tensor | None, frames: np.ndarray | None, text: str | None) -> TurnResult:
         began = time.perf_counter()

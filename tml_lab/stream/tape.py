@@ -72,9 +72,9 @@ class Tape:
         """Turns on the tape."""
         return len(self.decisions)
 
-    def skip(self) -> None:
-        """Add a turn that was not computed."""
-        self.append(Turn(SILENCE, None, None, SILENT, 0.0, (), SILENCE, [], None, {}, skipped=True))
+    def skip(self, audio_out: np.ndarray) -> None:
+        """Add a turn that was not computed; `audio_out`: the last word's end."""
+        self.append(Turn(SILENCE, None, None, SILENT, 0.0, (), audio_out, [], None, {}, skipped=True))
 
     def append(self, turn: Turn) -> None:
         """Add one turn."""
