@@ -7,7 +7,9 @@ and when: hear a chunk, run a gap (`Session.step(None)`), or skip turns that nob
 What it does, in the order in which it asks:
 
     the next chunk is there             hear it; late ones one after the other, as fast as the model goes
-    it is not, but a later one is       it is lost: a gap, once it is `reorder` late
+    it is not, but a later one is       it is lost, once it is `reorder` late. Up to `bridge` turns: skip them, so that
+                                        what is heard next joins on to what was heard before, as words that lost a
+                                        piece are understood best; more: gaps, in which it can act
     none is there                       wait `hold` seconds, for a line that stands still brings all of it later; then
                                         a gap in every turn, so that what is due is said in time
     nothing for `sleep` seconds         wait without turns; when chunks come again, skip to the present
@@ -56,10 +58,11 @@ class Rule:
     stale: float = 1.0
     sleep: float = 30.0
     most: int = 150
+    bridge: int = 2
 
     def __post_init__(self) -> None:
-        if not (0 <= self.reorder <= self.hold <= self.sleep and self.stale >= 0 and self.most >= 1):
-            raise ValueError(f"{self} makes no sense: 0 <= reorder <= hold <= sleep, 0 <= stale, and most from 1.")
+        if not (0 <= self.reorder <= self.hold <= self.sleep and self.stale >= 0 <= self.bridge < self.most):
+            raise ValueError(f"{self} makes no sense: 0 <= reorder <= hold <= sleep, 0 <= stale, 0 <= bridge < most.")
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,8 @@ class CatchUp(Generic[Chunk]):
         if behind + CRUMB < self._patience(now):
             return None
         missing = math.floor(behind / TURN_SECONDS) + 1 if first is None else first - self.turn
+        if first is not None and missing <= self.rule.bridge and not self._paused:
+            return self._skip(missing)
         if missing > self.rule.most:
             return self._skip(missing - self.rule.most)
         return Next("gap", self.turn, late=late)
