@@ -30,7 +30,7 @@ from tml_lab.model.decode import compile_kernels, one_turn
 from tml_lab.model.interaction import InteractionModel, Tokens
 from tml_lab.model.state import MAX_CHUNK, State, clone_state, new_state
 from tml_lab.model.tap import Tap
-from tml_lab.model.text import AUDIO, DECISIONS, DELEGATE, SPEAK, SPECIALS, TextTokenizer
+from tml_lab.model.text import AUDIO, DECISIONS, DELEGATE, SILENT, SPEAK, SPECIALS, TextTokenizer
 from tml_lab.signal.dmel import DMelStream
 from tml_lab.signal.out_mel import quantize_voice
 from tml_lab.stream.checkpoint_hash import weights_hash
@@ -38,7 +38,7 @@ from tml_lab.stream.clock import turn_hearing
 from tml_lab.stream.graphed import Graphed
 from tml_lab.stream.layout import MAX_REQUEST, MAX_WORDS, Stream
 from tml_lab.stream.observer import Observer
-from tml_lab.stream.recording import Recording, RecordingError
+from tml_lab.stream.recording import SKIPPED, Recording, RecordingError, Skipped, Sound
 from tml_lab.stream.tape import Reel, Tape, Turn
 from tml_lab.stream.turn_input import Heard, SessionError, hear
 from tml_lab.stream.turn_result import TurnResult, pool_attention
@@ -125,12 +125,15 @@ class Session:
 
     @torch.no_grad()
     def step(
-        self, audio: np.ndarray | Tensor, frames: np.ndarray | None = None, text: str | None = None
+        self, audio: Sound | Tensor = None, frames: np.ndarray | None = None, text: str | None = None
     ) -> TurnResult:
         """Hear one turn and answer it.
 
         Args:
-            audio: float32 [3200], mono at 16 kHz, finite.
+            audio: float32 [3200], mono at 16 kHz, finite. None: a gap. Nothing was heard in this turn (a chunk was
+                lost, the lid was closed), and yet it took its 0.2 s: it is a turn like any other, whose sound is
+                silence, so that the model's time goes on with the world's. `Recording.gaps` marks it. `SKIPPED`: the
+                turn passes without the model, which then only sees from the clock that it was there (see `skip`).
             frames: uint8 [2, H, W, 3], RGB, when a camera runs.
             text: words typed during this turn.
 
@@ -140,10 +143,33 @@ class Session:
         with one_turn(self.model.backbone, self.model.flow):
             return run_alone(self.steps(audio, frames, text))
 
+    def skip(self, turns: int) -> None:
+        """Let time pass without the model: a lid was closed for 20 minutes, which are 6,000 turns.
+
+        The clock is on by `turns`, and the recording as long as they were; the sequence has no positions of them. The
+        first turn after them carries a later turn number, and what it hears joins on to what was heard before. What was
+        just being said breaks off.
+        """
+        for _ in range(turns):
+            self.step(SKIPPED)
+
+    def _skip(self, frames: np.ndarray | None, text: str | None) -> TurnResult:
+        if self._broken:
+            raise SessionError(BROKEN)
+        if frames is not None or text:
+            raise SessionError("a turn that is skipped brings no pictures and no words: give them to the next turn.")
+        sound = self.voice.step(None, self.state)  # float32 [3200]: the last word rings out
+        result = TurnResult(self.turn, SILENT, 0.0, "", (), sound, {})
+        self.tape.skip(sound)
+        self.state["turn"] = self.state["turn"] + 1
+        return result
+
     def steps(
-        self, audio: np.ndarray | Tensor, frames: np.ndarray | None = None, text: str | None = None
+        self, audio: Sound | Tensor = None, frames: np.ndarray | None = None, text: str | None = None
     ) -> Steps[TurnResult]:
         """The turn that `step` runs, as it is asked for piece by piece; to be run without gradient, to its end."""
+        if isinstance(audio, Skipped):
+            return self._skip(frames, text)
         began = time.perf_counter()
         if self._broken:
             raise SessionError(BROKEN)
@@ -286,7 +312,7 @@ class Session:
         result = TurnResult(self.turn, DECISIONS[best], p_speak, " ".join(said), said, sound, timings, seen, request)
         self.tape.head = self._watched or self.tape.head
         self.tape.append(
-            Turn(heard.audio, frames, text, result.decision, p_speak, said, sound, rows, bins, timings, seen)
+            Turn(heard.audio, frames, text, result.decision, p_speak, said, sound, rows, bins, timings, seen, heard.gap)
         )
         self.state["turn"] = self.state["turn"] + 1
         self._broken = False

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from tml_lab.config import OUT_DIM, OUT_TOKENS_PER_TURN, TURN_SAMPLES
+from tml_lab.model.text import SILENT
 from tml_lab.stream.observer import Piece
-from tml_lab.stream.recording import Attention, Inputs, Recording, RecordingError
+from tml_lab.stream.recording import SKIPPED, Attention, Inputs, Recording, RecordingError
 from tml_lab.stream.reels import MemoryReel, Reel
 from tml_lab.stream.tokens import STREAMS, TokenTable
 
+SILENCE = np.zeros(TURN_SAMPLES, np.float32)  # what a gap sounds like
 LAGS = 64  # attended turns kept one by one: 12.8 s, beyond every window of the nano
 
 
@@ -34,6 +36,8 @@ class Turn:
     voice: np.ndarray | None  # uint8 [4, 320], the own voice as it was fed back, when speaking
     timings: dict[str, float]
     attention: Mapping[str, np.ndarray] | None = None  # {stream: float32 [turns so far]}
+    gap: bool = False  # nothing was heard
+    skipped: bool = False  # nothing was computed: no positions
 
 
 def _summary(attention: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -52,6 +56,8 @@ class Tape:
     def __init__(self, reel: Reel | None = None) -> None:
         self.reel = MemoryReel() if reel is None else reel
         self.typed: list[tuple[int, str]] = []
+        self.gaps: list[int] = []
+        self.skipped: list[int] = []
         self.decisions: list[str] = []
         self.p_speak = array("f")
         self.words: list[tuple[str, ...]] = []
@@ -66,12 +72,20 @@ class Tape:
         """Turns on the tape."""
         return len(self.decisions)
 
+    def skip(self, audio_out: np.ndarray) -> None:
+        """Add a turn that was not computed; `audio_out`: the last word's end."""
+        self.append(Turn(SILENCE, None, None, SILENT, 0.0, (), audio_out, [], None, {}, skipped=True))
+
     def append(self, turn: Turn) -> None:
         """Add one turn."""
         n = self.turns
         self.reel.write(turn.audio_in, turn.audio_out, turn.frames)
         if turn.typed:
             self.typed.append((n, turn.typed))
+        if turn.gap or turn.skipped:
+            self.gaps.append(n)
+        if turn.skipped:
+            self.skipped.append(n)
         self.decisions.append(turn.decision)
         self.p_speak.append(turn.p_speak)
         self.words.append(tuple(turn.words))
@@ -104,6 +118,7 @@ class Tape:
             )
         twin = Tape(self.reel.copy())
         twin.typed, twin.decisions, twin.words = list(self.typed), list(self.decisions), list(self.words)
+        twin.gaps, twin.skipped = list(self.gaps), list(self.skipped)
         twin.p_speak, twin.rows = self.p_speak[:], [column[:] for column in self.rows]
         twin.voice, twin.timings = list(self.voice), list(self.timings)
         twin.head, twin.attention = self.head, list(self.attention)
@@ -118,6 +133,8 @@ class Tape:
         voices = iter(recording.voice.reshape(-1, OUT_TOKENS_PER_TURN, OUT_DIM))
         for n in range(recording.turns):
             audio, frames, typed = inputs.turn(n)
+            gap, skipped = audio is None, audio is SKIPPED
+            audio = audio if isinstance(audio, np.ndarray) else SILENCE
             here = slice(starts[n], starts[n + 1])
             rows = list(zip(table.stream[here].tolist(), table.token_id[here].tolist(), strict=True))
             speaks = STREAMS.index("audio_out") in table.stream[here]
@@ -125,7 +142,7 @@ class Tape:
             own = recording.audio_out[n * TURN_SAMPLES : (n + 1) * TURN_SAMPLES]
             voice = next(voices) if speaks else None
             said = (recording.decisions[n], float(recording.p_speak[n]), recording.words[n])
-            tape.append(Turn(audio, frames, typed, *said, own, rows, voice, timings))
+            tape.append(Turn(audio, frames, typed, *said, own, rows, voice, timings, None, gap, skipped))
         if (seen := recording.attention) is not None:
             tape.head = (seen.layer, seen.head)
             tape.attention = list(zip(seen.lag, seen.share, strict=True))
@@ -160,7 +177,7 @@ class Tape:
             lag, share = zip(*(seen or none for seen in self.attention), strict=True)
             attention = Attention(*self.head, STREAMS, np.stack(lag), np.stack(share))
         return Recording(
-            inputs=Inputs(heard, tuple(self.typed), frames),
+            inputs=Inputs(heard, tuple(self.typed), frames, tuple(self.gaps), tuple(self.skipped)),
             decisions=tuple(self.decisions),
             p_speak=np.array(self.p_speak, np.float32),
             words=tuple(self.words),
