@@ -37,6 +37,7 @@ from tml_lab.stream.clock import turn_hearing
 from tml_lab.stream.graphed import Graphed
 from tml_lab.stream.layout import MAX_REQUEST, MAX_WORDS, Stream
 from tml_lab.stream.observer import Observer
+from tml_lab.stream.pooled import Pooled
 from tml_lab.stream.recording import Recording, RecordingError
 from tml_lab.stream.tape import Reel, Tape, Turn
 from tml_lab.stream.turn_input import Heard, SessionError, hear
@@ -273,7 +274,7 @@ class Session:
     def _finish(
         self, heard: Heard, frames: np.ndarray | None, text: str | None, best: int, p_speak: float,
         words: list[int], sound: np.ndarray, rows: list[tuple[int, int]], bins: np.ndarray | None,
-        timings: dict[str, float], seen: dict[str, np.ndarray] | None,
+        timings: dict[str, float], seen: Pooled | None,
     ) -> TurnResult:  # fmt: skip
         """Write the turn to the tape and move the clock on."""
         text_out = self.tokenizer.decode(words)
