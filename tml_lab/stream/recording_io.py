@@ -55,6 +55,8 @@ def save_columns(recording: Recording, folder: Path, input_turns: int) -> Path:
         "timings": list(recording.timings),
         "about": dict(recording.about),
         **({"panel": recording.panel} if recording.panel else {}),
+        **({"policy": dict(recording.policy)} if recording.policy else {}),
+        **({"notes": recording.notes} if recording.notes else {}),
     }
     code = {name: i for i, name in enumerate(header["decisions"])}
     table = recording.tokens
@@ -116,6 +118,8 @@ def load(folder: Path) -> Recording:
             attention=attention,
             about=header["about"],
             panel=tuple(header.get("panel", ())),
+            policy=header.get("policy", {}),
+            notes=tuple((turn, text) for turn, text in header.get("notes", ())),
         )  # fmt: skip
     except (KeyError, IndexError, TypeError) as error:
         raise RecordingError(

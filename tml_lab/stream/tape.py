@@ -34,6 +34,7 @@ class Turn:
     voice: np.ndarray | None  # uint8 [4, 320], the own voice as it was fed back, when speaking
     timings: dict[str, float]
     attention: Pooled | None = None
+    note: str | None = None  # typed by the session's policy
 
 
 ROW = np.dtype([("stream", "u1"), ("turn", "<i4"), ("token", "<i4")])  # of each position; token -1: none
@@ -52,6 +53,7 @@ class Tape:
         self.spill = Spill()
         self.reel = MemoryReel(self.spill) if reel is None else reel
         self.typed: list[tuple[int, str]] = []
+        self.notes: list[tuple[int, str]] = []
         self.words: list[tuple[int, str]] = []
         self.names: list[str] = []  # of the decisions so far
         self.done = Column(DONE, (), self.spill)
@@ -72,6 +74,8 @@ class Tape:
         self.reel.write(turn.audio_in, turn.audio_out, turn.frames)
         if turn.typed:
             self.typed.append((n, turn.typed))
+        if turn.note:
+            self.notes.append((n, turn.note))
         self.words += [(n, word) for word in turn.words]
         if turn.decision not in self.names:
             self.names.append(turn.decision)
@@ -118,6 +122,7 @@ class Tape:
         twin = Tape()
         twin.reel = self.reel.copy(twin.spill)
         twin.typed, twin.words, twin.names = list(self.typed), list(self.words), list(self.names)
+        twin.notes = list(self.notes)
         twin.done, twin.rows, twin.voice = (c.copy(twin.spill) for c in (self.done, self.rows, self.voice))
         twin.timings = {stage: column.copy(twin.spill) for stage, column in self.timings.items()}
         twin.head = self.head
@@ -141,6 +146,7 @@ class Tape:
             voice = next(voices) if speaks else None
             said = (recording.decisions[n], float(recording.p_speak[n]), recording.words[n])
             tape.append(Turn(audio, frames, typed, *said, own, rows, voice, timings))
+        tape.notes = list(recording.notes)
         if (seen := recording.attention) is not None:
             tape.head = (seen.layer, seen.head)
             tape.seen = Column(SEEN, (), tape.spill)
@@ -186,5 +192,6 @@ class Tape:
             voice=self.voice.array(),
             timings={stage: self.timings[stage].array() for stage in sorted(self.timings)},
             attention=attention,
+            notes=tuple(self.notes),
             **about_session,
         )
