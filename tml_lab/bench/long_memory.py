@@ -1,6 +1,7 @@
 """What is left of a conversation 1, 5, 15 and 60 minutes later, by what a session remembers by.
 
-The policies: `tml_lab.stream.policy`. 
+The policies are those of `tml_lab.stream.policy`.
+
 Families: `name` (told, and asked for), `standing` (an instruction, and three words it applies to), `remind` (a reminder
 of some seconds, asked for so late: does a long past disturb the sense of time?). In between there is silence, talk in
 the background, or the user's own small talk, item by item in turn. One session lives through it all: at each distance
