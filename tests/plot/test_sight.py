@@ -49,6 +49,8 @@ def test_the_figure_is_told_in_words_and_colours_that_are_safe(clip: Recording) 
     assert "window: at" in alt and "the first" in alt and "1 notes typed again" in alt and alt.endswith(".")
     names = {trace.name for trace in figure.data}
     assert {"typed", "typed again by its policy", "its local layers see"} <= names and len(figure.data) == 10
+    shown = [trace.name for trace in figure.data if trace.showlegend]
+    assert len(shown) == len(set(shown)) == len(names)
     colours = [(trace.line.color, trace.marker.color, trace.fillcolor) for trace in figure.data]
     used = {colour for three in colours for colour in three if colour}
     assert used <= set(ON_DARK)

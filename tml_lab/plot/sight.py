@@ -72,10 +72,13 @@ def plot_in_sight(recordings: Mapping[str, Recording], title: str | None = None)
     if not recordings:
         raise ValueError("there is no recording to draw: give at least one, by name.")
     figure = make_subplots(1, len(recordings), subplot_titles=list(recordings), shared_yaxes=True)
-    told = []
+    told: list[str] = []
+    named: set[str] = set()  # each once in the legend, where there is some of it
     for column, (name, recording) in enumerate(recordings.items(), start=1):
         sight = in_sight(recording)
-        for trace in _panel(recording, sight, first=column == 1):
+        for trace in _panel(recording, sight):
+            trace.showlegend = bool(len(trace.x)) and trace.name not in named
+            named |= {trace.name} if trace.showlegend else set()
             figure.add_trace(trace, 1, column)
         told.append(f"{name}: {_in_words(recording, sight)}")
     figure.update_xaxes(title="second of the session").update_yaxes(title="second that it sees", row=1, col=1)
@@ -85,8 +88,8 @@ def plot_in_sight(recordings: Mapping[str, Recording], title: str | None = None)
     return finish(figure, f"What is still in sight. {'; '.join(told)}.", title or "What does it still see?", 420)
 
 
-def _panel(recording: Recording, sight: Sight, first: bool) -> list[go.Scatter]:
-    """The traces of one session; the first panel's are named in the legend."""
+def _panel(recording: Recording, sight: Sight) -> list[go.Scatter]:
+    """The traces of one session."""
     import plotly.graph_objects as go
 
     now = (sight.turns + 1) / TURNS_PER_SECOND  # a decision has heard its whole turn
@@ -100,7 +103,7 @@ def _panel(recording: Recording, sight: Sight, first: bool) -> list[go.Scatter]:
         x, y = np.concatenate([now, now[::-1]]), np.concatenate([low, high[::-1]])
         traces.append(
             go.Scatter(
-                x=plain(x), y=plain(y), name=name, legendgroup=name, showlegend=first, mode="lines", fill="toself",
+                x=plain(x), y=plain(y), name=name, legendgroup=name, mode="lines", fill="toself",
                 line={"color": colour, "width": 1}, fillcolor=colour, opacity=0.75, hoverinfo="skip",
             )
         )  # fmt: skip
@@ -112,7 +115,7 @@ def _panel(recording: Recording, sight: Sight, first: bool) -> list[go.Scatter]:
         at = plain([heard_start(turn) for turn, _ in words])
         traces.append(
             go.Scatter(
-                x=at, y=at, text=[text for _, text in words], name=name, legendgroup=name, showlegend=first,
+                x=at, y=at, text=[text for _, text in words], name=name, legendgroup=name,
                 mode="markers", marker={"symbol": symbol, "size": 8, "color": colour},
                 hovertemplate="%{x:.1f} s: %{text}<extra></extra>",
             )
