@@ -77,8 +77,9 @@ def plot_in_sight(recordings: Mapping[str, Recording], title: str | None = None)
     for column, (name, recording) in enumerate(recordings.items(), start=1):
         sight = in_sight(recording)
         for trace in _panel(recording, sight):
-            trace.showlegend = bool(len(trace.x)) and trace.name not in named
-            named |= {trace.name} if trace.showlegend else set()
+            label = str(trace.name)
+            trace.showlegend = bool(trace.x) and label not in named
+            named |= {label} if trace.showlegend else set()
             figure.add_trace(trace, 1, column)
         told.append(f"{name}: {_in_words(recording, sight)}")
     figure.update_xaxes(title="second of the session").update_yaxes(title="second that it sees", row=1, col=1)
