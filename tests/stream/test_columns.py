@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_a_column_holds_what_was_appended(steps: list[tuple[str, int]], zeros: i
         assert len(one) == len(whole)
         some = np.random.default_rng(1).integers(0, max(1, len(whole)), min(len(whole), 20))
         assert np.array_equal(one.take(some), whole[some])
-        assert np.array_equal(one.since(len(whole) // 2), whole[len(whole) // 2 :])
+        assert np.array_equal(one.part(len(whole) // 2), whole[len(whole) // 2 :])
         assert np.array_equal(one.array(), whole)
         assert np.array_equal(one.array(), whole)  # asking changes nothing
 
@@ -126,9 +127,24 @@ def test_a_reel_and_its_copy_go_different_ways() -> None:
     turn = np.full(3200, 0.5, np.float32)
     for n in range(3):
         reel.write(turn * n, turn * -n, None)
-    twin = reel.copy(Spill())
+    twin = reel.copy()
     turn[:] = 9  # the caller's own buffer
     reel.write(turn, turn, None)
     heard, own, frames = twin.contents()
     assert heard.shape == own.shape == (3 * 3200,) and frames is None
     assert heard[-1] == 1.0 and own[-1] == -1.0 and reel.contents()[0][-1] == 9.0
+
+
+def test_another_thread_may_read_while_one_appends() -> None:
+    mine, whole, wrong = column(), rows_of(4000), []
+
+    def read() -> None:
+        while len(mine) < len(whole):
+            there = len(mine)
+            wrong.append(not np.array_equal(mine.part(max(0, there - 40), there), whole[max(0, there - 40) : there]))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    mine.extend(whole)
+    reader.join()
+    assert not any(wrong)

@@ -127,6 +127,12 @@ def test_a_spilled_session_is_the_same_session(
     for mine, theirs in zip(one.inputs.frames or (), other.inputs.frames or (), strict=True):
         assert (mine is None) == (theirs is None) and (mine is None or np.array_equal(mine, theirs))
     assert differences(replay(one, model, tokenizer), other) == []
+    part = spilled.tape.part(20, 50)
+    assert part.inputs.typed == tuple((n - 20, text) for n, text in other.inputs.typed if 20 <= n < 50)
+    assert (part.decisions, part.words) == (other.decisions[20:50], other.words[20:50])
+    assert np.array_equal(part.inputs.audio, other.inputs.audio[20 * TURN_SAMPLES : 50 * TURN_SAMPLES])
+    assert np.array_equal(part.audio_out, other.audio_out[20 * TURN_SAMPLES : 50 * TURN_SAMPLES])
+    assert [pair is None for pair in part.inputs.frames or ()] == [n % 4 != 1 for n in range(20, 50)]
     rest = [spilled.step(np.zeros(TURN_SAMPLES, np.float32)).p_speak for _ in range(3)]
     back = spilled.fork(at=70)
     assert [back.step(np.zeros(TURN_SAMPLES, np.float32)).p_speak for _ in range(3)] == rest

@@ -45,9 +45,9 @@ def in_sight(recording: Recording, most: int = MOST) -> Sight:
     if not recording.config:
         raise RecordingError("this recording does not say how far its model reaches back: it has no configuration.")
     cfg, table = ModelConfig.from_dict(dict(recording.config)), recording.tokens
-    position = np.flatnonzero(table.decides)  # [turns]
-    turns = np.unique(np.linspace(0, max(0, len(position) - 1), most).astype(int))[: len(position)]
-    position, starts = position[turns], table.starts
+    position = np.flatnonzero(table.decides)
+    some = np.unique(np.linspace(0, max(0, len(position) - 1), most).astype(int))[: len(position)]
+    position, starts = position[some], table.starts
 
     def oldest(window: int) -> np.ndarray:
         return starts[np.maximum(position - window + 1, 0)]
@@ -56,7 +56,7 @@ def in_sight(recording: Recording, most: int = MOST) -> Sight:
     out = position - window + 1 > cfg.n_sinks  # the first positions lie outside the window
     first = table.turn[: cfg.n_sinks]
     kept = (int(first[-1]) + 1) / TURNS_PER_SECOND if len(first) else 0.0
-    return Sight(turns, oldest(cfg.window), oldest(window), np.where(out, kept, 0.0))
+    return Sight(table.turn[position], oldest(cfg.window), oldest(window), np.where(out, kept, 0.0))
 
 
 def plot_in_sight(recordings: Mapping[str, Recording], title: str | None = None) -> go.Figure:

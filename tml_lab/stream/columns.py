@@ -7,6 +7,7 @@ there: it reads the first ones from its parent's file and writes the others into
 from __future__ import annotations
 
 import tempfile
+import threading
 import warnings
 from collections import deque
 from dataclasses import dataclass, field
@@ -91,6 +92,7 @@ class Column:
         self.spilled = 0  # rows in the parts
         self.blocks: deque[np.ndarray] = deque()  # of `block` rows each; a full one is never written to again
         self.filled = 0  # rows of the last block that are there
+        self._lock = threading.RLock()  # one thread appends; others may read
 
     def __len__(self) -> int:
         return self.zeros + self.spilled + self._held
@@ -101,13 +103,14 @@ class Column:
 
     def append(self, row: Any) -> None:
         """Add one row, a copy of it."""
-        if not self.blocks or self.filled == self.block:
-            if len(self.blocks) > BLOCKS and self._write(self.blocks[0]):
-                self.blocks.popleft()
-            self.blocks.append(np.empty((self.block, *self.shape), self.dtype))
-            self.filled = 0
-        self.blocks[-1][self.filled] = row
-        self.filled += 1
+        with self._lock:
+            if not self.blocks or self.filled == self.block:
+                if len(self.blocks) > BLOCKS and self._write(self.blocks[0]):
+                    self.blocks.popleft()
+                self.blocks.append(np.empty((self.block, *self.shape), self.dtype))
+                self.filled = 0
+            self.blocks[-1][self.filled] = row
+            self.filled += 1
 
     def extend(self, rows: np.ndarray) -> None:
         """Add several."""
@@ -126,6 +129,10 @@ class Column:
 
     def array(self) -> np.ndarray:
         """All rows, `[rows, *shape]`. What went to one file is all written there and mapped; otherwise it is copied."""
+        with self._lock:
+            return self._array()
+
+    def _array(self) -> np.ndarray:
         if self.spilled:
             while self.blocks:  # so that hours of sound need not be copied
                 last = len(self.blocks) == 1
@@ -143,27 +150,29 @@ class Column:
         """Some rows, `[len(index), *shape]`; those in memory cost no reading."""
         out = np.zeros((len(index), *self.shape), self.dtype)
         index = index - self.zeros
-        start = 0
-        for part in self.parts:
-            here = (index >= start) & (index < start + part.rows)
-            if here.any():
-                out[here] = part.rows_of(self.dtype, self.shape)[index[here] - start]
-            start += part.rows
-        block, row = np.divmod(index - self.spilled, self.block)
-        for which in np.unique(block[index >= self.spilled]):
-            out[block == which] = self.blocks[which][row[block == which]]
+        with self._lock:
+            start = 0
+            for part in self.parts:
+                here = (index >= start) & (index < start + part.rows)
+                if here.any():
+                    out[here] = part.rows_of(self.dtype, self.shape)[index[here] - start]
+                start += part.rows
+            block, row = np.divmod(index - self.spilled, self.block)
+            for which in np.unique(block[index >= self.spilled]):
+                out[block == which] = self.blocks[which][row[block == which]]
         return out
 
-    def since(self, first: int) -> np.ndarray:
-        """The rows from `first` on."""
-        return self.take(np.arange(first, len(self)))
+    def part(self, first: int, end: int | None = None) -> np.ndarray:
+        """The rows `[first, end)`; None: to the last."""
+        return self.take(np.arange(first, len(self) if end is None else end))
 
     def copy(self, spill: Spill) -> Column:
         """A column that begins with the same rows and goes on by itself, into `spill`."""
         twin = Column(self.dtype, self.shape, spill, zeros=self.zeros)
-        twin.block, twin.spilled, twin.filled = self.block, self.spilled, self.filled
-        twin.parts = [Part(part.spill, part.path, part.rows) for part in self.parts]
-        twin.blocks = deque(self.blocks)
-        if twin.blocks:
-            twin.blocks[-1] = twin.blocks[-1].copy()
+        with self._lock:
+            twin.block, twin.spilled, twin.filled = self.block, self.spilled, self.filled
+            twin.parts = [Part(part.spill, part.path, part.rows) for part in self.parts]
+            twin.blocks = deque(self.blocks)
+            if twin.blocks:
+                twin.blocks[-1] = twin.blocks[-1].copy()
         return twin

@@ -31,6 +31,7 @@ class Reel(Protocol):
     def write(self, audio_in: np.ndarray, audio_out: np.ndarray, frames: np.ndarray | None) -> None: ...
     def contents(self) -> Contents: ...
     def close(self) -> None: ...
+    def copy(self) -> Reel: ...
 
 
 class MemoryReel:
@@ -41,8 +42,8 @@ class MemoryReel:
     160x120), which goes with the session and its recordings.
     """
 
-    def __init__(self, spill: Spill | None = None) -> None:
-        self.spill = spill or Spill()
+    def __init__(self) -> None:
+        self.spill = Spill()
         self.heard = Column(np.float32, (TURN_SAMPLES,), self.spill, MINUTES)
         self.own = Column(np.float32, (TURN_SAMPLES,), self.spill, MINUTES)
         self.frames = Pictures(self.spill, MINUTES)
@@ -58,12 +59,18 @@ class MemoryReel:
 
     def close(self) -> None: ...
 
-    def copy(self, spill: Spill) -> MemoryReel:
+    def copy(self) -> MemoryReel:
         """An independent reel with the same content."""
-        twin = MemoryReel(spill)
-        twin.heard, twin.own = self.heard.copy(spill), self.own.copy(spill)
-        twin.frames = self.frames.copy(spill)
+        twin = MemoryReel()
+        twin.heard, twin.own = self.heard.copy(twin.spill), self.own.copy(twin.spill)
+        twin.frames = self.frames.copy(twin.spill)
         return twin
+
+    def part(self, first: int, end: int) -> Contents:
+        """The turns `[first, end)`, copied."""
+        seen = [self.frames[turn] for turn in range(first, end)] if self.frames.runs else []
+        heard, own = (column.part(first, end).reshape(-1) for column in (self.heard, self.own))
+        return heard, own, seen if any(frames is not None for frames in seen) else None
 
 
 class Pictures(Sequence["np.ndarray | None"]):
@@ -156,6 +163,10 @@ class FolderReel:
         for file in (self._heard, self._own, self._zip):
             if file is not None:
                 file.close()
+
+    def copy(self) -> Reel:
+        """Raises RecordingError: two sessions cannot write one file."""
+        raise RecordingError("a session that writes its recording to disk cannot be forked; load the recording.")
 
 
 def _reason(error: Exception) -> str:

@@ -16,6 +16,7 @@ from tml_lab.stream.recording import Attention, Inputs, Recording, RecordingErro
 from tml_lab.stream.reels import MemoryReel, Reel
 from tml_lab.stream.tokens import STREAMS, TokenTable
 
+Looked = tuple[np.ndarray, np.ndarray]  # what is kept of a turn's attention: lag [S, LAGS], share [S]
 LAGS = 64  # attended turns kept one by one: 12.8 s, beyond every window of the nano
 
 
@@ -33,7 +34,7 @@ class Turn:
     rows: list[tuple[int, int]]  # (stream, token id or -1) of each position, in order
     voice: np.ndarray | None  # uint8 [4, 320], the own voice as it was fed back, when speaking
     timings: dict[str, float]
-    attention: Pooled | None = None
+    attention: Pooled | Looked | None = None
     note: str | None = None  # typed by the session's policy
 
 
@@ -51,7 +52,8 @@ class Tape:
 
     def __init__(self, reel: Reel | None = None) -> None:
         self.spill = Spill()
-        self.reel = MemoryReel(self.spill) if reel is None else reel
+        self.reel = MemoryReel() if reel is None else reel
+        self.last: Turn | None = None  # as it was appended
         self.typed: list[tuple[int, str]] = []
         self.notes: list[tuple[int, str]] = []
         self.words: list[tuple[int, str]] = []
@@ -70,7 +72,7 @@ class Tape:
 
     def append(self, turn: Turn) -> None:
         """Add one turn."""
-        n = self.turns
+        n, self.last = self.turns, turn
         self.reel.write(turn.audio_in, turn.audio_out, turn.frames)
         if turn.typed:
             self.typed.append((n, turn.typed))
@@ -90,13 +92,15 @@ class Tape:
             column.append(turn.timings.get(stage, 0.0))
         self._watch(turn.attention)
 
-    def _watch(self, looked: Pooled | None) -> None:
+    def _watch(self, looked: Pooled | Looked | None) -> None:
         """Keep where the watched head looked; nothing in turns in which none was."""
         if self.seen is None:
             if looked is None:
                 return
             self.seen = Column(SEEN, (), self.spill, zeros=self.turns - 1)
-        self.seen.append(np.zeros((), SEEN) if looked is None else (looked.lag(LAGS), looked.share))
+        if isinstance(looked, Pooled):
+            looked = (looked.lag(LAGS), looked.share)
+        self.seen.append(np.zeros((), SEEN) if looked is None else looked)
 
     def piece(self, names: Sequence[str], start: int, n: int, unfinished: Sequence[tuple[int, int]]) -> Piece:
         """The positions `start .. start + n` of the sequence, the last ones of a turn that is not on the tape yet."""
@@ -111,16 +115,8 @@ class Tape:
         )  # fmt: skip
 
     def copy(self) -> Tape:
-        """An independent tape with the same content, not on the same disk.
-
-        Raises RecordingError on a tape that writes to a folder: two sessions cannot write one file.
-        """
-        if not isinstance(self.reel, MemoryReel):
-            raise RecordingError(
-                "a session that writes its recording to disk cannot be forked; load the recording."
-            )
-        twin = Tape()
-        twin.reel = self.reel.copy(twin.spill)
+        """An independent tape with the same content. Raises RecordingError when its reel cannot be copied."""
+        twin = Tape(self.reel.copy())
         twin.typed, twin.words, twin.names = list(self.typed), list(self.words), list(self.names)
         twin.notes = list(self.notes)
         twin.done, twin.rows, twin.voice = (c.copy(twin.spill) for c in (self.done, self.rows, self.voice))
@@ -145,13 +141,11 @@ class Tape:
             own = recording.audio_out[n * TURN_SAMPLES : (n + 1) * TURN_SAMPLES]
             voice = next(voices) if speaks else None
             said = (recording.decisions[n], float(recording.p_speak[n]), recording.words[n])
-            tape.append(Turn(audio, frames, typed, *said, own, rows, voice, timings))
+            looked = recording.attention and (recording.attention.lag[n], recording.attention.share[n])
+            tape.append(Turn(audio, frames, typed, *said, own, rows, voice, timings, looked))
         tape.notes = list(recording.notes)
         if (seen := recording.attention) is not None:
             tape.head = (seen.layer, seen.head)
-            tape.seen = Column(SEEN, (), tape.spill)
-            for lag, share in zip(seen.lag, seen.share, strict=True):
-                tape.seen.append((lag, share))
         return tape
 
     def table(
@@ -162,7 +156,7 @@ class Tape:
         `unfinished`: `(stream, token id or -1)` of the positions of a turn that is not on the tape yet.
         """
         new = np.array([(stream, self.turns, token) for stream, token in unfinished], ROW)
-        rows = np.concatenate([self.rows.since(first), new])
+        rows = np.concatenate([self.rows.part(first), new])
         begins = np.flatnonzero(np.diff(rows["turn"], prepend=-1))  # of each turn; `first` is one's first position
         slot = np.arange(len(rows)) - np.repeat(begins, np.diff(begins, append=len(rows)))
         token = rows["token"].astype(np.int32)
@@ -171,13 +165,29 @@ class Tape:
             np.ascontiguousarray(rows["stream"]), rows["turn"].astype(np.int32), slot.astype(np.int32), token, used
         )
 
+    def part(self, first: int, end: int) -> Recording:
+        """The turns `[first, end)`, the first of them as turn 0; without token table and own voice.
+
+        Only they are copied, and another thread may go on writing. Raises RecordingError for a tape on disk.
+        """
+        if not isinstance(self.reel, MemoryReel):
+            raise RecordingError("a session that writes its recording to disk has no parts: load the recording.")
+        heard, own, frames = self.reel.part(first, end)
+        done = self.done.part(first, end)
+        typed, notes = (_within(texts, first, end) for texts in (self.typed, self.notes))
+        return Recording(
+            inputs=Inputs(heard, typed, frames),
+            decisions=tuple(self.names[code] for code in done["decision"]),
+            p_speak=np.ascontiguousarray(done["p_speak"]),
+            words=_by_turn(_within(self.words, first, end), end - first),
+            audio_out=own,
+            notes=notes,
+        )
+
     def recording(self, names: Mapping[int, str] | Sequence[str], **about_session: Any) -> Recording:
         """Everything so far as a Recording; `about_session`: its fields seed, checkpoint, config, about."""
         heard, own, frames = self.reel.contents()
         done = self.done.array()
-        words: list[tuple[str, ...]] = [()] * self.turns
-        for turn, word in self.words:
-            words[turn] += (word,)
         attention = None
         if self.head is not None and self.seen is not None:
             seen = self.seen.array()
@@ -186,7 +196,7 @@ class Tape:
             inputs=Inputs(heard, tuple(self.typed), frames),
             decisions=tuple(self.names[code] for code in done["decision"]),
             p_speak=np.ascontiguousarray(done["p_speak"]),
-            words=tuple(words),
+            words=_by_turn(self.words, self.turns),
             audio_out=own,
             tokens=self.table(names),
             voice=self.voice.array(),
@@ -195,3 +205,16 @@ class Tape:
             notes=tuple(self.notes),
             **about_session,
         )
+
+
+def _within(texts: Sequence[tuple[int, str]], first: int, end: int) -> tuple[tuple[int, str], ...]:
+    """Those of the turns `[first, end)`, counted from `first`."""
+    return tuple((turn - first, text) for turn, text in list(texts) if first <= turn < end)
+
+
+def _by_turn(words: Sequence[tuple[int, str]], turns: int) -> tuple[tuple[str, ...], ...]:
+    """The words of each turn."""
+    found: list[tuple[str, ...]] = [()] * turns
+    for turn, word in words:
+        found[turn] += (word,)
+    return tuple(found)
