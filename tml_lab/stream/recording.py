@@ -134,6 +134,8 @@ class Recording:
         about: anything else worth keeping (source file, machine, versions).
         panel: what was drawn beside the conversation: plain data, one entry for each change, with the "turn" in which
             it came (see `tml_lab.background.panel`). Like typed words it comes from outside, so a replay keeps it.
+        policy: what the session remembered by (`tml_lab.stream.policy`); empty: as the model was trained.
+        notes: `(turn, words)` that the policy typed. Not an input: a replay makes them anew.
     """
 
     inputs: Inputs
@@ -150,6 +152,8 @@ class Recording:
     attention: Attention | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     panel: tuple[Mapping[str, Any], ...] = ()
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    notes: Typed = ()
 
     def __repr__(self) -> str:
         return f"Recording({self.turns} turns, {heard_start(self.turns):.1f} s: {self.text!r})"
@@ -237,6 +241,7 @@ class Recording:
             timings={stage: seconds[:kept] for stage, seconds in self.timings.items()},
             attention=watched,
             about={**self.about, "forked_at_turn": at},
+            notes=tuple((turn, text) for turn, text in self.notes if turn < kept),
             panel=self.panel if inputs is None else tuple(change for change in self.panel if change["turn"] < at),
         )
 

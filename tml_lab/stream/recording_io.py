@@ -57,6 +57,8 @@ def save_columns(recording: Recording, folder: Path, input_turns: int) -> Path:
         **({"panel": recording.panel} if recording.panel else {}),
         **({"gaps": recording.gaps} if recording.gaps else {}),
         **({"skipped": recording.inputs.skipped} if recording.inputs.skipped else {}),
+        **({"policy": dict(recording.policy)} if recording.policy else {}),
+        **({"notes": recording.notes} if recording.notes else {}),
     }
     code = {name: i for i, name in enumerate(header["decisions"])}
     table = recording.tokens
@@ -120,6 +122,8 @@ def load(folder: Path) -> Recording:
             attention=attention,
             about=header["about"],
             panel=tuple(header.get("panel", ())),
+            policy=header.get("policy", {}),
+            notes=tuple((turn, text) for turn, text in header.get("notes", ())),
         )  # fmt: skip
     except RecordingError:
         raise

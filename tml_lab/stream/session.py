@@ -38,6 +38,8 @@ from tml_lab.stream.clock import turn_hearing
 from tml_lab.stream.graphed import Graphed
 from tml_lab.stream.layout import MAX_REQUEST, MAX_WORDS, Stream
 from tml_lab.stream.observer import Observer
+from tml_lab.stream.policy import Keeper, Policy, SinksAndWindow, policy_of, with_reach
+from tml_lab.stream.pooled import Pooled
 from tml_lab.stream.recording import SKIPPED, Recording, RecordingError, Skipped, Sound
 from tml_lab.stream.tape import Reel, Tape, Turn
 from tml_lab.stream.turn_input import Heard, SessionError, hear
@@ -57,7 +59,8 @@ class Session:
         tokenizer: the one the model was trained with.
         seed: of the session's own noise (the flow head's); turn n's noise depends on (seed, n) alone.
         attention: `(layer, head)` to watch; can be changed between turns.
-        reel: where the recording's sound and pictures go; None keeps them in memory.
+        reel: where the recording's sound and pictures go; None: see `MemoryReel`.
+        policy: what it remembers in the long run (`tml_lab.stream.policy`); None: as the model was trained.
     """
 
     def __init__(
@@ -67,13 +70,17 @@ class Session:
         seed: int = 0,
         attention: tuple[int, int] | None = None,
         reel: Reel | None = None,
+        policy: Policy | None = None,
     ) -> None:
         if tokenizer.size != model.cfg.vocab_size:
             raise SessionError(
                 f"the tokenizer has {tokenizer.size} tokens and the model {model.cfg.vocab_size}: "
                 "load both from one checkpoint."
             )
+        self.policy = SinksAndWindow() if policy is None else policy
+        model = with_reach(model, self.policy.config(model.cfg))
         self.model, self.tokenizer, self.seed = model.eval(), tokenizer, int(seed)
+        self._keeper = Keeper(self.policy, model, tokenizer)
         self.device = next(model.parameters()).device
         self.attention = attention
         self.observer: Observer | None = None  # sees, and may change, what is computed inside
@@ -96,6 +103,7 @@ class Session:
             "pending.voice": torch.zeros(0, OUT_DIM, dtype=torch.uint8),
             "dmel.tail": DMelStream().state_dict()["tail"],
             **self.voice.new_state(),
+            **self._keeper.new_state(),
             **new_state(model.cfg, device=self.device, dtype=next(model.parameters()).dtype),
         }
 
@@ -173,13 +181,14 @@ class Session:
         began = time.perf_counter()
         if self._broken:
             raise SessionError(BROKEN)
-        heard = hear(audio, frames, text, self.tokenizer, self.state["dmel.tail"])
+        read = self._keeper.before(self.state, text)
+        heard = hear(audio, frames, read, self.tokenizer, self.state["dmel.tail"])
         # Up to here nothing was touched: bad input leaves the session as it was.
         self._broken = True  # until the turn is whole: Ctrl-C in between leaves half a turn behind
         timings = {"signal": time.perf_counter() - began}
         self.state["dmel.tail"] = heard.dmel_tail
         rows = self._rows = heard.rows()
-        taps = None if self._watched is None else {self._watched[0]: Tap()}
+        taps = self._keeper.taps(None if self._watched is None else {self._watched[0]: Tap()})
         unseen = taps is None and self.observer is None
         self._graphs = self.graphed if self.graphed and unseen and self.graphed.ready() else None
         device = torch.device("cpu") if self._graphs else self.device
@@ -303,7 +312,7 @@ class Session:
     def _finish(
         self, heard: Heard, frames: np.ndarray | None, text: str | None, best: int, p_speak: float,
         words: list[int], sound: np.ndarray, rows: list[tuple[int, int]], bins: np.ndarray | None,
-        timings: dict[str, float], seen: dict[str, np.ndarray] | None,
+        timings: dict[str, float], seen: Pooled | None,
     ) -> TurnResult:  # fmt: skip
         """Write the turn to the tape and move the clock on."""
         text_out = self.tokenizer.decode(words)
@@ -311,9 +320,14 @@ class Session:
         said = () if request else tuple(text_out.split())
         result = TurnResult(self.turn, DECISIONS[best], p_speak, " ".join(said), said, sound, timings, seen, request)
         self.tape.head = self._watched or self.tape.head
+        note = self._keeper.note
         self.tape.append(
-            Turn(heard.audio, frames, text, result.decision, p_speak, said, sound, rows, bins, timings, seen, heard.gap)
+            Turn(
+                heard.audio, frames, text, result.decision, p_speak, said, sound, rows, bins, timings, seen, note,
+                heard.gap,
+            )
         )
+        self._keeper.after(self.state, text, result.decision, said)
         self.state["turn"] = self.state["turn"] + 1
         self._broken = False
         return result
@@ -344,7 +358,7 @@ class Session:
 
     def _twin(self) -> Session:
         """A fresh session like this one, under the same observer."""
-        twin = Session(self.model, self.tokenizer, self.seed, self._watched)
+        twin = Session(self.model, self.tokenizer, self.seed, self._watched, policy=self.policy)
         twin.observer = self.observer
         return twin
 
@@ -355,6 +369,7 @@ class Session:
             seed=self.seed,
             checkpoint={"name": self.model.cfg.name, "sha256": weights_hash(self.model)},
             config=self.model.cfg.to_dict(),
+            policy=self.policy.to_dict(),
             about={"device": self.device.type, "torch": torch.__version__, **(about or {})},
         )
 
@@ -371,7 +386,7 @@ class Session:
         if recording.checkpoint["sha256"] != weights_hash(model):
             raise SessionError(f"the session in {folder} ran on other weights: load its own checkpoint.")
         watched = (recording.attention.layer, recording.attention.head) if recording.attention else None
-        session = Session(model, tokenizer, recording.seed, watched)
+        session = Session(model, tokenizer, recording.seed, watched, policy=policy_of(recording.policy))
         try:
             state = load_file(Path(folder) / STATE)
         except (OSError, SafetensorError) as error:
