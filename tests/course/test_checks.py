@@ -198,6 +198,23 @@ def cut_rows(pattern: torch.Tensor, gone: torch.Tensor) -> torch.Tensor:
     return found
 
 
+def experts_touched(n_experts: int, top_k: int, tokens: int) -> float:
+    needed = 0.0
+    for _ in range(tokens):  # each token brings those of its own that nobody wanted before
+        needed += top_k * (n_experts - needed) / n_experts
+    return needed
+
+
+def passes(typed: int, patches: int, words: int, speaking: bool) -> list[int]:
+    found = [typed + patches + 5]
+    return found + [1 for _ in range(words + 4)] if speaking else found
+
+
+def kept_bytes(positions: int, slots: int, n_kv_heads: int, d_head: int, number: float = 2) -> float:
+    numbers = np.ones((2, n_kv_heads, max(positions, 0), d_head))[:, :, -slots:].size
+    return numbers * number
+
+
 def trade_off(harmful: list[float], harmless: list[float]) -> list[tuple[float, float, float]]:
     rows, left, right = [(math.inf, 0.0, 0.0)], 0, 0
     for score in sorted(set(harmful + harmless))[::-1]:
@@ -276,6 +293,9 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "ch14_pool": lambda pattern, cell, n_cells: pattern @ torch.nn.functional.one_hot(cell, n_cells).float(),
     "ch14_cut_rows": cut_rows,
     "ch14_restored": lambda patched, clean, corrupt: 1 - (clean - patched) / (clean - corrupt),
+    "ch15_experts_touched": experts_touched,
+    "ch15_passes": passes,
+    "ch15_kept_bytes": kept_bytes,
     "ch16_trade_off": trade_off,
     "ch16_minimal": minimal,
     "ch16_next_arm": next_arm,

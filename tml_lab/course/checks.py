@@ -12,6 +12,7 @@ from tml_lab.course.checks_ch11 import ch11_fit_turn, ch11_panel_at, ch11_second
 from tml_lab.course.checks_ch12 import ch12_overlap, ch12_pauc, ch12_takeover, ch12_utterances
 from tml_lab.course.checks_ch13 import ch13_follow, ch13_is_speech
 from tml_lab.course.checks_ch14 import ch14_cut_rows, ch14_lens_difference, ch14_pool, ch14_restored
+from tml_lab.course.checks_ch15 import ch15_experts_touched, ch15_kept_bytes, ch15_passes
 from tml_lab.course.checks_ch16 import ch16_minimal, ch16_next_arm, ch16_trade_off
 
 __all__ = [
@@ -46,6 +47,9 @@ __all__ = [
     "ch14_lens_difference",
     "ch14_pool",
     "ch14_restored",
+    "ch15_experts_touched",
+    "ch15_kept_bytes",
+    "ch15_passes",
     "ch16_minimal",
     "ch16_next_arm",
     "ch16_trade_off",
