@@ -198,6 +198,32 @@ def cut_rows(pattern: torch.Tensor, gone: torch.Tensor) -> torch.Tensor:
     return found
 
 
+def on_the_path(noise: Tensor, target: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    velocity = target.sub(noise)
+    return noise + t.unsqueeze(1) * velocity, velocity
+
+
+def follow(velocity: Callable[[Tensor, int], Tensor], x: Tensor, n_steps: int) -> Tensor:
+    size = 1.0 / n_steps
+    for step in range(n_steps):
+        x = torch.add(x, velocity(x, step), alpha=size)
+    return x
+
+
+def quantize_voice(mel: Tensor) -> Tensor:
+    centres = torch.linspace(-2.4, 2.85, 16)
+    return (mel[..., None] - centres).abs().argmin(-1).to(torch.uint8)
+
+
+def overlap_add(frames: Tensor, overlap: Tensor, hop: int) -> tuple[Tensor, Tensor]:
+    batch, n_frames, window = frames.shape
+    sound = torch.zeros(batch, (n_frames - 1) * hop + window)
+    for f in range(n_frames):
+        sound[:, f * hop : f * hop + window] += frames[:, f]
+    sound[:, : window - hop] += overlap
+    return sound[:, : n_frames * hop], sound[:, n_frames * hop :]
+
+
 def experts_touched(n_experts: int, top_k: int, tokens: int) -> float:
     needed = 0.0
     for _ in range(tokens):  # each token brings those of its own that nobody wanted before
@@ -293,6 +319,10 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "ch14_pool": lambda pattern, cell, n_cells: pattern @ torch.nn.functional.one_hot(cell, n_cells).float(),
     "ch14_cut_rows": cut_rows,
     "ch14_restored": lambda patched, clean, corrupt: 1 - (clean - patched) / (clean - corrupt),
+    "ch06_on_the_path": on_the_path,
+    "ch06_follow": follow,
+    "ch06_quantize_voice": quantize_voice,
+    "ch06_overlap_add": overlap_add,
     "ch15_experts_touched": experts_touched,
     "ch15_passes": passes,
     "ch15_kept_bytes": kept_bytes,
