@@ -203,7 +203,7 @@ def on_the_path(noise: Tensor, target: Tensor, t: Tensor) -> tuple[Tensor, Tenso
     return noise + t.unsqueeze(1) * velocity, velocity
 
 
-def follow(velocity: Callable[[Tensor, int], Tensor], x: Tensor, n_steps: int) -> Tensor:
+def follow_velocity(velocity: Callable[[Tensor, int], Tensor], x: Tensor, n_steps: int) -> Tensor:
     size = 1.0 / n_steps
     for step in range(n_steps):
         x = torch.add(x, velocity(x, step), alpha=size)
@@ -320,7 +320,7 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "ch14_cut_rows": cut_rows,
     "ch14_restored": lambda patched, clean, corrupt: 1 - (clean - patched) / (clean - corrupt),
     "ch06_on_the_path": on_the_path,
-    "ch06_follow": follow,
+    "ch06_follow": follow_velocity,
     "ch06_quantize_voice": quantize_voice,
     "ch06_overlap_add": overlap_add,
     "ch15_experts_touched": experts_touched,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tml_lab.config import N_BINS
 from tml_lab.course.exercise import Exercise, Mistake
-from tml_lab.model.flow import follow, on_the_path
+from tml_lab.model.flow import on_the_path
 from tml_lab.model.vocoder import overlap_add
 from tml_lab.signal.out_mel import VOICE_MAX, VOICE_MIN
 
