@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.course import answers_ch04_05
 from tml_kernels.experts import experts_reference
 from tml_lab.bench.baselines.endpointer import Endpoints
 from tml_lab.bench.emissions import Word
@@ -252,6 +253,7 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "ch03_turns_to_patches": turns_to_patches,
     "ch03_fold": fold,
     "ch03_project": project,
+    **answers_ch04_05.RIGHT,
     "ch07_reply_turn": reply_turn,
     "ch07_token_weights": token_weights,
     "ch07_weighted_cross_entropy": weighted_cross_entropy,
