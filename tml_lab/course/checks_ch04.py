@@ -16,7 +16,7 @@ def _lookers(seed: int) -> tuple[Tensor, Tensor, int, int, int]:
     batch, n, keys = 1 + seed % 2, 1 + seed % 4, 5 + seed
     window, sinks, extent = 2 + seed % 5, (0, 1, 3)[seed % 3], (4, 12, 2, 6)[seed % 4]
     key_pos = torch.stack([torch.randperm(keys + 2, generator=generator)[:keys] for _ in range(batch)])
-    start = torch.randint(0, keys, (batch, 1), generator=generator)
+    start = torch.randint(2, keys, (batch, 1), generator=generator) * (seed % 6 != 2)  # at 0 sinks may lie ahead
     return start + torch.arange(n), key_pos, sinks, window, extent
 
 

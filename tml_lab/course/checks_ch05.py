@@ -20,7 +20,7 @@ def _asked(seed: int) -> tuple[Tensor, Tensor, Tensor, int, float]:
     n, d, n_experts, n_shared = 8 + seed % 4, 3 + seed % 5, 4 + seed % 4, 1 + seed % 2
     x = torch.randn(n, d, generator=generator)
     weight = 0.7 * torch.randn(n_experts + n_shared, d, generator=generator)
-    return x, weight, 0.4 * torch.randn(n_experts, generator=generator), 1 + (seed + 1) % 3, 2.5
+    return x, weight, 0.8 * torch.randn(n_experts, generator=generator), 1 + (seed + 1) % 3, 2.5
 
 
 def _route(x: Tensor, weight: Tensor, bias: Tensor, top_k: int, scale: float, chosen_by: str = "score + bias",
