@@ -42,6 +42,7 @@ def positions_held(next_pos, slots, sinks):
 }
 
 
+@pytest.mark.slow
 def test_chapter_04_solved(run_chapter: RunChapter) -> None:
     out, _ = run_chapter(NOTEBOOK, SOLVED)
     assert out.count("yours now runs inside") == 5 and "not started" not in out

@@ -39,6 +39,7 @@ def nudged(bias, load, rate=1e-3):
 }
 
 
+@pytest.mark.slow
 def test_chapter_05_solved(run_chapter: RunChapter) -> None:
     out, _ = run_chapter(NOTEBOOK, SOLVED)
     assert out.count("yours now runs inside") == 4 and "not started" not in out
