@@ -5,6 +5,19 @@ from __future__ import annotations
 from tml_lab.course.checks_ch01 import ch01_clock_digits, ch01_played_span, ch01_turn_hearing
 from tml_lab.course.checks_ch02 import ch02_advance, ch02_causal_frames, ch02_quantize
 from tml_lab.course.checks_ch03 import ch03_fold, ch03_project, ch03_turns_to_patches
+from tml_lab.course.checks_ch04 import (
+    ch04_causal_conv,
+    ch04_positions_held,
+    ch04_relative_bias,
+    ch04_sight,
+    ch04_slot_of,
+)
+from tml_lab.course.checks_ch05 import (
+    ch05_experts_gathered,
+    ch05_experts_grouped,
+    ch05_nudged,
+    ch05_route_reference,
+)
 from tml_lab.course.checks_ch06 import ch06_follow, ch06_on_the_path, ch06_overlap_add, ch06_quantize_voice
 from tml_lab.course.checks_ch07 import ch07_reply_turn, ch07_token_weights, ch07_weighted_cross_entropy
 from tml_lab.course.checks_ch09 import ch09_merge, ch09_partial_softmax, ch09_split_bounds
@@ -26,6 +39,15 @@ __all__ = [
     "ch03_fold",
     "ch03_project",
     "ch03_turns_to_patches",
+    "ch04_causal_conv",
+    "ch04_positions_held",
+    "ch04_relative_bias",
+    "ch04_sight",
+    "ch04_slot_of",
+    "ch05_experts_gathered",
+    "ch05_experts_grouped",
+    "ch05_nudged",
+    "ch05_route_reference",
     "ch06_follow",
     "ch06_on_the_path",
     "ch06_overlap_add",
