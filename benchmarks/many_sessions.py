@@ -235,7 +235,8 @@ def beside_moshi(
 
 def show(result: dict[str, Any], console: Console) -> None:
     """The result as three tables."""
-    table = Table(title=f"{SESSIONS} sessions, {result['threads']} threads, {result['checkpoint']}", title_justify="left")
+    title = f"{SESSIONS} sessions, {result['threads']} threads, {result['checkpoint']}"
+    table = Table(title=title, title_justify="left")
     for column in ("8 x 150 x (16 + 7)", "head ms", "tail ms", "tail / head", "p99 ms", "unequal turns"):
         table.add_column(column, justify="right")
     for name, row in result["over_time"].items():

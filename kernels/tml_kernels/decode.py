@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tml_kernels.sequences import ATTN_CONV, K, K_CONV, MLP_CONV, V, V_CONV, ring_of, tail_of
+from tml_kernels.sequences import ATTN_CONV, K_CONV, MLP_CONV, V_CONV, K, V, ring_of, tail_of
 from tml_kernels.weights import F32, Matrix, jit, matmul, ordered, part, summing
 
 STRETCH = 128  # keys that all queries meet before the next ones: a multiple of four, so that no sum is regrouped

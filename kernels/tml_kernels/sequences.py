@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from tml_kernels.weights import F32, jit
+from tml_kernels.weights import jit
 
 I64 = NDArray[np.int64]
 PARTS = ("k", "v", "k_conv", "v_conv", "attn_conv", "mlp_conv")

@@ -23,7 +23,8 @@ ROWS = 4  # of weights in a tile
 def _tile(tokens: int, integers: bool) -> Callable[..., Any]:
     """`tile(weight, scale, i, x, t, out)`: `out[t : t + tokens, i : i + ROWS]`, of the columns in whole `LANES`.
 
-    `weight [rows, cols]` is float32, or int8 to be multiplied by `scale [rows]`; `x [n, cols]`, `out [n, rows]`: float32.
+    `weight [rows, cols]` is float32, or int8 to be multiplied by `scale [rows]`; `x [n, cols]` and `out [n, rows]`,
+    float32.
     """
 
     @intrinsic
@@ -53,7 +54,8 @@ def _emit(builder: Any, weight: Any, scale: Any, i: Any, x: Any, t: Any, out: An
         return builder.gep(array.data, [builder.mul(builder.add(first, I64(k)), width)])
 
     def load(pointer: Any, j: Any, kind: Any) -> Any:  # LANES numbers from column j on
-        return builder.load(builder.bitcast(builder.gep(pointer, [j]), ir.VectorType(kind, LANES).as_pointer()), align=1)
+        lanes = ir.VectorType(kind, LANES).as_pointer()
+        return builder.load(builder.bitcast(builder.gep(pointer, [j]), lanes), align=1)
 
     rows = [row_of(weight, i, r, cols) for r in range(ROWS)]
     xs = [row_of(x, t, k, cols) for k in range(tokens)]
