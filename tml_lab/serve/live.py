@@ -50,6 +50,7 @@ class Work:
     Args:
         waiting: the chunk it runs, or None for a gap turn before a chunk and for a turn that is run again.
         again: whether it ran before, and is in the journal.
+        shed: whether it lost its pictures.
     """
 
     live: Live
@@ -57,6 +58,7 @@ class Work:
     due: float
     waiting: Waiting | None = None
     again: bool = False
+    shed: bool = False
     began: float = 0.0
 
 
@@ -187,7 +189,7 @@ class Live:
         if self.shelf is None:
             self.in_memory += 2 * TURN_SAMPLES * 4 + _size(work.given.frames)
         waited = max(0.0, work.began - waiting.arrived) if waiting else 0.0
-        reply = Reply(turn, result, waited=waited, model=seconds)
+        reply = Reply(turn, result, waited=waited, model=seconds, shed=work.shed)
         if work.given.gap:
             self.gaps.append(result)
         else:
