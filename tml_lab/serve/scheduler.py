@@ -187,7 +187,7 @@ class Scheduler:
                 live.session.attention = work.given.watched
                 return True
             if self.limits.shed and work.given.frames is not None and now > work.due:
-                work.given, work.shed = work.given._replace(frames=None), True
+                work.given = work.given._replace(frames=None, shed=True)
                 self.counters.shed_pictures += 1
             if live.shelf is not None:
                 live.shelf.journal.begin(work.given)
