@@ -253,7 +253,7 @@ def test_closing_frees_the_place_and_closing_twice_is_no_error(model, tokenizer,
         one, two = engine.open(), engine.open()
         with pytest.raises(BusyError, match="2 sessions") as refused:
             engine.open()
-        assert refused.value.retry_after > 0
+        assert (refused.value.retry_after or 0) > 0
         with pytest.raises(BusyError):
             engine.fork(one.id)
         engine.close(one.id, one.writer)
@@ -304,7 +304,7 @@ def test_caps_of_one_session(model, tokenizer, folder):
         first = [engine.append(opened.id, opened.writer, chunk(n)) for n in range(2)]
         with pytest.raises(BusyError, match="chunk 2 again") as refused:
             engine.append(opened.id, opened.writer, chunk(2))
-        assert refused.value.retry_after >= 0.2
+        assert (refused.value.retry_after or 0) >= 0.2
         gate.open.set()
         assert [future.result(PATIENCE).seq for future in first] == [0, 1]
         say(engine, opened, chunk(2))

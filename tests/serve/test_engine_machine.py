@@ -45,7 +45,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @initialize(keeps=st.booleans(), batch=st.integers(1, 3))
     def begin(self, keeps: bool, batch: int) -> None:
-        self.root = Path(tempfile.mkdtemp()) if keeps else None
+        self.keeps, self.root = keeps, Path(tempfile.mkdtemp())
         self.limits = Limits(batch=batch, snapshot=3, replies=REPLIES, shed=False, idle=None)
         self.runs = 0
         self.engine = self.start()
@@ -54,7 +54,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.speaker = 0
 
     def start(self) -> Engine:
-        folder = None if self.root is None else self.root / f"run{self.runs}"
+        folder = self.root / f"run{self.runs}" if self.keeps else None
         return Engine(self.model, self.tokenizer, folder=folder, limits=self.limits)
 
     def one(self, who: int) -> Alone:
@@ -146,13 +146,13 @@ class EngineMachine(RuleBasedStateMachine):
         self.engine.close(one.opened.id, one.opened.writer)
         self.closed.append(one.opened)
 
-    @precondition(lambda self: self.root is not None)
+    @precondition(lambda self: self.keeps)
     @rule()
     def stop_and_start(self) -> None:
         self.engine.stop()
         self.engine = self.start()
 
-    @precondition(lambda self: self.root is not None)
+    @precondition(lambda self: self.keeps)
     @rule()
     def pull_the_plug(self) -> None:
         """What a new engine finds after kill -9 is what lies in the folder now."""
@@ -182,8 +182,7 @@ class EngineMachine(RuleBasedStateMachine):
         for one in self.alone:
             assert session_of(self.engine, one.opened.id).turn == len(one.answers)
         self.engine.stop()
-        if self.root is not None:
-            shutil.rmtree(self.root)
+        shutil.rmtree(self.root)
 
 
 class TestEngineMachine(EngineMachine.TestCase):  # type: ignore[name-defined]

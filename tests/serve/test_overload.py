@@ -1,4 +1,4 @@
-"""Too much at once, in a world whose clock the model's turns move: who waits, who loses what, and who is not disturbed."""
+"""Too much at once, in a world whose clock the turns move: who waits, who loses what, and who is not disturbed."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class World:
         try:
             future = self.engine.append(one.opened.id, one.opened.writer, Append(one.seq, SOUND, frames))
         except BusyError as error:
-            assert error.retry_after > 0
+            assert (error.retry_after or 0) > 0
             one.refused += 1
             one.next_at = self.clock.now + (0.001 if one.flood else TURN_SECONDS)
             return False
@@ -240,7 +240,8 @@ def test_forks_into_the_past_run_beside_the_others(world):
 
 def engine_with_past(engine: Engine, live, session: Session, turns: int) -> Opened:
     """A fork whose turns have still to be run again; the world keeps no tape, from which the engine could make one."""
-    made = type(live)("f" * 16, live.key, session, live.limits, engine._clock(), None, turns, lambda turn: TurnIn(SOUND))
+    past = TurnIn(SOUND)
+    made = type(live)("f" * 16, live.key, session, live.limits, engine._clock(), None, turns, lambda turn: past)
     engine._enter(made)
     return Opened(made.id, "", turns)
 

@@ -186,13 +186,13 @@ def test_a_disk_that_takes_no_snapshots_loses_nothing(engines, model, tokenizer,
     assert other.stats().since.replayed == 9 and other.stats().sessions == 1
 
 
-def run_class(folder: Path, replies: int, how: signal.Signals) -> tuple[dict[int, Opened], dict[int, list]]:
+def run_class(folder: Path, most: int, how: signal.Signals) -> tuple[dict[int, Opened], dict[int, list]]:
     """Start it, end it by a signal after so many replies; the sessions' names, and each learner's replies."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     command = [sys.executable, "-m", "tests.serve.classroom", str(folder)]
     with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
-        notes = [child.stdout.readline() for _ in range(LEARNERS + replies)]  # waits for each
+        notes = [child.stdout.readline() for _ in range(LEARNERS + most)]  # waits for each
         child.send_signal(how)
         notes += child.stdout.readlines()
     assert child.returncode == (0 if how == signal.SIGTERM else -how)
