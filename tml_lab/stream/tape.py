@@ -47,6 +47,11 @@ DONE = np.dtype([("decision", "u1"), ("p_speak", "<f4"), ("first", "<i8")])  # o
 SEEN = np.dtype([("lag", "<f2", (len(STREAMS), LAGS)), ("share", "<f4", (len(STREAMS),))])  # by the watched head
 
 
+def looked_of(attention: Pooled | Looked) -> Looked:
+    """What is kept of a turn's attention: float16 lag [S, LAGS], float32 share [S]."""
+    return (attention.lag(LAGS), attention.share) if isinstance(attention, Pooled) else attention
+
+
 class Tape:
     """Collects turns; `recording()` may be asked at any time.
 
@@ -112,9 +117,7 @@ class Tape:
             if looked is None:
                 return
             self.seen = Column(SEEN, (), self.spill, zeros=self.turns - 1)
-        if isinstance(looked, Pooled):
-            looked = (looked.lag(LAGS), looked.share)
-        self.seen.append(np.zeros((), SEEN) if looked is None else looked)
+        self.seen.append(np.zeros((), SEEN) if looked is None else looked_of(looked))
 
     def piece(self, names: Sequence[str], start: int, n: int, unfinished: Sequence[tuple[int, int]]) -> Piece:
         """The positions `start .. start + n` of the sequence, the last ones of a turn that is not on the tape yet."""
