@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,15 +12,13 @@ import uvicorn
 
 from tml_lab.serve.app import create_app
 from tml_lab.serve.gate import Settings
-from tml_lab.serve.launch import uvicorn_config
+from tml_lab.serve.launch import bind, uvicorn_config
 
 
 @contextmanager
 def served(sessions: Any, settings: Settings | None = None, **more: Any) -> Iterator[str]:
     """Serve `sessions` by uvicorn in a thread; gives the address, ws://127.0.0.1:PORT."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(128)
+    listener = bind("127.0.0.1", 0)
     settings = settings or Settings()
     server = uvicorn.Server(uvicorn_config(create_app(sessions, settings, **more), settings))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="loopback", daemon=True)

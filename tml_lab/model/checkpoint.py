@@ -37,7 +37,7 @@ def checkpoint_dir(name: str | Path) -> Path:
 
 
 def find_checkpoint(name: str | Path) -> Path:
-    """The folder of a checkpoint that has all its files. Raises CheckpointError, in one sentence, when one is missing."""
+    """The folder of a checkpoint that has all its files. Raises CheckpointError when one is missing."""
     folder = checkpoint_dir(name)
     for part in (WEIGHTS, CONFIG, TOKENIZER):
         if not (folder / part).is_file():

@@ -170,7 +170,7 @@ def _add_sessions(app: FastAPI, service: Service) -> None:
 
 
 def _zipped(sessions: Sessions, session: str) -> tuple[IO[bytes], int]:
-    file = tempfile.TemporaryFile(prefix="tml-recording-")  # noqa: SIM115: it lives until it is sent
+    file = tempfile.TemporaryFile(prefix="tml-recording-")  # noqa: SIM115  (it lives until it is sent)
     save_zip(sessions.recording(session), file)
     size = file.tell()
     file.seek(0)
@@ -198,9 +198,9 @@ def _add_outlook(app: FastAPI, service: Service, waking: Callable[[], bool]) -> 
         response.status_code, response.headers["Retry-After"] = 503, "1"
         return Health(status="waking")
 
-    @app.get(
-        "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
-    )
+    text = {"text/plain": {"schema": {"type": "string"}}}
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": text}})
     async def metrics() -> Response:
         """Counts and times for Prometheus."""
         return Response(await to_thread.run_sync(service.metrics), media_type="text/plain; version=0.0.4")

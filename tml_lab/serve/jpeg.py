@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,12 +14,13 @@ from tml_lab.signal.patches import MAX_EDGE
 _WITHOUT_AV = 'pictures as JPEG need the package av: pip install "tml-lab[lab]", or send them as u8.'
 
 
-def _codec(mode: str) -> Any:
+def _codec(mode: Literal["r", "w"]) -> Any:
     try:
         import av
     except ModuleNotFoundError:
         raise ServeError(_WITHOUT_AV) from None
-    return av.CodecContext.create("mjpeg", mode)
+    create: Any = av.CodecContext.create
+    return create("mjpeg", mode)
 
 
 def encode_jpeg(picture: np.ndarray) -> bytes:
@@ -48,7 +49,8 @@ def decode_jpeg(data: memoryview, sizes: Sequence[int], room: int) -> np.ndarray
 
 def _decode(data: bytes, pixels: int) -> np.ndarray:
     codec = _codec("r")
-    from av import FFmpegError, Packet
+    from av import Packet
+    from av.error import FFmpegError
 
     # A file of a hundred bytes can claim 65535x65535 pixels: FFmpeg refuses before it makes room for them.
     codec.options = {"max_pixels": str(max(1, pixels)), "err_detect": "explode"}

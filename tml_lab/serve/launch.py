@@ -143,8 +143,9 @@ def uvicorn_config(app: Any, settings: Settings, **tls: Any) -> uvicorn.Config:
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket. Raises ValueError in one sentence when it cannot be had."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With the protocol named, asyncio turns Nagle's algorithm off: it would hold a reply back for 40 ms.
+        listener = socket.socket(family, kind, protocol or socket.IPPROTO_TCP)
     except OSError as error:
         raise ValueError(f"there is no address {host!r} to listen on ({error}): give --host as an address.") from None
     try:

@@ -6,7 +6,8 @@ The token stands after `#`, so the browser never sends it; the page reads it whe
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>TML Lab session server</title>
-<style>body{font:1.1rem/1.5 system-ui,sans-serif;max-width:46rem;margin:3rem auto;padding:0 1rem;color-scheme:light dark}
+<style>body{font:1.1rem/1.5 system-ui,sans-serif;max-width:46rem;margin:3rem auto;
+padding:0 1rem;color-scheme:light dark}
 pre{padding:1rem;border:1px solid;border-radius:.4rem;white-space:pre-wrap;overflow-wrap:anywhere}</style>
 <h1>TML Lab session server</h1>
 <p>It runs. In a notebook of the lab, write:</p>

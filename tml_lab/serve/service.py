@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -51,13 +52,12 @@ class Service:
         self.open_sockets = 0
         self.writing: dict[str, Any] = {}  # session -> the socket that writes to it
         self._openings: OrderedDict[tuple[str, str], asyncio.Task[Opened]] = OrderedDict()
-        self.registry = CollectorRegistry()
-        of = {"registry": self.registry}
-        self.requests = Counter("tml_http_requests", "HTTP requests answered", ["path", "status"], **of)
-        self.refused = Counter("tml_refused", "calls and chunks refused, by code", ["code"], **of)
-        self.sockets = Gauge("tml_sockets", "WebSockets open", **of)
+        self.registry = of = CollectorRegistry()
+        self.requests = Counter("tml_http_requests", "HTTP requests answered", ["path", "status"], registry=of)
+        self.refused = Counter("tml_refused", "calls and chunks refused, by code", ["code"], registry=of)
+        self.sockets = Gauge("tml_sockets", "WebSockets open", registry=of)
         self.append_seconds = Histogram(
-            "tml_append_seconds", "from a chunk's last byte in to its reply's first byte out", buckets=SECONDS, **of
+            "tml_append_seconds", "from a chunk's last byte in to its reply", buckets=SECONDS, registry=of
         )
 
     def metrics(self) -> bytes:
@@ -138,10 +138,8 @@ async def _done(future: Future[Any]) -> None:
     waiter = loop.create_future()
 
     def tell(_: Future[Any]) -> None:
-        try:
+        with suppress(RuntimeError):  # the loop may have ended meanwhile
             loop.call_soon_threadsafe(lambda: waiter.done() or waiter.set_result(None))
-        except RuntimeError:  # the loop has ended meanwhile
-            pass
 
     future.add_done_callback(tell)
     await waiter
