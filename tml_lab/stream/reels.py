@@ -31,6 +31,7 @@ class Reel(Protocol):
     def write(self, audio_in: np.ndarray, audio_out: np.ndarray, frames: np.ndarray | None) -> None: ...
     def contents(self) -> Contents: ...
     def close(self) -> None: ...
+    def copy(self) -> Reel: ...
 
 
 @dataclass
@@ -109,6 +110,10 @@ class FolderReel:
         for file in (self._heard, self._own, self._zip):
             if file is not None:
                 file.close()
+
+    def copy(self) -> Reel:
+        """Raises RecordingError: two sessions cannot write one file."""
+        raise RecordingError("a session that writes its recording to disk cannot be forked; load the recording.")
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tml_lab.config import OUT_DIM, OUT_TOKENS_PER_TURN, TURN_SAMPLES
 from tml_lab.stream.observer import Piece
-from tml_lab.stream.recording import Attention, Inputs, Recording, RecordingError
+from tml_lab.stream.recording import Attention, Inputs, Recording
 from tml_lab.stream.reels import MemoryReel, Reel
 from tml_lab.stream.tokens import STREAMS, TokenTable
 
@@ -94,14 +94,7 @@ class Tape:
         )  # fmt: skip
 
     def copy(self) -> Tape:
-        """An independent tape with the same content, in memory.
-
-        Raises RecordingError on a tape that writes to disk: two sessions cannot write one file.
-        """
-        if not isinstance(self.reel, MemoryReel):
-            raise RecordingError(
-                "a session that writes its recording to disk cannot be forked; load the recording."
-            )
+        """An independent tape with the same content. Raises RecordingError when its reel cannot be copied."""
         twin = Tape(self.reel.copy())
         twin.typed, twin.decisions, twin.words = list(self.typed), list(self.decisions), list(self.words)
         twin.p_speak, twin.rows = self.p_speak[:], [column[:] for column in self.rows]
