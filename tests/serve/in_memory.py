@@ -17,6 +17,7 @@ import numpy as np
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
+from tml_lab.serve.check_chunk import check_chunk
 from tml_lab.serve.contract import (
     Append,
     BadChunkError,
@@ -29,6 +30,7 @@ from tml_lab.serve.contract import (
     ServeError,
     SessionInfo,
 )
+from tml_lab.serve.limits import Limits
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.session import Session
 
@@ -60,6 +62,7 @@ class InMemory:
     def append(self, id: str, writer: str, chunk: Append) -> Future[Reply]:
         with self._lock:
             held = self._held(id, writer)
+            chunk = check_chunk(chunk, Limits())
             self.appended.append(chunk.seq)
             if self.refuse:
                 raise self.refuse.popleft()

@@ -15,6 +15,9 @@ from tml_lab.serve.gate import Settings
 from tml_lab.serve.launch import bind, uvicorn_config
 
 
+_running: dict[str, uvicorn.Server] = {}
+
+
 @contextmanager
 def served(sessions: Any, settings: Settings | None = None, **more: Any) -> Iterator[str]:
     """Serve `sessions` by uvicorn in a thread; gives the address, ws://127.0.0.1:PORT."""
@@ -23,13 +26,22 @@ def served(sessions: Any, settings: Settings | None = None, **more: Any) -> Iter
     server = uvicorn.Server(uvicorn_config(create_app(sessions, settings, **more), settings))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="loopback", daemon=True)
     thread.start()
+    url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
+    _running[url] = server
     try:
-        yield f"ws://127.0.0.1:{listener.getsockname()[1]}"
+        yield url
     finally:
+        del _running[url]
         server.should_exit = True
         thread.join(30)
         listener.close()
         assert not thread.is_alive()
+
+
+def at_work(url: str) -> int:
+    """Connections and tasks of the server there, right now."""
+    state = _running[url].server_state
+    return len(state.connections) + len(state.tasks)
 
 
 class Way:
@@ -68,6 +80,8 @@ class Way:
         ready.set()
         await self._stop.wait()
         server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -79,6 +93,7 @@ class Way:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         for task in ways:
             task.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
         for end in (writer, far_writer):
             end.transport.abort()  # as a network does it: without a word
 

@@ -216,7 +216,8 @@ def test_metrics_parse_and_count(http: httpx.Client, sessions: InMemory) -> None
     send(http, opened, chunk(0))
     send(http, opened, chunk(5))
     families = {family.name: family for family in text_string_to_metric_families(http.get("/metrics").text)}
-    seen = {sample.labels["code"]: sample.value for sample in families["tml_refused"].samples if "_total" in sample.name}
+    refused = [s for s in families["tml_answers_refused"].samples if s.name.endswith("_total")]
+    seen = {sample.labels["code"]: sample.value for sample in refused}
     assert seen == {"chunk_gap": 1}
     (count,) = [s.value for s in families["tml_append_seconds"].samples if s.name.endswith("_count")]
     assert count == 1

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection
-from websockets.sync.client import connect as dial
+from websockets.sync.client import ClientConnection, connect
 
 from tests.serve.in_memory import InMemory
 from tests.serve.loopback import eventually, served
@@ -36,8 +34,8 @@ def url(sessions: InMemory) -> Iterator[str]:
         yield url
 
 
-def line(url: str, **how: Any) -> closing[ClientConnection]:
-    return closing(dial(f"{url}/stream", compression=None, **how))
+def line(url: str, **how: Any) -> Any:
+    return connect(f"{url}/stream", compression=None, **how)
 
 
 def say(socket: ClientConnection, kind: str, **fields: Any) -> None:
@@ -162,8 +160,8 @@ def test_the_door_wants_token_origin_and_room(model, tokenizer) -> None:
             ({"additional_headers": bearer, "origin": "https://evil.example"}, 403),
             ({"subprotocols": [PROTOCOL, "bearer.wrong"]}, 403),
         ]:
-            with pytest.raises(InvalidStatus) as refused:
-                dial(f"{url}/stream", **how)
+            with pytest.raises(InvalidStatus) as refused, line(url, **how):
+                pass
             assert refused.value.response.status_code == status
             assert b"sentence" in refused.value.response.body
         # As a browser does it, which can set no header: the token beside the protocol's name, and not sent back.
@@ -171,8 +169,8 @@ def test_the_door_wants_token_origin_and_room(model, tokenizer) -> None:
         with line(url, **page) as socket:
             assert socket.subprotocol == PROTOCOL
             opened(socket)
-            with pytest.raises(InvalidStatus) as full:
-                dial(f"{url}/stream", additional_headers=bearer)
+            with pytest.raises(InvalidStatus) as full, line(url, additional_headers=bearer):
+                pass
             assert full.value.response.status_code == 429 and full.value.response.headers["Retry-After"]
 
 
@@ -211,15 +209,13 @@ def test_busy_is_an_answer_and_the_rest_goes_on(url: str, sessions: InMemory) ->
 
 
 def test_a_dropped_socket_leaves_nothing_behind(url: str, sessions: InMemory, model, tokenizer) -> None:
-    service = []
     with served(sessions) as url:
         for n in range(5):
-            socket = dial(f"{url}/stream")
-            who = opened(socket)
-            for seq in range(n):
-                socket.send(chunk(seq))
-            socket.socket.close()  # without a word
-            service.append(who)
+            with line(url) as socket:
+                opened(socket)
+                for seq in range(n):
+                    socket.send(chunk(seq))
+                socket.socket.shutdown(2)  # without a word
         eventually(lambda: _sockets(url) == 0)
         assert len(sessions.held) == 5  # the sessions wait for their writers
 

@@ -15,7 +15,6 @@ from tml_lab.serve.contract import Append, BadChunkError, BusyError, ChunkGapErr
 from tml_lab.serve.jpeg import encode_jpeg
 from tml_lab.serve.messages import (
     append_message,
-    check_append,
     error_message,
     read_append,
     read_error,
@@ -79,7 +78,7 @@ def test_a_small_file_that_claims_to_be_a_huge_picture_is_refused() -> None:
     data = bytearray(encode_jpeg(np.zeros((16, 16, 3), np.uint8)))
     at = data.find(b"\xff\xc0")
     data[at + 5 : at + 9] = b"\xff\xff\xff\xff"  # 65535 x 65535 pixels
-    with pytest.raises(BadChunkError, match="no|not a whole JPEG"):
+    with pytest.raises(BadChunkError, match="not a whole JPEG"):
         unpack(raw({"kind": "append", "parts": [["frames", "jpeg", [len(data)]]]}, bytes(data)))
 
 
@@ -148,23 +147,3 @@ def test_a_damaged_message_is_refused_or_read_but_never_worse(noise: bytes, star
         read_append(unpack(data[:start] + noise + data[start + length :]))
     except BadChunkError as error:
         assert len(str(error).splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("chunk", "said"),
-    [
-        (Append(-1, None), "seq must be"),
-        (Append(0, None, lost=-1), "lost must be"),
-        (Append(True, None), "seq must be"),
-        (Append(0, np.zeros(1600, np.float32)), "8000 Hz"),
-        (Append(0, np.zeros(3200)), "float32 samples"),
-        (Append(0, np.full(3200, np.nan, np.float32)), "sample 0"),
-        (Append(0, None, np.zeros((2, 4, 4, 3))), "uint8"),
-        (Append(0, None, np.zeros((1, 4, 4, 3), np.uint8)), "shape"),
-        (Append(0, None, np.zeros((2, 0, 4, 3), np.uint8)), "shape"),
-        (Append(0, np.zeros(3200, np.float32), None, "x" * 600), "600 characters"),
-    ],
-)
-def test_a_chunk_that_no_session_would_take_is_refused_before_it_is_sent(chunk: Append, said: str) -> None:
-    with pytest.raises(BadChunkError, match=said):
-        check_append(chunk)

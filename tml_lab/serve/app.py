@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import IO, Annotated, Any
 
 from anyio import to_thread
-from fastapi import Depends, FastAPI, Header, Query, Request, Response, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse, StreamingResponse
@@ -79,12 +79,12 @@ def create_app(
     """
     service = Service(sessions, settings or Settings(), engine_metrics)
     app = FastAPI(
-        title="TML Lab session server", version=__version__, responses=REFUSALS, docs_url=None, redoc_url=None,
-        dependencies=[Depends(HTTPBearer(auto_error=False))],  # for the schema: the guard has looked at it before
+        title="TML Lab session server", version=__version__, responses=REFUSALS, docs_url=None, redoc_url=None
     )  # fmt: skip
-    app.state.service = service
-    _add_sessions(app, service)
-    _add_outlook(app, service, waking)
+    guarded = APIRouter(dependencies=[Depends(HTTPBearer(auto_error=False))])  # for the schema: the guard has looked
+    _add_sessions(guarded, service)
+    _add_outlook(app, guarded, service, waking)
+    app.include_router(guarded)
     _add_errors(app, service)
 
     @app.websocket("/stream")
@@ -99,11 +99,11 @@ def create_app(
     return app
 
 
-def _add_sessions(app: FastAPI, service: Service) -> None:
+def _add_sessions(guarded: APIRouter, service: Service) -> None:
     """The calls that are about one session."""
     sessions = service.sessions
 
-    @app.post("/open_session")
+    @guarded.post("/open_session")
     async def open_session(request: Request, body: OpenSession) -> Opened:
         """Open a session."""
         who = request.state.who
@@ -113,7 +113,7 @@ def _add_sessions(app: FastAPI, service: Service) -> None:
 
         return Opened(**plain(await service.open_once(who, body.request_id, start)))
 
-    @app.post("/fork_session")
+    @guarded.post("/fork_session")
     async def fork_session(request: Request, body: ForkSession) -> Opened:
         """Open a session with the past of another one."""
         who, at = request.state.who, body.at_seconds if body.at_turn is None else body.at_turn
@@ -124,7 +124,7 @@ def _add_sessions(app: FastAPI, service: Service) -> None:
 
         return Opened(**plain(await service.open_once(who, body.request_id, start)))
 
-    @app.post(
+    @guarded.post(
         "/append", response_class=Response, responses={200: {"content": {MEDIA_TYPE: BINARY}}},
         openapi_extra={"requestBody": {"required": True, "content": {MEDIA_TYPE: BINARY}}},
     )  # fmt: skip
@@ -141,25 +141,25 @@ def _add_sessions(app: FastAPI, service: Service) -> None:
             raise BusyError("the chunk still waits for its turn: send the same one again.", retry_after=1.0) from None
         return Response(data, media_type=MEDIA_TYPE)
 
-    @app.post("/watch_attention")
+    @guarded.post("/watch_attention")
     async def watch_attention(body: WatchAttention, writer: WriterKey) -> Done:
         """Choose the head whose attention the replies carry."""
         await service.call(sessions.watch, body.session_id, writer, body.attention)
         return Done()
 
-    @app.post("/close_session")
+    @guarded.post("/close_session")
     async def close_session(body: CloseSession, writer: WriterKey) -> Done:
         """End a session; closing twice is no error to the writer."""
         await service.call(sessions.close, body.session_id, writer)
         note("closed", session=short(body.session_id))
         return Done()
 
-    @app.get("/session_info")
+    @guarded.get("/session_info")
     async def session_info(session_id: Asked) -> Info:
         """How a session stands."""
         return Info(**plain(await service.call(sessions.info, session_id)))
 
-    @app.get(
+    @guarded.get(
         "/recording", response_class=StreamingResponse, responses={200: {"content": {"application/zip": BINARY}}}
     )
     async def recording(session_id: Asked) -> StreamingResponse:
@@ -183,7 +183,7 @@ async def _blocks(file: IO[bytes]) -> AsyncIterator[bytes]:
             yield block
 
 
-def _add_outlook(app: FastAPI, service: Service, waking: Callable[[], bool]) -> None:
+def _add_outlook(app: FastAPI, guarded: APIRouter, service: Service, waking: Callable[[], bool]) -> None:
     """What says how the server is."""
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -200,7 +200,7 @@ def _add_outlook(app: FastAPI, service: Service, waking: Callable[[], bool]) -> 
 
     text = {"text/plain": {"schema": {"type": "string"}}}
 
-    @app.get("/metrics", response_class=Response, responses={200: {"content": text}})
+    @guarded.get("/metrics", response_class=Response, responses={200: {"content": text}})
     async def metrics() -> Response:
         """Counts and times for Prometheus."""
         return Response(await to_thread.run_sync(service.metrics), media_type="text/plain; version=0.0.4")

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -30,8 +30,10 @@ from websockets.asyncio.client import connect as dial_socket
 from websockets.exceptions import InvalidStatus
 
 from tml_lab.serve.back_off import back_off
+from tml_lab.serve.check_chunk import check_chunk
 from tml_lab.serve.contract import Append, BusyError, Opened, Reply, ServeError, SessionInfo
-from tml_lab.serve.messages import append_message, check_append, read_error
+from tml_lab.serve.limits import Limits
+from tml_lab.serve.messages import append_message, read_error
 from tml_lab.serve.remote_line import MAX_REPLY, RemoteLine, Socket, UnreachableError
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.recording_zip import load_zip
@@ -40,6 +42,8 @@ __all__ = ["RemoteSessions", "UnreachableError"]
 
 ANSWER_SECONDS, DOWNLOAD_SECONDS = 30.0, 300.0  # an hour's recording takes a while to be put together
 SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
+
+_ANY = Limits(lost=2**31, patches=2**31)  # how much a server takes it says itself
 
 
 class RemoteSessions:
@@ -61,7 +65,7 @@ class RemoteSessions:
         certificate: str | Path | None = None,
     ) -> None:  # fmt: skip
         self.url, linked = _address(url)
-        self._sound, self._pictures, self._patience = sound, pictures, patience
+        self._sound, self._pictures, self.patience = sound, pictures, patience
         token = token or linked or os.environ.get("TML_TOKEN") or None
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._ssl = _trust(certificate) if self.url.startswith("https") else None
@@ -81,7 +85,7 @@ class RemoteSessions:
 
     def append(self, id: str, writer: str, chunk: Append) -> Future[Reply]:
         """Send one chunk; the future brings its reply, or what went wrong in the end. BadChunkError comes at once."""
-        checked = check_append(chunk)
+        checked = check_chunk(chunk, _ANY)
         data = append_message(checked, self._sound, self._pictures)
         future: Future[Reply] = Future()
         future.set_running_or_notify_cancel()  # what was sent cannot be taken back
@@ -148,7 +152,7 @@ class RemoteSessions:
 
     def _insist(self, request: Callable[[], httpx.Response]) -> httpx.Response:
         """Ask until there is an answer that is no "later", for `patience` seconds."""
-        until, tries = time.monotonic() + self._patience, 0
+        until, tries = time.monotonic() + self.patience, 0
         while True:
             try:
                 response = request()
@@ -195,7 +199,7 @@ class RemoteSessions:
     def _line(self, id: str, writer: str) -> RemoteLine:
         with self._lock:
             if id not in self._lines:
-                self._lines[id] = RemoteLine(self._dial, id, writer, self._patience)
+                self._lines[id] = RemoteLine(self._dial, id, writer, self.patience)
             return self._lines[id]
 
     @asynccontextmanager
@@ -205,14 +209,14 @@ class RemoteSessions:
             f"{self.url.replace('http', 'ws', 1)}/stream", additional_headers=self._headers, compression=None,
             max_size=MAX_REPLY, ssl=self._ssl, open_timeout=10.0, max_queue=32,
         )  # fmt: skip
-        try:
-            socket = await dialling
-        except InvalidStatus as refused:
-            if refused.response.status_code >= 500:  # a proxy whose server is down
-                raise OSError(f"status {refused.response.status_code}") from None
-            raise _refusal(refused.response.status_code, bytes(refused.response.body or b"")) from None
-        async with socket:
-            yield socket  # type: ignore[misc]
+        async with AsyncExitStack() as stack:
+            try:
+                socket = await stack.enter_async_context(dialling)
+            except InvalidStatus as refused:
+                if refused.response.status_code >= 500:  # a proxy whose server is down
+                    raise OSError(f"status {refused.response.status_code}") from None
+                raise _refusal(refused.response.status_code, bytes(refused.response.body or b"")) from None
+            yield socket
 
 
 def _turn_loop(loop: asyncio.AbstractEventLoop) -> None:

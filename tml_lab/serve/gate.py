@@ -34,6 +34,7 @@ class Settings:
         max_sockets: WebSockets at a time.
         calls: requests and chunks per second with one token, `burst` at once (a class shares one token).
         chunks: chunks per second to one session, `chunk_burst` at once; in real time a session sends 5.
+        guesses: wrong tokens that one address may send at once; one more each second.
         patience: seconds that a chunk sent by HTTP waits for its turn before the sender is asked to send it again.
     """
 
@@ -45,6 +46,7 @@ class Settings:
     burst: float = 2000.0
     chunks: float = 100.0
     chunk_burst: float = 200.0
+    guesses: float = 20.0
     patience: float = 30.0
 
 
@@ -56,7 +58,7 @@ class Gate:
         self._tokens = [token.encode() for token in settings.tokens]
         self._calls = Rate(settings.calls, settings.burst)
         self._chunks = Rate(settings.chunks, settings.chunk_burst)
-        self._guesses = Rate(1.0, 20.0)  # wrong tokens from one address
+        self._guesses = Rate(1.0, settings.guesses)
 
     def admit(
         self, headers: Mapping[str, str], address: str, subprotocols: Sequence[str] = (), scheme: str = "http"

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
@@ -110,7 +110,7 @@ def _metrics(waking: Waking) -> Any:
         return None
     from tml_lab.serve.metrics import registry
 
-    return registry(waking.engine)
+    return registry(cast(Any, waking.engine))
 
 
 class Server(uvicorn.Server):

@@ -20,36 +20,15 @@ from tml_lab.serve import contract
 from tml_lab.serve.contract import Append, BadChunkError, Reply, ServeError
 from tml_lab.serve.wire import Message, pack
 from tml_lab.stream.tokens import STREAMS
-from tml_lab.stream.turn_input import SessionError, check_audio, check_text
 from tml_lab.stream.turn_result import TurnResult
 
 SOUNDS = ("f32", "s16")
-MAX_LOST = 18_000  # gap turns that one chunk may ask for: an hour
 _ERRORS = {
     kind.code: kind
     for kind in vars(contract).values()
     if isinstance(kind, type) and issubclass(kind, ServeError)
 }
 _PLAIN = ("turn", "decision", "p_speak", "text", "words", "timings", "request")
-
-
-def check_append(chunk: Append) -> Append:
-    """The chunk, with sound and text as a session takes them. Raises BadChunkError, in one sentence."""
-    for name, most in (("seq", 2**53), ("lost", MAX_LOST)):
-        value = getattr(chunk, name)
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or not 0 <= value <= most:
-            raise BadChunkError(f"{name} must be a whole number from 0 to {most}.")
-    try:
-        audio = None if chunk.audio is None else check_audio(chunk.audio)
-        text = None if chunk.text is None else check_text(chunk.text)
-    except SessionError as error:
-        raise BadChunkError(str(error)) from None
-    frames = chunk.frames
-    if frames is not None and (not isinstance(frames, np.ndarray) or frames.dtype != np.uint8):
-        raise BadChunkError("pictures must be uint8 [2, H, W, 3], RGB.")
-    if frames is not None and (frames.ndim != 4 or frames.shape[0] != 2 or frames.shape[3] != 3 or not frames.size):
-        raise BadChunkError(f"pictures must have the shape [2, H, W, 3], not {list(frames.shape)}.")
-    return Append(int(chunk.seq), audio, frames, text, int(chunk.lost))
 
 
 def append_message(chunk: Append, sound: str = "f32", pictures: str = "u8", **more: Any) -> bytes:
@@ -61,7 +40,10 @@ def append_message(chunk: Append, sound: str = "f32", pictures: str = "u8", **mo
 
 
 def read_append(message: Message) -> tuple[Append, str]:
-    """A chunk, checked, and the form in which its reply's sound is wanted. Raises BadChunkError."""
+    """A chunk, and the form in which its reply's sound is wanted; what is in it is checked by whoever runs it.
+
+    Raises BadChunkError for a message that is none.
+    """
     fields, arrays = message.fields, message.arrays
     if unknown := set(arrays) - {"audio", "frames"}:
         raise BadChunkError(f"a chunk has the parts audio and frames, and not {len(unknown)} others.")
@@ -69,9 +51,9 @@ def read_append(message: Message) -> tuple[Append, str]:
     sound = fields.get("sound", "f32")
     if sound not in SOUNDS:
         raise BadChunkError("sound must be f32 or s16.")
-    if type(seq) is not int or type(lost) is not int:
-        raise BadChunkError("seq and lost must be whole numbers.")
-    return check_append(Append(seq, arrays.get("audio"), arrays.get("frames"), text, lost)), sound
+    if type(seq) is not int or type(lost) is not int or not isinstance(text, str | None):
+        raise BadChunkError("seq and lost must be whole numbers, and text a string or null.")
+    return Append(seq, arrays.get("audio"), arrays.get("frames"), text, lost), sound
 
 
 def reply_message(reply: Reply, sound: str = "f32") -> bytes:

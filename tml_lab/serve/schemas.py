@@ -5,11 +5,19 @@ Names follow SGLang's sessions where these have the same thing: `open_session`, 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Head = tuple[Annotated[int, Field(ge=0, lt=4096)], Annotated[int, Field(ge=0, lt=4096)]]
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 3.0 is the whole number 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Index = Annotated[int, Field(ge=0, lt=4096), BeforeValidator(_whole)]
+Head = tuple[Index, Index]
 SessionId = Annotated[str, Field(min_length=1, max_length=128, description="The session's name.")]
 RequestId = Annotated[
     str | None,
@@ -24,7 +32,9 @@ class _Body(BaseModel):
 class OpenSession(_Body):
     """A fresh session."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**63, description="Of the session's own noise.")] = 0
+    seed: Annotated[
+        int, Field(ge=0, lt=2**53, description="Of the session's own noise."), BeforeValidator(_whole)
+    ] = 0
     attention: Annotated[Head | None, Field(strict=False, description="Layer and head to watch.")] = None
     request_id: RequestId = None
 
@@ -33,7 +43,7 @@ class ForkSession(_Body):
     """A new session with the past of another one; before a turn, before a second, or now when neither is given."""
 
     session_id: SessionId
-    at_turn: Annotated[int | None, Field(ge=0, lt=2**31)] = None
+    at_turn: Annotated[int | None, Field(ge=0, lt=2**31), BeforeValidator(_whole)] = None
     at_seconds: Annotated[float | None, Field(ge=0, lt=2**31)] = None
     request_id: RequestId = None
 

@@ -53,11 +53,11 @@ class Service:
         self.writing: dict[str, Any] = {}  # session -> the socket that writes to it
         self._openings: OrderedDict[tuple[str, str], asyncio.Task[Opened]] = OrderedDict()
         self.registry = of = CollectorRegistry()
-        self.requests = Counter("tml_http_requests", "HTTP requests answered", ["path", "status"], registry=of)
-        self.refused = Counter("tml_refused", "calls and chunks refused, by code", ["code"], registry=of)
-        self.sockets = Gauge("tml_sockets", "WebSockets open", registry=of)
+        self.requests = Counter("tml_http_requests", "HTTP requests answered.", ["path", "status"], registry=of)
+        self.refused = Counter("tml_answers_refused", "Calls and chunks refused, by code.", ["code"], registry=of)
+        self.sockets = Gauge("tml_sockets", "WebSockets open.", registry=of)
         self.append_seconds = Histogram(
-            "tml_append_seconds", "from a chunk's last byte in to its reply", buckets=SECONDS, registry=of
+            "tml_append_seconds", "Seconds from a chunk's last byte in to its reply.", buckets=SECONDS, registry=of
         )
 
     def metrics(self) -> bytes:
