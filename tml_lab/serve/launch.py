@@ -84,9 +84,8 @@ def _run(
         announce()
         note("listening", port=listener.getsockname()[1], tls=certfile is not None, tokens=len(settings.tokens))
         server.run(sockets=[listener])
-    engine = waking.wait()
-    if engine is not None:
-        getattr(engine, "stop", lambda: None)()
+    if waking.engine is not None:  # while it is still being loaded there is nothing to keep
+        getattr(waking.engine, "stop", lambda: None)()
     note("ended")
     if waking.error is not None:
         raise waking.error
