@@ -13,7 +13,7 @@ from tml_lab.model.text import TextTokenizer
 from tml_lab.serve.contract import Reply, ServeError
 from tml_lab.serve.journal_reel import JournalReel
 from tml_lab.serve.limits import Limits
-from tml_lab.serve.live import Live
+from tml_lab.serve.live import Live, last
 from tml_lab.serve.records import TurnIn
 from tml_lab.serve.store import About, Past, Shelf, Store
 from tml_lab.stream.checkpoint_hash import weights_hash
@@ -67,12 +67,12 @@ class Builder:
         live.session, live.known, live.past = session, past.known, live.shelf.journal.input
         live.expected = max(live.expected, past.known)
         live.gaps, live.replies = [], {}
-        for result, gap in past.results:
-            if gap:
+        for result, given in past.results:
+            if given.gap:
                 live.gaps.append(result)
                 live.keep(Reply(result.turn, result))
             else:
-                live.keep(Reply(result.turn, result, tuple(live.gaps)))
+                live.keep(Reply(result.turn, result, last(live.gaps, given.lost), shed=given.shed))
                 live.gaps = []
 
     def fork(self, live: Live, session: Session, id: str, key: bytes, turn: int) -> Callable[[], Live]:

@@ -110,6 +110,7 @@ class Reply:
         gaps: results of the gap turns that were run before it.
         again: whether the chunk had been run before, and this is the reply it got then.
         waited, model: seconds in the queue, and in the model.
+        shed: whether its pictures were left out because it was late.
     """
 
     seq: int
@@ -118,6 +119,7 @@ class Reply:
     again: bool = False
     waited: float = 0.0
     model: float = 0.0
+    shed: bool = False
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ class Limits:
         lost: gap turns that one chunk may ask for.
         replies: of one session that are kept, for a writer who lost one and asks again.
         patches: that the pictures of one turn may be cut into (160x120 gives 12).
+        shed: whether a chunk that is past its deadline loses its pictures, so that the sound is not later still.
         batch: turns, each of another session, that are run together.
         snapshot: turns between two snapshots of a session's state; what came after the last one is run again
             when the engine comes back.
@@ -38,6 +39,7 @@ class Limits:
     lost: int = 300
     replies: int = 64
     patches: int = 48
+    shed: bool = True
     batch: int = 1
     snapshot: int = 75
     drain: float = 5.0

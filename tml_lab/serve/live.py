@@ -178,7 +178,8 @@ class Live:
         if self.session.turn < first.chunk.seq:
             return Work(self, TurnIn(None, watched=watched, gap=True), self.ready + TURN_SECONDS)
         chunk = first.chunk
-        return Work(self, TurnIn(chunk.audio, chunk.frames, chunk.text, watched), first.due, first)
+        given = TurnIn(chunk.audio, chunk.frames, chunk.text, watched, lost=chunk.lost)
+        return Work(self, given, first.due, first)
 
     def done(self, work: Work, result: TurnResult, seconds: float, now: float) -> list[Resolved]:
         """A turn has run; whom to tell."""
@@ -187,11 +188,11 @@ class Live:
         if self.shelf is None:
             self.in_memory += 2 * TURN_SAMPLES * 4 + _size(work.given.frames)
         waited = max(0.0, work.began - waiting.arrived) if waiting else 0.0
-        reply = Reply(turn, result, waited=waited, model=seconds)
+        reply = Reply(turn, result, waited=waited, model=seconds, shed=work.given.shed)
         if work.given.gap:
             self.gaps.append(result)
         else:
-            reply, self.gaps = replace(reply, gaps=tuple(self.gaps)), []
+            reply, self.gaps = replace(reply, gaps=last(self.gaps, work.given.lost)), []
         if not work.again or turn not in self.replies:
             self.keep(reply)
         if not self.behind:
@@ -226,6 +227,11 @@ class Live:
         told += [(future, error) for future in self.asked.values()]
         self.asked.clear()
         return told
+
+
+def last(results: list[TurnResult], count: int) -> tuple[TurnResult, ...]:
+    """The last `count` of them, or as many as there are."""
+    return tuple(results[-count:]) if count else ()
 
 
 def _future() -> Future[Reply]:

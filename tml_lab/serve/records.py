@@ -30,6 +30,8 @@ class TurnIn(NamedTuple):
         frames: uint8 [2, H, W, 3], or None. text: words typed, or None.
         watched: `(layer, head)` whose attention is looked at, or None.
         gap: whether it stands for a chunk that never came.
+        shed: whether its pictures were left out, because it was late.
+        lost: gap turns that its chunk asked for.
     """
 
     audio: np.ndarray | None
@@ -37,6 +39,8 @@ class TurnIn(NamedTuple):
     text: str | None = None
     watched: tuple[int, int] | None = None
     gap: bool = False
+    shed: bool = False
+    lost: int = 0
 
     @property
     def sound(self) -> np.ndarray:
@@ -64,18 +68,20 @@ def _unpack(payload: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def pack_input(given: TurnIn) -> bytes:
     """One turn's input as a record."""
-    header = {"text": given.text, "watched": given.watched, "gap": given.gap}
-    return _pack(header, {"audio": given.audio, "frames": given.frames})
+    header = given._asdict()
+    arrays = {name: header.pop(name) for name in ("audio", "frames")}
+    return _pack(header, arrays)
 
 
 def unpack_input(payload: bytes) -> TurnIn:
     """The input that `pack_input` wrote. Raises RecordError."""
     header, arrays = _unpack(payload)
-    watched = header.get("watched")
-    return TurnIn(
-        arrays.get("audio"), arrays.get("frames"), header.get("text"),
-        None if watched is None else (watched[0], watched[1]), bool(header.get("gap")),
-    )  # fmt: skip
+    watched = header.pop("watched", None)
+    try:
+        given = TurnIn(arrays.get("audio"), arrays.get("frames"), **header)
+    except TypeError as error:
+        raise RecordError(f"a record of the journal is of another version ({error}).") from error
+    return given if watched is None else given._replace(watched=(watched[0], watched[1]))
 
 
 def pack_output(result: TurnResult, tape: Tape) -> bytes:

@@ -186,8 +186,8 @@ class Scheduler:
                 work.given = live.past(live.session.turn)
                 live.session.attention = work.given.watched
                 return True
-            if work.given.frames is not None and now > work.due:
-                work.given = work.given._replace(frames=None)
+            if self.limits.shed and work.given.frames is not None and now > work.due:
+                work.given = work.given._replace(frames=None, shed=True)
                 self.counters.shed_pictures += 1
             if live.shelf is not None:
                 live.shelf.journal.begin(work.given)

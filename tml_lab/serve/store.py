@@ -30,7 +30,7 @@ from tml_lab.model.state import State, clone_state
 from tml_lab.serve.contract import BusyError, ServeError
 from tml_lab.serve.journal import STATE, Journal, framed, frames_of
 from tml_lab.serve.journal_reel import JournalReel
-from tml_lab.serve.records import put_on_tape
+from tml_lab.serve.records import TurnIn, put_on_tape
 from tml_lab.stream.session import Session
 from tml_lab.stream.tape import Tape
 from tml_lab.stream.turn_result import TurnResult
@@ -59,12 +59,12 @@ class Past:
 
     Args:
         known: turns whose inputs are in the journal; those from `session.turn` on are to be run again.
-        results: of the last turns before `session.turn`, for writers who ask again.
+        results: of the last turns before `session.turn`, and what these were given, for writers who ask again.
         lost: what was lost, one sentence; empty when nothing was.
     """
 
     known: int
-    results: list[tuple[TurnResult, bool]]  # and whether the turn was a gap
+    results: list[tuple[TurnResult, TurnIn]]
     lost: str
 
 
@@ -152,12 +152,12 @@ class Shelf:
                 self._newest = turn
                 break
         tape = session.tape = Tape(JournalReel(journal))
-        results: list[tuple[TurnResult, bool]] = []
+        results: list[tuple[TurnResult, TurnIn]] = []
         for turn in range(session.turn):
             given, out = journal.input(turn), journal.output(turn)
             put_on_tape(tape, given, out)
             if turn >= session.turn - replies:
-                results.append((out.result, given.gap))
+                results.append((out.result, given))
         for turn in self.snapshots():
             if turn > journal.turns:  # of a future that is lost: another one comes now
                 (self.folder / f"{turn}.state").unlink()
