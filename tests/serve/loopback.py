@@ -14,7 +14,6 @@ from tml_lab.serve.app import create_app
 from tml_lab.serve.gate import Settings
 from tml_lab.serve.launch import bind, uvicorn_config
 
-
 _running: dict[str, uvicorn.Server] = {}
 
 

@@ -187,7 +187,7 @@ def test_a_server_that_starts_anew(model, tokenizer, alone) -> None:
 def test_unreachable_wrong_token_and_full_are_sentences(model, tokenizer, monkeypatch) -> None:
     monkeypatch.delenv("TML_TOKEN", raising=False)
     with RemoteSessions("ws://127.0.0.1:9", patience=0.1) as remote:
-        with pytest.raises(UnreachableError, match="nothing answers at http://127.0.0.1:9"):
+        with pytest.raises(UnreachableError, match=r"nothing answers at http://127\.0\.0\.1:9"):
             remote.open()
         with pytest.raises(UnreachableError, match="could not be reached"):
             remote.append("x", "y", chunk(0)).result(PATIENCE)

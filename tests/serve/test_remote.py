@@ -9,13 +9,15 @@ import pytest
 
 from tests.serve.in_memory import InMemory
 from tests.serve.loopback import served
+from tests.serve.scene import assert_same
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
 from tml_lab.serve.client import RemoteSessions
-from tml_lab.serve.contract import Append
+from tml_lab.serve.contract import Append, Sessions
+from tml_lab.serve.engine import Engine
+from tml_lab.serve.limits import Limits
 from tml_lab.stream.replay import differences
 from tml_lab.stream.session import Session
-from tml_lab.stream.turn_result import TurnResult
 
 PATIENCE = 60
 
@@ -30,23 +32,17 @@ def inputs(turns: int, sound: Callable[..., np.ndarray]) -> list[Append]:
     return chunks
 
 
-def same(a: TurnResult, b: TurnResult) -> None:
-    for name in ("turn", "decision", "p_speak", "text", "words", "request"):
-        assert getattr(a, name) == getattr(b, name), name
-    np.testing.assert_array_equal(a.audio, b.audio)
-    assert a.audio.dtype == b.audio.dtype
-    assert (a.attention is None) == (b.attention is None)
-    for stream, weight in (a.attention or {}).items():
-        np.testing.assert_array_equal(weight, b.attention[stream])
+@pytest.fixture(params=["engine", "one by one"])
+def sessions(request: pytest.FixtureRequest, model: InteractionModel, tokenizer: TextTokenizer) -> Iterator[Sessions]:
+    if request.param == "engine":
+        with Engine(model, tokenizer, limits=Limits(waiting=3, shed=False)) as engine:  # three: often "later"
+            yield engine
+    else:
+        yield InMemory(model, tokenizer)
 
 
 @pytest.fixture
-def sessions(model: InteractionModel, tokenizer: TextTokenizer) -> InMemory:
-    return InMemory(model, tokenizer)
-
-
-@pytest.fixture
-def remote(sessions: InMemory) -> Iterator[RemoteSessions]:
+def remote(sessions: Sessions) -> Iterator[RemoteSessions]:
     with served(sessions) as url, RemoteSessions(url, patience=PATIENCE) as remote:
         yield remote
 
@@ -61,5 +57,22 @@ def test_remote_results_and_recordings_are_local_ones(
     for chunk, future in zip(chunks, futures, strict=True):
         reply = future.result(PATIENCE)
         assert (reply.seq, reply.again) == (chunk.seq, False)
-        same(reply.turn, local.step(chunk.audio, chunk.frames, chunk.text))
+        mine = local.step(chunk.audio, chunk.frames, chunk.text)
+        assert_same(reply.turn, mine)
+        assert {stream: seen.tobytes() for stream, seen in reply.turn.attention.items()} == {
+            stream: seen.tobytes() for stream, seen in mine.attention.items()
+        }
     assert differences(remote.recording(opened.id), local.recording()) == []
+
+
+def test_sixteen_bits_and_jpeg_are_near_and_smaller(
+    remote: RemoteSessions, sessions: Sessions, sound: Callable[..., np.ndarray]
+) -> None:
+    with RemoteSessions(remote.url, sound="s16", pictures="jpeg", patience=PATIENCE) as small:
+        opened = small.open(7)
+        for chunk in inputs(3, sound):
+            reply = small.append(opened.id, opened.writer, chunk).result(PATIENCE)
+            assert reply.turn.audio.dtype == np.float32 and reply.turn.audio.shape == (3200,)
+        heard = small.recording(opened.id).inputs
+        assert np.abs(heard.audio - sound(3).clip(-1, 1)).max() < 2 / 32768
+        assert heard.frames[1].shape == (2, 60, 80, 3)

@@ -90,9 +90,9 @@ def result(turn: int, seed: int) -> TurnResult:
 
 
 def test_a_reply_with_gaps_comes_back_to_the_bit() -> None:
-    reply = Reply(5, result(5, 3), (result(3, 1), result(4, 2)), again=True, waited=0.25, model=1 / 3)
+    reply = Reply(5, result(5, 3), (result(3, 1), result(4, 2)), again=True, waited=0.25, model=1 / 3, shed=True)
     back = read_reply(unpack(reply_message(reply), max_parts=100))
-    assert (back.seq, back.again, back.waited, back.model) == (5, True, 0.25, 1 / 3)
+    assert (back.seq, back.again, back.waited, back.model, back.shed) == (5, True, 0.25, 1 / 3, True)
     for a, b in zip([*back.gaps, back.turn], [*reply.gaps, reply.turn], strict=True):
         assert (a.turn, a.p_speak, a.words, a.timings) == (b.turn, b.p_speak, b.words, b.timings)
         assert a.audio.tobytes() == b.audio.tobytes()

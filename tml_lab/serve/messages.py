@@ -2,7 +2,7 @@
 
     append   seq, lost, text, sound ("f32" or "s16": the form the reply's sound shall have)
              parts: audio f32 or s16 [3200]; frames u8 [2, H, W, 3] or jpeg
-    reply    seq, again, waited, model, turns: [{turn, decision, p_speak, text, words, timings, request}, ...],
+    reply    seq, again, waited, model, shed, turns: [{turn, decision, p_speak, text, words, timings, request}, ...],
              the gap turns first and the chunk's own turn last
              parts: audio.N f32, s16 or sparse [3200]; attention.N.STREAM f32 or sparse [turn + 1]
     error    code, sentence, status, retry_after, expected, seq
@@ -28,6 +28,7 @@ _ERRORS = {
     for kind in vars(contract).values()
     if isinstance(kind, type) and issubclass(kind, ServeError)
 }
+_OF_REPLY = ("seq", "again", "waited", "model", "shed")
 _PLAIN = ("turn", "decision", "p_speak", "text", "words", "timings", "request")
 
 
@@ -60,7 +61,7 @@ def reply_message(reply: Reply, sound: str = "f32") -> bytes:
     """A reply as bytes."""
     turns = [*reply.gaps, reply.turn]
     plain = [{name: getattr(turn, name) for name in _PLAIN} for turn in turns]
-    fields = {"seq": reply.seq, "again": reply.again, "waited": reply.waited, "model": reply.model, "turns": plain}
+    fields = {name: getattr(reply, name) for name in _OF_REPLY} | {"turns": plain}
     arrays: dict[str, np.ndarray] = {}
     for n, turn in enumerate(turns):
         arrays[f"audio.{n}"] = turn.audio
@@ -80,10 +81,7 @@ def read_reply(message: Message) -> Reply:
                 raise ValueError("sound")
             plain = {**{name: plain[name] for name in _PLAIN}, "words": tuple(plain["words"])}
             turns.append(TurnResult(**plain, audio=audio, attention=seen or None))
-        return Reply(
-            int(fields["seq"]), turns[-1], tuple(turns[:-1]), bool(fields["again"]),
-            float(fields["waited"]), float(fields["model"]),
-        )  # fmt: skip
+        return Reply(turn=turns[-1], gaps=tuple(turns[:-1]), **{name: fields[name] for name in _OF_REPLY})
     except (KeyError, TypeError, ValueError, IndexError):
         raise BadChunkError("the server's reply cannot be read: are both sides of one version?") from None
 

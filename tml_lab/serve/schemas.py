@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
-
 def _whole(value: Any) -> Any:
     """JSON has one kind of number: 3.0 is the whole number 3."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

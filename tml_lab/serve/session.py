@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from tml_lab.serve.handle import Handle
 from tml_lab.serve.limits import Limits
 
 SERVER = "TML_SERVER"
+_OWN = Limits(idle=None, shed=False)  # an engine that nobody else uses: nothing is late, nothing grows old
 _engines: dict[str, Engine] = {}
 _lock = threading.Lock()
 
@@ -34,6 +37,7 @@ class Session(Handle):
     """One conversation, in this process or on a server: the same calls, the same results to the bit."""
 
     _connection: RemoteSessions | None = None  # where it is this session's own
+    _forgotten: weakref.finalize | None = None
 
     @staticmethod
     def local(checkpoint: str = "nano", seed: int = 0, attention: tuple[int, int] | None = None) -> Session:
@@ -70,6 +74,10 @@ class Session(Handle):
             there.hang_up()
             raise
         session._connection = there
+        # Somebody who forgets `close` gives the place on the server back all the same; not at the process's end: then
+        # it can be taken up again by its key, until the server's time-out.
+        session._forgotten = weakref.finalize(session, _give_back, there, *session.key)
+        session._forgotten.atexit = False
         return session
 
     @staticmethod
@@ -108,11 +116,24 @@ class Session(Handle):
             super().close()
         finally:
             if self._connection is not None:
+                if self._forgotten is not None:
+                    self._forgotten.detach()
                 self._connection.hang_up()
 
 
 def _fresh(sessions: Sessions, seed: int, attention: tuple[int, int] | None) -> Session:
     return Session(sessions, sessions.open(seed, attention), attention, **_waits(sessions))
+
+
+def _give_back(there: RemoteSessions, id: str, writer: str) -> None:
+    """Close a session that nobody holds any more; in a thread, for this is called wherever memory is cleaned up."""
+
+    def close() -> None:
+        there.patience = min(there.patience, 5.0)
+        with there, suppress(ServeError):
+            there.close(id, writer)
+
+    threading.Thread(target=close, name="tml-give-back", daemon=True).start()
 
 
 def _waits(sessions: Sessions) -> dict[str, Any]:
@@ -128,5 +149,5 @@ def _engine(checkpoint: str) -> Engine:
     name = str(checkpoint_dir(checkpoint).resolve())
     with _lock:
         if name not in _engines:
-            _engines[name] = Engine(*load_checkpoint(checkpoint), limits=Limits(idle=None))  # it is nobody else's
+            _engines[name] = Engine(*load_checkpoint(checkpoint), limits=_OWN)
         return _engines[name]
