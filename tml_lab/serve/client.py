@@ -6,6 +6,10 @@
 
 Chunks go through a WebSocket of their session's own (`remote_line`), which is dialled again when it is lost; everything
 else is one HTTP request, sent again while the server cannot be reached, for `patience` seconds.
+
+Behind one address there may be several servers (see `ray_app`). So each session, with its forks, has a place: a random
+name, sent in the header X-Session-Id, by which a router finds the one server that has it. It stands behind the
+session's name, after `@`.
 """
 
 from __future__ import annotations
@@ -81,7 +85,7 @@ class RemoteSessions:
 
     def open(self, seed: int = 0, attention: tuple[int, int] | None = None) -> Opened:
         """A fresh session. Raises BusyError when no more are allowed."""
-        return self._opened("/open_session", seed=seed, attention=attention)
+        return self._opened("/open_session", secrets.token_urlsafe(9), seed=seed, attention=attention)
 
     def append(self, id: str, writer: str, chunk: Append) -> Future[Reply]:
         """Send one chunk; the future brings its reply, or what went wrong in the end. BadChunkError comes at once."""
@@ -95,16 +99,18 @@ class RemoteSessions:
     def fork(self, id: str, at: int | float | None = None) -> Opened:
         """A new session with the same past (see `Session.fork`)."""
         where = {} if at is None else {"at_seconds": at} if isinstance(at, float) else {"at_turn": int(at)}
-        return self._opened("/fork_session", session_id=id, **where)
+        name, place = _placed(id)
+        return self._opened("/fork_session", place, session_id=name, **where)
 
     def watch(self, id: str, writer: str, attention: tuple[int, int] | None) -> None:
         """Choose the head whose attention the replies carry, from the next chunk on."""
-        self._ask("/watch_attention", writer, session_id=id, attention=attention)
+        self._tell("/watch_attention", id, writer, attention=attention)
 
     def info(self, id: str) -> SessionInfo:
         """How it stands."""
         fields = self._get("/session_info", id).json()
-        return SessionInfo(fields.pop("session_id"), **fields)
+        del fields["session_id"]
+        return SessionInfo(id, **fields)
 
     def recording(self, id: str) -> Recording:
         """Everything so far, between two turns."""
@@ -116,7 +122,7 @@ class RemoteSessions:
             line = self._lines.pop(id, None)
         if line is not None:
             self._in_loop(line.close)
-        self._ask("/close_session", writer, session_id=id)
+        self._tell("/close_session", id, writer)
 
     def hang_up(self) -> None:
         """Close all connections; the sessions go on until the server's time-out, or somebody's `resume`."""
@@ -138,17 +144,22 @@ class RemoteSessions:
 
     # --- HTTP
 
-    def _opened(self, path: str, **body: Any) -> Opened:
+    def _opened(self, path: str, place: str, **body: Any) -> Opened:
         # Asked again because an answer was lost, the server opens one session all the same.
-        fields = self._ask(path, None, request_id=secrets.token_urlsafe(16), **body).json()
-        return Opened(fields["session_id"], fields["writer"], fields["expected"])
+        body |= {"request_id": secrets.token_urlsafe(16)}
+        fields = self._insist(lambda: self._http.post(path, json=body, headers=_to(place))).json()
+        return Opened(f"{fields['session_id']}@{place}", fields["writer"], fields["expected"])
 
-    def _ask(self, path: str, writer: str | None, **body: Any) -> httpx.Response:
-        headers = {} if writer is None else {"Writer-Key": writer}
-        return self._insist(lambda: self._http.post(path, json=body, headers=headers))
+    def _tell(self, path: str, id: str, writer: str, **body: Any) -> None:
+        name, place = _placed(id)
+        headers = {"Writer-Key": writer, **_to(place)}
+        self._insist(lambda: self._http.post(path, json={"session_id": name, **body}, headers=headers))
 
-    def _get(self, path: str, session: str, timeout: float = ANSWER_SECONDS) -> httpx.Response:
-        return self._insist(lambda: self._http.get(path, params={"session_id": session}, timeout=timeout))
+    def _get(self, path: str, id: str, timeout: float = ANSWER_SECONDS) -> httpx.Response:
+        name, place = _placed(id)
+        return self._insist(
+            lambda: self._http.get(path, params={"session_id": name}, headers=_to(place), timeout=timeout)
+        )
 
     def _insist(self, request: Callable[[], httpx.Response]) -> httpx.Response:
         """Ask until there is an answer that is no "later", for `patience` seconds."""
@@ -199,14 +210,15 @@ class RemoteSessions:
     def _line(self, id: str, writer: str) -> RemoteLine:
         with self._lock:
             if id not in self._lines:
-                self._lines[id] = RemoteLine(self._dial, id, writer, self.patience)
+                name, place = _placed(id)
+                self._lines[id] = RemoteLine(lambda: self._dial(place), name, writer, self.patience)
             return self._lines[id]
 
     @asynccontextmanager
-    async def _dial(self) -> AsyncIterator[Socket]:
+    async def _dial(self, place: str) -> AsyncIterator[Socket]:
         # No compression: sound does not shrink, and the server's time is its model's.
         dialling = dial_socket(
-            f"{self.url.replace('http', 'ws', 1)}/stream", additional_headers=self._headers, compression=None,
+            f"{self.url.replace('http', 'ws', 1)}/stream", additional_headers={**self._headers, **_to(place)}, compression=None,
             max_size=MAX_REPLY, ssl=self._ssl, open_timeout=10.0, max_queue=32,
         )  # fmt: skip
         async with AsyncExitStack() as stack:
@@ -217,6 +229,16 @@ class RemoteSessions:
                     raise OSError(f"status {refused.response.status_code}") from None
                 raise _refusal(refused.response.status_code, bytes(refused.response.body or b"")) from None
             yield socket
+
+
+def _placed(id: str) -> tuple[str, str]:
+    """A session's name on its server, and its place."""
+    name, _, place = id.partition("@")
+    return name, place
+
+
+def _to(place: str) -> dict[str, str]:
+    return {"X-Session-Id": place} if place else {}
 
 
 def _turn_loop(loop: asyncio.AbstractEventLoop) -> None:
