@@ -31,6 +31,11 @@ c.Spawner.default_url = "/lab/tree/00_start_here.ipynb"
 c.Spawner.notebook_dir = str(lessons)  # for spawners that give each learner a machine: a copy of it there
 c.Spawner.mem_limit = "1500M"  # a kernel with torch takes half of it; kept only by spawners that can limit
 c.Spawner.start_timeout = 120
+# Idle notebooks give their memory back; sessions on the session server end by its own time-out.
+c.Spawner.args = [
+    "--ServerApp.shutdown_no_activity_timeout=3600",
+    "--MappingKernelManager.cull_idle_timeout=1800",
+]
 
 if not elsewhere:
     c.JupyterHub.services = [
@@ -45,7 +50,3 @@ if not elsewhere:
             "environment": {"TML_TOKEN": token, "HF_HUB_OFFLINE": "1"},
         }
     ]  # fmt: skip
-
-# Idle notebook servers give their memory back; sessions on the session server end by its own time-out.
-c.ServerApp.shutdown_no_activity_timeout = 3600
-c.MappingKernelManager.cull_idle_timeout = 1800

@@ -218,8 +218,8 @@ class RemoteSessions:
     async def _dial(self, place: str) -> AsyncIterator[Socket]:
         # No compression: sound does not shrink, and the server's time is its model's.
         dialling = dial_socket(
-            f"{self.url.replace('http', 'ws', 1)}/stream", additional_headers={**self._headers, **_to(place)}, compression=None,
-            max_size=MAX_REPLY, ssl=self._ssl, open_timeout=10.0, max_queue=32,
+            f"{self.url.replace('http', 'ws', 1)}/stream", additional_headers={**self._headers, **_to(place)},
+            compression=None, max_size=MAX_REPLY, ssl=self._ssl, open_timeout=10.0, max_queue=32,
         )  # fmt: skip
         async with AsyncExitStack() as stack:
             try:
