@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.serve.scene import PATIENCE, assert_same, chunk, session_of, step_alone
 from tests.stream.conftest import model as make_model
 from tests.stream.conftest import tokenizer as make_tokenizer
+from tml_lab.serve import journal
 from tml_lab.serve.contract import ChunkGapError, NoSessionError, Opened, Reply, ServeError
 from tml_lab.serve.engine import Engine
 from tml_lab.serve.limits import Limits
@@ -190,6 +191,11 @@ class TestEngineMachine(EngineMachine.TestCase):  # type: ignore[name-defined]
     settings = settings(max_examples=12, stateful_step_count=15, deadline=None, phases=[Phase.explicit, Phase.generate])
 
     @classmethod
+    def teardown_class(cls) -> None:
+        journal.SEGMENT = cls.segment
+
+    @classmethod
     def setup_class(cls) -> None:
         EngineMachine.tokenizer = make_tokenizer._get_wrapped_function()()
+        cls.segment, journal.SEGMENT = journal.SEGMENT, 40_000
         EngineMachine.model = make_model._get_wrapped_function()(EngineMachine.tokenizer)
