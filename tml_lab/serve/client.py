@@ -175,16 +175,22 @@ class RemoteSessions:
                     raise error
             except httpx.TransportError as failure:
                 if "CERTIFICATE_VERIFY_FAILED" in str(failure):
-                    raise UnreachableError(
-                        f"the certificate of {self.url} is not one that is trusted here: give certificate=FILE."
-                    ) from None
-                error = UnreachableError(f"nothing answers at {self.url}: is the address right, and the server up?")
-                delay = None
+                    raise self._unreached(failure) from None
+                error, delay = self._unreached(failure), None
             tries += 1
             delay = back_off(tries) if delay is None else delay
             if time.monotonic() + delay > until:
                 raise error
             time.sleep(delay)
+
+    def _unreached(self, failure: httpx.TransportError) -> UnreachableError:
+        if "CERTIFICATE_VERIFY_FAILED" in str(failure):
+            why = f"the certificate of {self.url} is not one that is trusted here: give certificate=FILE."
+        elif isinstance(failure, httpx.ReadTimeout):
+            why = f"{self.url} is there, but has not answered in time: try again when it is less busy."
+        else:
+            why = f"nothing answers at {self.url}: is the address right, and the server up?"
+        return UnreachableError(why)
 
     # --- WebSocket, in an event loop and thread of its own: notebooks have a loop that is not ours
 

@@ -94,14 +94,14 @@ def _run(
 def _engine(checkpoint: str, folder: Path | None, max_sessions: int | None, threads: int | None) -> Sessions:
     import torch
 
-    from tml_lab.model.checkpoint import load_checkpoint
     from tml_lab.serve.engine import Engine
     from tml_lab.serve.limits import Limits
+    from tml_lab.serve.warm import load_warm
 
     if threads is not None:
         torch.set_num_threads(threads)
     limits = Limits() if max_sessions is None else Limits(sessions=max_sessions)
-    return Engine(*load_checkpoint(checkpoint), folder=folder, limits=limits)
+    return Engine(*load_warm(checkpoint), folder=folder, limits=limits)
 
 
 def _metrics(waking: Waking) -> Any:

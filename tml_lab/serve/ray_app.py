@@ -55,14 +55,14 @@ def _replica(given: dict[str, Any]) -> Any:
     """One replica's application: an engine of its own."""
     import torch
 
-    from tml_lab.model.checkpoint import load_checkpoint
     from tml_lab.serve.app import create_app
     from tml_lab.serve.engine import Engine
     from tml_lab.serve.limits import Limits
     from tml_lab.serve.metrics import registry
+    from tml_lab.serve.warm import load_warm
 
     torch.set_num_threads(max(1, int(float(given["cores"]))))
-    engine = Engine(*load_checkpoint(given["checkpoint"]), limits=Limits(sessions=int(given["sessions"])))
+    engine = Engine(*load_warm(given["checkpoint"]), limits=Limits(sessions=int(given["sessions"])))
     tokens, origins = ((given[name],) if given[name] else () for name in ("token", "origin"))
     settings = Settings(tokens, origins, max_sockets=SOCKETS)
     return create_app(engine, settings, lambda: registry(engine))

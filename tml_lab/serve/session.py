@@ -21,11 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from tml_lab.model.checkpoint import checkpoint_dir
 from tml_lab.serve.client import RemoteSessions
 from tml_lab.serve.contract import Append, Opened, Reply, ServeError, Sessions
 from tml_lab.serve.engine import Engine
 from tml_lab.serve.handle import Handle
 from tml_lab.serve.limits import Limits
+from tml_lab.serve.warm import load_warm
 
 SERVER = "TML_SERVER"
 _OWN = Limits(idle=None, shed=False)  # an engine that nobody else uses: nothing is late, nothing grows old
@@ -144,10 +146,8 @@ def _waits(sessions: Sessions) -> dict[str, Any]:
 
 
 def _engine(checkpoint: str) -> Engine:
-    from tml_lab.model.checkpoint import checkpoint_dir, load_checkpoint
-
     name = str(checkpoint_dir(checkpoint).resolve())
     with _lock:
         if name not in _engines:
-            _engines[name] = Engine(*load_checkpoint(checkpoint), limits=_OWN)
+            _engines[name] = Engine(*load_warm(checkpoint), limits=_OWN)
         return _engines[name]
