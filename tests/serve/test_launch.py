@@ -13,14 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
+from tests.serve.loopback import served
 from tests.serve.scene import chunk
-from tml_lab.model.checkpoint import CheckpointError, new_model, save_checkpoint
+from tml_lab.model.checkpoint import CheckpointError, load_checkpoint, new_model, save_checkpoint
 from tml_lab.model.text import TextTokenizer
+from tml_lab.serve.engine import Engine
 from tml_lab.serve.launch import bind, check_certificate, serve
+from tml_lab.serve.limits import Limits
 from tml_lab.serve.session import Session
 from tml_lab.serve.waking import Waking
 
@@ -74,6 +76,7 @@ def address(line: str) -> str:
     return found.group()
 
 
+@pytest.mark.slow
 def test_it_listens_serves_and_ends_on_sigterm(pico: Path, tmp_path: Path) -> None:
     options = ("--checkpoint", pico, "--folder", tmp_path / "kept", "--max-sessions", 2, "--threads", 1)
     with running(*options, TML_TOKEN=TOKEN) as (server, lines):
@@ -96,38 +99,27 @@ def test_it_listens_serves_and_ends_on_sigterm(pico: Path, tmp_path: Path) -> No
         assert np.array_equal(session.recording().audio_out, np.concatenate([turn.audio for turn in turns]))
 
 
-def test_ctrl_c_is_clean_too(pico: Path) -> None:
-    with running("--checkpoint", pico) as (server, lines):
-        assert httpx.get(address(lines[0]).replace("ws", "http", 1) + "/health").status_code in (200, 503)
+@pytest.mark.slow
+def test_for_other_machines_there_is_tls_and_a_token_that_is_shown_once(
+    pico: Path, certificate: tuple[Path, Path]
+) -> None:
+    cert, key = certificate
+    options = ("--checkpoint", pico, "--host", "0.0.0.0", "--certfile", cert, "--keyfile", key)
+    with running(*options, TML_TOKEN="") as (server, lines):
+        assert server.stdout is not None
+        lines.append(server.stdout.readline())
+        link = re.search(r"https://\S+#token=(\S+)", lines[1])
+        assert address(lines[0]).startswith("wss://") and link and len(link.group(1)) == 32
+        local = f"https://127.0.0.1:{address(lines[0]).rsplit(':', 1)[1]}"
+        with pytest.raises(ValueError, match="not one that is trusted here"):
+            Session.connect(local)
+        with pytest.raises(ValueError, match="wants a token"):
+            Session.connect(local, certificate=cert)
+        with Session.connect(f"{local}/#token={link.group(1)}", certificate=cert) as session:
+            assert session.step(chunk(0).audio).turn == 0
         server.send_signal(signal.SIGINT)
         _, log = server.communicate(timeout=PATIENCE)
-        assert server.returncode == 0 and "Traceback" not in log
-
-
-def test_over_tls_with_a_certificate_of_its_own(pico: Path, certificate: tuple[Path, Path]) -> None:
-    cert, key = certificate
-    with running("--checkpoint", pico, "--certfile", cert, "--keyfile", key) as (_, lines):
-        url = address(lines[0])
-        assert url.startswith("wss://")
-        with Session.connect(url, certificate=cert) as session:
-            assert session.step(chunk(0).audio).turn == 0
-        with pytest.raises(ValueError, match="not one that is trusted here"):
-            Session.connect(url, patience=5.0)
-
-
-def test_for_other_machines_a_token_is_made_and_shown_once(pico: Path) -> None:
-    with running("--checkpoint", pico, "--host", "0.0.0.0", TML_TOKEN="") as (server, lines):
-        assert server.stdout is not None
-        lines += [server.stdout.readline() for _ in range(2)]
-        link = re.search(r"http://\S+#token=(\S+)", lines[1])
-        assert link and len(link.group(1)) == 32 and "in the clear" in lines[2]
-        local = f"http://127.0.0.1:{address(lines[0]).rsplit(':', 1)[1]}"
-        assert httpx.post(f"{local}/open_session", json={}).status_code == 403
-        with Session.connect(f"{local}/#token={link.group(1)}") as session:
-            assert session.step(chunk(0).audio).turn == 0
-        server.send_signal(signal.SIGTERM)
-        _, log = server.communicate(timeout=PATIENCE)
-        assert link.group(1) not in log
+        assert server.returncode == 0 and "Traceback" not in log and link.group(1) not in log
 
 
 def test_why_it_does_not_start_is_a_sentence(pico: Path, tmp_path: Path, certificate: tuple[Path, Path]) -> None:
@@ -155,6 +147,7 @@ def test_why_it_does_not_start_is_a_sentence(pico: Path, tmp_path: Path, certifi
         listener.bind(("127.0.0.1", port))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_breaks_while_it_is_loaded_ends_the_server(tmp_path: Path, pico: Path) -> None:
     for file in pico.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -193,9 +186,9 @@ def test_a_notebook_does_not_know_where_its_model_runs(pico: Path, monkeypatch: 
     with pytest.raises(ValueError, match="set TML_SERVER"):
         Session.connect()
     given = [chunk(n) for n in range(6)]
-    with running("--checkpoint", pico, TML_TOKEN="") as (_, lines):
+    with Engine(*load_checkpoint(pico), limits=Limits(shed=False)) as engine, served(engine) as url:
         results = []
-        for server in (None, address(lines[0])):
+        for server in (None, url):
             monkeypatch.delenv("TML_TOKEN", raising=False)
             if server is not None:
                 monkeypatch.setenv("TML_SERVER", server)
