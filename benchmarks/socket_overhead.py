@@ -23,6 +23,7 @@ from tml_lab.serve.app import create_app
 from tml_lab.serve.engine import Engine
 from tml_lab.serve.gate import Settings
 from tml_lab.serve.launch import bind, uvicorn_config
+from tml_lab.serve.limits import Limits
 from tml_lab.serve.session import Session
 from tml_lab.serve.warm import load_warm
 
@@ -49,7 +50,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     sound = rng.standard_normal((options.turns, TURN_SAMPLES)).astype(np.float32) / 20
     picture = rng.integers(0, 256, (2, 120, 160, 3), np.uint8)
-    engine = Engine(*load_warm(options.checkpoint))
+    engine = Engine(*load_warm(options.checkpoint), limits=Limits(shed=False))
     settings = Settings()
     server = uvicorn.Server(uvicorn_config(create_app(engine, settings), settings))
     listener = bind("127.0.0.1", 0)
@@ -57,20 +58,21 @@ def main() -> None:
     thread.start()
     url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
     rows = {}
-    for name, frames, how in [
+    cases = [
         ("sound", None, {}),
         ("sound, s16", None, {"sound": "s16"}),
         ("sound and pictures", picture, {}),
         ("sound and pictures, jpeg", picture, {"pictures": "jpeg"}),
-    ]:
-        inside = Session(engine, engine.open())
-        with Session.connect(url, **how) as outside:
+    ]
+    # All are opened first: an engine that is late takes no more.
+    sessions = [(Session(engine, engine.open()), Session.connect(url, **how)) for _, _, how in cases]
+    for (name, frames, _), (inside, outside) in zip(cases, sessions, strict=True):
+        with inside, outside:
             both: dict[str, list[np.ndarray]] = {"here": [], "loopback": []}
             for start in range(0, options.turns, 20):  # turn about, so that the machine's moods fall on both
                 part = [(audio, frames) for audio in sound[start : start + 20]]
                 both["here"].append(overhead(inside, part))
                 both["loopback"].append(overhead(outside, part))
-        inside.close()
         for where, ms in both.items():
             p50, p99 = np.percentile(np.concatenate(ms), [50, 99])
             rows[f"{name}, {where}"] = {"p50_ms": round(float(p50), 2), "p99_ms": round(float(p99), 2)}
