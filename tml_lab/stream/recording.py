@@ -255,10 +255,16 @@ class Recording:
     def load(folder: str | Path) -> Recording:
         """Read `save`'s folder. Sound and pictures are mapped from disk, not copied into memory.
 
+        A zip file of the same (see `tml_lab.stream.recording_zip`) is read whole.
+
         Raises RecordingError, in one sentence, when something is missing, truncated or of another format.
         """
         from tml_lab.stream.recording_io import load
 
+        if Path(folder).is_file():
+            from tml_lab.stream.recording_zip import load_zip
+
+            return load_zip(folder)
         return load(Path(folder))
 
 
