@@ -78,7 +78,8 @@ class Engine:
 
     def __init__(
         self, model: InteractionModel, tokenizer: TextTokenizer, *, folder: str | Path | None = None,
-        limits: Limits | None = None, step_many: StepMany = step_as_a_batch, clock: Callable[[], float] = time.monotonic,
+        limits: Limits | None = None, step_many: StepMany = step_as_a_batch,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.limits = limits or Limits()
         self._clock = clock
