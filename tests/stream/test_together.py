@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,6 @@ BAD: dict[str, tuple[Any, ...]] = {
     "not float": (np.zeros(TURN_SAMPLES, np.int16),),
     "no picture": (np.zeros(TURN_SAMPLES, np.float32), np.zeros((2, 3), np.uint8)),
     "too much typed": (np.zeros(TURN_SAMPLES, np.float32), None, "one " * 1000),
-    "nothing": (),
 }
 
 
@@ -82,7 +81,7 @@ class Pair:
 
 def same(a: Any, b: Any) -> bool:
     """Equal to the bit, NaN included."""
-    if isinstance(a, dict):
+    if isinstance(a, Mapping):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
