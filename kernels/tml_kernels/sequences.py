@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import carray, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
 from tml_kernels.weights import jit
@@ -48,7 +49,7 @@ def _pointer(typing_context, address):  # an address as what `carray` takes
 
 @jit
 def floats(address, shape):  # the float32 array that lies there: a view, which keeps nothing alive
-    return carray(_pointer(address), shape, np.float32)
+    return carray(_pointer(address), shape, np.float32)  # pyright: ignore[reportCallIssue] - Numba gives the context
 
 
 @jit
