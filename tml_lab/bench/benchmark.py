@@ -10,6 +10,8 @@ from tml_lab.bench.emissions import Emissions
 from tml_lab.bench.grading import Estimate
 
 if TYPE_CHECKING:
+    from tml_lab.model.interaction import InteractionModel
+    from tml_lab.model.text import TextTokenizer
     from tml_lab.worlds.stage import Episode
 
 
@@ -36,6 +38,9 @@ class Benchmark:
         goals: what the shipped nano must reach, per metric, e.g. `{"strict": ">= 0.90"}`.
         anchors: others' figures on the full-size originals; shown, never claimed as comparable.
         splits: which splits it has items for.
+        players: who plays it, `(model, tokenizer) -> players`, the first of them undisturbed; None: the model as it is,
+            beside the reference rows.
+        paired: `(episodes, logs, logs of the first player, seed) -> metrics`: each item beside itself undisturbed.
     """
 
     name: str
@@ -46,3 +51,7 @@ class Benchmark:
     goals: Mapping[str, str] = field(default_factory=dict)
     anchors: Mapping[str, str] = field(default_factory=dict)
     splits: tuple[str, ...] = ("test",)
+    players: Callable[[InteractionModel, TextTokenizer], Sequence[Player]] | None = None
+    paired: (
+        Callable[[Sequence[Episode], Sequence[Emissions], Sequence[Emissions], int], dict[str, Estimate]] | None
+    ) = None

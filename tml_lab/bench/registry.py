@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from tml_lab.bench import (
     camera_on,
     charades,
     cuespeak,
+    echo,
     fdb,
     fdb15,
     foreign,
     human_numbers,
     ifeval,
+    late_chunks,
     proactive,
     qivd,
     repcount,
@@ -40,6 +42,7 @@ from tml_lab.bench.baselines.silent import SilentPlayer
 from tml_lab.bench.baselines.spam import SpamPlayer
 from tml_lab.bench.baselines.vad_harness import VadHarnessPlayer
 from tml_lab.bench.benchmark import Benchmark, Player
+from tml_lab.bench.emissions import Emissions
 from tml_lab.bench.fdb_io import TASKS, write_folders
 from tml_lab.bench.grading import Estimate
 from tml_lab.bench.machine import machine, now
@@ -72,6 +75,9 @@ BENCHMARKS: dict[str, Benchmark] = {
         qivd.BENCHMARK,
         camera_on.TIMESPEAK,
         camera_on.CUESPEAK,
+        late_chunks.CUESPEAK,
+        late_chunks.TIMESPEAK,
+        echo.BENCHMARK,
     )
 }
 GROUPS = {
@@ -80,9 +86,10 @@ GROUPS = {
     "all": tuple(BENCHMARKS),
     "seen": ("repcount", "repcount_captured", "charades", "proactive", "qivd"),
     "camera": ("timespeak_camera", "cuespeak_camera"),
+    "late": ("cuespeak_late", "timespeak_late"),
 }
 # What is run when nothing is named: what the shipped nano was trained for.
-_LATER = (*GROUPS["further"], *GROUPS["seen"], *GROUPS["camera"])
+_LATER = (*GROUPS["further"], *GROUPS["seen"], *GROUPS["camera"], *GROUPS["late"], "echo")
 USUAL = tuple(name for name in BENCHMARKS if name not in _LATER)
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": lambda value, goal: value >= goal,
@@ -91,7 +98,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 def select(names: Sequence[str]) -> list[Benchmark]:
-    """The benchmarks named (`USUAL` when none is); `fdb`, `further`, `seen`, `camera` and `all` mean their parts.
+    """The benchmarks named (`USUAL` when none is); the names of `GROUPS` mean their parts.
 
     Raises ValueError listing the names there are.
     """
@@ -121,10 +128,15 @@ def play_benchmark(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Every player on the same items: one JSON-ready row each; `done` is called after each player."""
     episodes = benchmark.items(n, seed, split)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    first: list[Emissions] = []
     for player in players:
         began = time.perf_counter()
-        metrics = benchmark.measure(episodes, player.play(episodes), seed)
+        logs = player.play(episodes)
+        first = first or logs
+        metrics = benchmark.measure(episodes, logs, seed)
+        if benchmark.paired is not None:
+            metrics |= benchmark.paired(episodes, logs, first, seed)
         rows.append(
             {
                 "benchmark": benchmark.name,
@@ -205,17 +217,24 @@ def run_players(
     splits: Sequence[str] | None = None,
     label: str = "none",
     console: Console | None = None,
+    own: Mapping[str, Sequence[Player]] | None = None,
 ) -> dict[str, Any]:
-    """Every benchmark named, every player: prints the tables and returns what `run` writes as JSON."""
+    """Every benchmark named, every player: prints the tables and returns what `run` writes as JSON.
+
+    `own`: by benchmark, who plays it in place of `players`.
+    """
+    own = own or {}
     console = console or Console()
     rows: list[dict[str, Any]] = []
     chosen = [(b, s) for b in select(names) for s in b.splits if splits is None or s in splits]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("benchmarks", total=len(chosen) * len(players))
+        total = sum(len(own.get(benchmark.name, players)) for benchmark, _ in chosen)
+        task = progress.add_task("benchmarks", total=total)
         for benchmark, split in chosen:
             progress.update(task, description=benchmark.title)
-            fresh = play_benchmark(benchmark, players, n, seed, split, lambda: progress.advance(task))
+            who = own.get(benchmark.name, players)
+            fresh = play_benchmark(benchmark, who, n, seed, split, lambda: progress.advance(task))
             console.print(table(benchmark, fresh, caption_of(benchmark, seed, label)))
             if (families := families_table(fresh)) is not None:
                 console.print(families)
@@ -253,13 +272,14 @@ def run(
 
     Raises CheckpointError for a checkpoint that cannot be read, ValueError for an unknown benchmark.
     """
-    select(names)  # an unknown name fails before anything is loaded
+    chosen = select(names)  # an unknown name fails before anything is loaded
     model, tokenizer = load_checkpoint(checkpoint, device)
     label = f"{Path(str(checkpoint)).name} {checkpoint_hash(checkpoint)}"
     players: list[Player] = reference_players(model, tokenizer, seed) if references else []
     me = KeptPlayer(ModelPlayer(model, tokenizer, keep_voice=bool(report or folders)))
     players.append(me)
-    result = run_players(players, names, n, seed, splits, label, console)
+    own = {b.name: b.players(model, tokenizer) for b in chosen if b.players is not None}
+    result = run_players(players, names, n, seed, splits, label, console, own)
     if json_path is not None:
         Path(json_path).parent.mkdir(parents=True, exist_ok=True)
         Path(json_path).write_text(json.dumps(result, indent=1) + "\n")

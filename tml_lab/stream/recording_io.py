@@ -56,6 +56,7 @@ def save_columns(recording: Recording, folder: Path, input_turns: int) -> Path:
         "about": dict(recording.about),
         **({"panel": recording.panel} if recording.panel else {}),
         **({"gaps": recording.gaps} if recording.gaps else {}),
+        **({"unplayed": recording.unplayed} if recording.unplayed else {}),
         **({"skipped": recording.inputs.skipped} if recording.inputs.skipped else {}),
     }
     code = {name: i for i, name in enumerate(header["decisions"])}
@@ -120,6 +121,7 @@ def load(folder: Path) -> Recording:
             attention=attention,
             about=header["about"],
             panel=tuple(header.get("panel", ())),
+            unplayed=tuple(int(turn) for turn in header.get("unplayed", ())),
         )  # fmt: skip
     except RecordingError:
         raise

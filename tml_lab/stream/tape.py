@@ -58,6 +58,7 @@ class Tape:
         self.typed: list[tuple[int, str]] = []
         self.gaps: list[int] = []
         self.skipped: list[int] = []
+        self.unplayed: list[int] = []
         self.decisions: list[str] = []
         self.p_speak = array("f")
         self.words: list[tuple[str, ...]] = []
@@ -118,7 +119,7 @@ class Tape:
             )
         twin = Tape(self.reel.copy())
         twin.typed, twin.decisions, twin.words = list(self.typed), list(self.decisions), list(self.words)
-        twin.gaps, twin.skipped = list(self.gaps), list(self.skipped)
+        twin.gaps, twin.skipped, twin.unplayed = list(self.gaps), list(self.skipped), list(self.unplayed)
         twin.p_speak, twin.rows = self.p_speak[:], [column[:] for column in self.rows]
         twin.voice, twin.timings = list(self.voice), list(self.timings)
         twin.head, twin.attention = self.head, list(self.attention)
@@ -143,6 +144,7 @@ class Tape:
             voice = next(voices) if speaks else None
             said = (recording.decisions[n], float(recording.p_speak[n]), recording.words[n])
             tape.append(Turn(audio, frames, typed, *said, own, rows, voice, timings, None, gap, skipped))
+        tape.unplayed = list(recording.unplayed)
         if (seen := recording.attention) is not None:
             tape.head = (seen.layer, seen.head)
             tape.attention = list(zip(seen.lag, seen.share, strict=True))
@@ -186,5 +188,6 @@ class Tape:
             voice=np.concatenate([np.zeros((0, OUT_DIM), np.uint8), *self.voice]),
             timings={s: np.array([turn.get(s, 0.0) for turn in self.timings], np.float32) for s in stages},
             attention=attention,
+            unplayed=tuple(self.unplayed),
             **about_session,
         )
