@@ -10,6 +10,7 @@ from rich.console import Console
 
 from tests.bench.scenes import answer, scene, user
 from tml_lab.bench import late_chunks, registry
+from tml_lab.bench.baselines.silent import SilentPlayer
 from tml_lab.bench.emissions import spoken_as
 from tml_lab.bench.over_line import COST, Listener, StandStill, live_through
 from tml_lab.bench.runner import SteeredModel, play_alone
@@ -102,8 +103,9 @@ def test_the_registry_plays_a_benchmarks_own_players(monkeypatch: pytest.MonkeyP
     items = [scene("remind", 20, [], [answer("five", 2.0)]), scene("tick", 20, [], [answer("five", 2.0)])]
     here = replace(late_chunks.TIMESPEAK, items=lambda n, seed, split: items)
     monkeypatch.setitem(registry.BENCHMARKS, "timespeak_late", here)
-    own = {"timespeak_late": [Fixed("no faults", [(11, "five")]), Fixed("worse", [])]}
-    result = registry.run_players([], ["timespeak_late"], 1, console=Console(file=io.StringIO()), own=own)
+    own = [Fixed("no faults", [(11, "five")]), Fixed("worse", [])]
+    quiet = Console(file=io.StringIO())
+    result = registry.run_players([SilentPlayer()], ["timespeak_late"], 1, console=quiet, instead=lambda _: own)
     first, worse = result["results"]
     assert first["metrics"]["met_change"]["value"] == 0.0 and worse["metrics"]["met_change"]["value"] == -1.0
     assert "| worse | strict |" in scores_markdown(result)

@@ -224,8 +224,13 @@ def test_a_burst_catches_up_and_the_recording_tells_what_nobody_heard() -> None:
     with torch.no_grad():  # it always speaks
         model.unembed.weight[tokenizer.id("<silent>")] = -model.unembed.weight[tokenizer.id("<speak>")]
     seconds = [0.0]
-    session, served, run = Session(model, tokenizer, seed=1), [], threading.Semaphore(0)
-    host = started(session, lambda one: (served.append(one), run.release()) and None)
+    session, served, run = Session(model, tokenizer, seed=1), list[Served](), threading.Semaphore(0)
+
+    def listen(one: Served) -> None:
+        served.append(one)
+        run.release()
+
+    host = started(session, listen)
     host._queue._clock = lambda: seconds[0]
     rng = np.random.default_rng(0)
     for seq in (0, 1, *range(4, 16)):  # two are lost; those behind come in one burst, three seconds later

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tml_lab.bench.emissions import Emissions
 from tml_lab.bench.grading import Estimate
 
 if TYPE_CHECKING:
-    from tml_lab.model.interaction import InteractionModel
-    from tml_lab.model.text import TextTokenizer
     from tml_lab.worlds.stage import Episode
 
 
@@ -38,9 +36,9 @@ class Benchmark:
         goals: what the shipped nano must reach, per metric, e.g. `{"strict": ">= 0.90"}`.
         anchors: others' figures on the full-size originals; shown, never claimed as comparable.
         splits: which splits it has items for.
-        players: who plays it, `(model, tokenizer) -> players`, the first of them undisturbed; None: the model as it is,
-            beside the reference rows.
-        paired: `(episodes, logs, logs of the first player, seed) -> metrics`: each item beside itself undisturbed.
+        rows: who plays in the model's place, given model and tokenizer: the same weights, used in several ways.
+        paired: `(episodes, logs, logs of the first of rows, seed) -> metrics`: each item beside itself undisturbed, and
+            no reference rows.
     """
 
     name: str
@@ -51,7 +49,7 @@ class Benchmark:
     goals: Mapping[str, str] = field(default_factory=dict)
     anchors: Mapping[str, str] = field(default_factory=dict)
     splits: tuple[str, ...] = ("test",)
-    players: Callable[[InteractionModel, TextTokenizer], Sequence[Player]] | None = None
+    rows: Callable[[Any, Any], Sequence[Player]] | None = None
     paired: (
         Callable[[Sequence[Episode], Sequence[Emissions], Sequence[Emissions], int], dict[str, Estimate]] | None
     ) = None

@@ -129,6 +129,6 @@ BENCHMARK = Benchmark(
     items=items,
     measure=measure,
     headline="self_answers_per_minute",
-    players=players,
+    rows=players,
     paired=beside_itself,
 )

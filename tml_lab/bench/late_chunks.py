@@ -89,7 +89,7 @@ def over_lines(benchmark: Benchmark) -> Benchmark:
     """A benchmark over bad lines, on the same items."""
     name, title = f"{benchmark.name}_late", f"{benchmark.title}, chunks late or lost"
     return replace(
-        benchmark, name=name, title=title, goals={}, anchors={}, players=players, paired=beside_itself
+        benchmark, name=name, title=title, goals={}, anchors={}, rows=players, paired=beside_itself
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tml_lab.bench import (
     human_numbers,
     ifeval,
     late_chunks,
+    long_memory,
     proactive,
     qivd,
     repcount,
@@ -78,6 +79,8 @@ BENCHMARKS: dict[str, Benchmark] = {
         late_chunks.CUESPEAK,
         late_chunks.TIMESPEAK,
         echo.BENCHMARK,
+        long_memory.LONG,
+        long_memory.QUICK,
     )
 }
 GROUPS = {
@@ -87,9 +90,10 @@ GROUPS = {
     "seen": ("repcount", "repcount_captured", "charades", "proactive", "qivd"),
     "camera": ("timespeak_camera", "cuespeak_camera"),
     "late": ("cuespeak_late", "timespeak_late"),
+    "lasting": ("long", "long_quick"),
 }
 # What is run when nothing is named: what the shipped nano was trained for.
-_LATER = (*GROUPS["further"], *GROUPS["seen"], *GROUPS["camera"], *GROUPS["late"], "echo")
+_LATER = ("echo", *(name for group in ("further", "seen", "camera", "late", "lasting") for name in GROUPS[group]))
 USUAL = tuple(name for name in BENCHMARKS if name not in _LATER)
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": lambda value, goal: value >= goal,
@@ -217,24 +221,23 @@ def run_players(
     splits: Sequence[str] | None = None,
     label: str = "none",
     console: Console | None = None,
-    own: Mapping[str, Sequence[Player]] | None = None,
+    instead: Callable[[Benchmark], Sequence[Player] | None] = lambda _: None,
 ) -> dict[str, Any]:
     """Every benchmark named, every player: prints the tables and returns what `run` writes as JSON.
 
-    `own`: by benchmark, who plays it in place of `players`.
+    `instead`: a benchmark's own players in the place of the last one, the model.
     """
-    own = own or {}
     console = console or Console()
     rows: list[dict[str, Any]] = []
     chosen = [(b, s) for b in select(names) for s in b.splits if splits is None or s in splits]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        total = sum(len(own.get(benchmark.name, players)) for benchmark, _ in chosen)
-        task = progress.add_task("benchmarks", total=total)
+        task = progress.add_task("benchmarks", total=len(chosen) * len(players))
         for benchmark, split in chosen:
             progress.update(task, description=benchmark.title)
-            who = own.get(benchmark.name, players)
-            fresh = play_benchmark(benchmark, who, n, seed, split, lambda: progress.advance(task))
+            own = instead(benchmark)
+            lineup = players if own is None else own if benchmark.paired else [*players[:-1], *own]
+            fresh = play_benchmark(benchmark, lineup, n, seed, split, lambda: progress.advance(task))
             console.print(table(benchmark, fresh, caption_of(benchmark, seed, label)))
             if (families := families_table(fresh)) is not None:
                 console.print(families)
@@ -258,7 +261,8 @@ def run(
     """Load a checkpoint, run benchmarks, print tables, write JSON and a page.
 
     Args:
-        names: benchmarks, or groups of them (`fdb`, `further`, `seen`, `camera`, `all`); empty for the usual ones.
+        names: benchmarks, or groups of them (`fdb`, `further`, `seen`, `camera`, `lasting`, `all`); empty for the
+            usual ones.
         checkpoint: a shipped name or a folder.
         n: items per family.
         seed: of the items, of the spam row and of the intervals.
@@ -272,14 +276,15 @@ def run(
 
     Raises CheckpointError for a checkpoint that cannot be read, ValueError for an unknown benchmark.
     """
-    chosen = select(names)  # an unknown name fails before anything is loaded
+    select(names)  # an unknown name fails before anything is loaded
     model, tokenizer = load_checkpoint(checkpoint, device)
     label = f"{Path(str(checkpoint)).name} {checkpoint_hash(checkpoint)}"
     players: list[Player] = reference_players(model, tokenizer, seed) if references else []
     me = KeptPlayer(ModelPlayer(model, tokenizer, keep_voice=bool(report or folders)))
     players.append(me)
-    own = {b.name: b.players(model, tokenizer) for b in chosen if b.players is not None}
-    result = run_players(players, names, n, seed, splits, label, console, own)
+    result = run_players(
+        players, names, n, seed, splits, label, console, lambda b: b.rows(model, tokenizer) if b.rows else None
+    )
     if json_path is not None:
         Path(json_path).parent.mkdir(parents=True, exist_ok=True)
         Path(json_path).write_text(json.dumps(result, indent=1) + "\n")

@@ -34,7 +34,7 @@ def scores_markdown(result: dict[str, Any]) -> str:
         "|---|---|---|---|" + "---|" * (len(players) + 1),
     ]
     for benchmark, split in dict.fromkeys((row["benchmark"], row["split"]) for row in rows):
-        if BENCHMARKS[benchmark].players is not None:
+        if BENCHMARKS[benchmark].paired is not None:
             continue
         mine = {row["row"]: row for row in rows if (row["benchmark"], row["split"]) == (benchmark, split)}
         lines += _headlines(benchmark, split, mine, players)
@@ -76,7 +76,7 @@ def _disturbed(rows: Sequence[dict[str, Any]]) -> list[str]:
     lines = []
     for row in rows:
         known = BENCHMARKS[row["benchmark"]]
-        if known.players is None:
+        if known.paired is None:
             continue
         changed = next((name for name in row["metrics"] if name.endswith("_change")), None)
         paired = f"{changed.removesuffix('_change')}: {show(row['metrics'][changed])}" if changed else ""

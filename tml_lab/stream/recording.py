@@ -136,6 +136,8 @@ class Recording:
             it came (see `tml_lab.background.panel`). Like typed words it comes from outside, so a replay keeps it.
         unplayed: turns that spoke and were not heard, because they were run after their moment (a late chunk): the
             model said it, and nobody knows. It comes from outside too.
+        policy: what the session remembered by (`tml_lab.stream.policy`); empty: as the model was trained.
+        notes: `(turn, words)` that the policy typed. Not an input: a replay makes them anew.
     """
 
     inputs: Inputs
@@ -153,6 +155,8 @@ class Recording:
     about: Mapping[str, Any] = field(default_factory=dict)
     panel: tuple[Mapping[str, Any], ...] = ()
     unplayed: tuple[int, ...] = ()
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    notes: Typed = ()
 
     def __repr__(self) -> str:
         return f"Recording({self.turns} turns, {heard_start(self.turns):.1f} s: {self.text!r})"
@@ -245,6 +249,7 @@ class Recording:
             timings={stage: seconds[:kept] for stage, seconds in self.timings.items()},
             attention=watched,
             about={**self.about, "forked_at_turn": at},
+            notes=tuple((turn, text) for turn, text in self.notes if turn < kept),
             panel=self.panel if inputs is None else tuple(change for change in self.panel if change["turn"] < at),
             unplayed=self.unplayed if inputs is None else tuple(turn for turn in self.unplayed if turn < at),
         )

@@ -58,6 +58,8 @@ def save_columns(recording: Recording, folder: Path, input_turns: int) -> Path:
         **({"gaps": recording.gaps} if recording.gaps else {}),
         **({"unplayed": recording.unplayed} if recording.unplayed else {}),
         **({"skipped": recording.inputs.skipped} if recording.inputs.skipped else {}),
+        **({"policy": dict(recording.policy)} if recording.policy else {}),
+        **({"notes": recording.notes} if recording.notes else {}),
     }
     code = {name: i for i, name in enumerate(header["decisions"])}
     table = recording.tokens
@@ -122,6 +124,8 @@ def load(folder: Path) -> Recording:
             about=header["about"],
             panel=tuple(header.get("panel", ())),
             unplayed=tuple(int(turn) for turn in header.get("unplayed", ())),
+            policy=header.get("policy", {}),
+            notes=tuple((turn, text) for turn, text in header.get("notes", ())),
         )  # fmt: skip
     except RecordingError:
         raise

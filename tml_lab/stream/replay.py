@@ -21,6 +21,7 @@ from tml_lab.signal.dmel import dmel
 from tml_lab.signal.patches import frames_to_patches
 from tml_lab.stream.checkpoint_hash import weights_hash
 from tml_lab.stream.observer import Observer
+from tml_lab.stream.policy import policy_of
 from tml_lab.stream.recording import Recording, RecordingError
 from tml_lab.stream.session import Session, TurnResult
 
@@ -50,7 +51,7 @@ def replay(
             stacklevel=2,
         )
     watched = (recording.attention.layer, recording.attention.head) if recording.attention else None
-    session = Session(model, tokenizer, seed=recording.seed, attention=watched)
+    session = Session(model, tokenizer, seed=recording.seed, attention=watched, policy=policy_of(recording.policy))
     session.observer = observer
     for turn in range(recording.inputs.turns):
         result = session.step(*recording.inputs.turn(turn))
