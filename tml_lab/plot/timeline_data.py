@@ -85,6 +85,7 @@ def facts(recording: Recording) -> str:
         f"{recording.checkpoint.get('name', 'a model')} {recording.checkpoint.get('sha256', '')[:8]}".strip(),
         f"seed {recording.seed}",
         *([f"not heard: {heard_start(len(recording.gaps)):.1f} s"] if recording.gaps else []),
+        *([f"said too late to be played: {heard_start(len(recording.unplayed)):.1f} s"] if recording.unplayed else []),
     ]
     return " · ".join(parts)
 

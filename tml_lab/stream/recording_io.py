@@ -56,6 +56,7 @@ def save_columns(recording: Recording, folder: Path, input_turns: int) -> Path:
         "about": dict(recording.about),
         **({"panel": recording.panel} if recording.panel else {}),
         **({"gaps": recording.gaps} if recording.gaps else {}),
+        **({"unplayed": recording.unplayed} if recording.unplayed else {}),
         **({"skipped": recording.inputs.skipped} if recording.inputs.skipped else {}),
         **({"policy": dict(recording.policy)} if recording.policy else {}),
         **({"notes": recording.notes} if recording.notes else {}),
@@ -122,6 +123,7 @@ def load(folder: Path) -> Recording:
             attention=attention,
             about=header["about"],
             panel=tuple(header.get("panel", ())),
+            unplayed=tuple(int(turn) for turn in header.get("unplayed", ())),
             policy=header.get("policy", {}),
             notes=tuple((turn, text) for turn, text in header.get("notes", ())),
         )  # fmt: skip

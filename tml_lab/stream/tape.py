@@ -66,6 +66,7 @@ class Tape:
         self.typed: list[tuple[int, str]] = []
         self.gaps: list[int] = []
         self.skipped: list[int] = []
+        self.unplayed: list[int] = []
         self.notes: list[tuple[int, str]] = []
         self.words: list[tuple[int, str]] = []
         self.names: list[str] = []  # of the decisions so far
@@ -136,6 +137,7 @@ class Tape:
         twin = Tape(self.reel.copy())
         twin.typed, twin.words, twin.names = list(self.typed), list(self.words), list(self.names)
         twin.notes, twin.gaps, twin.skipped = list(self.notes), list(self.gaps), list(self.skipped)
+        twin.unplayed = list(self.unplayed)
         twin.done, twin.rows, twin.voice = (c.copy(twin.spill) for c in (self.done, self.rows, self.voice))
         twin.timings = {stage: column.copy(twin.spill) for stage, column in self.timings.items()}
         twin.head = self.head
@@ -162,7 +164,7 @@ class Tape:
             said = (recording.decisions[n], float(recording.p_speak[n]), recording.words[n])
             looked = recording.attention and (recording.attention.lag[n], recording.attention.share[n])
             tape.append(Turn(audio, frames, typed, *said, own, rows, voice, timings, looked, None, gap, skipped))
-        tape.notes = list(recording.notes)
+        tape.notes, tape.unplayed = list(recording.notes), list(recording.unplayed)
         if (seen := recording.attention) is not None:
             tape.head = (seen.layer, seen.head)
         return tape
@@ -221,6 +223,7 @@ class Tape:
             voice=self.voice.array(),
             timings={stage: self.timings[stage].array() for stage in sorted(self.timings)},
             attention=attention,
+            unplayed=tuple(self.unplayed),
             notes=tuple(self.notes),
             **about_session,
         )
