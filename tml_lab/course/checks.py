@@ -20,6 +20,7 @@ from tml_lab.course.checks_ch05 import (
 )
 from tml_lab.course.checks_ch06 import ch06_follow, ch06_on_the_path, ch06_overlap_add, ch06_quantize_voice
 from tml_lab.course.checks_ch07 import ch07_reply_turn, ch07_token_weights, ch07_weighted_cross_entropy
+from tml_lab.course.checks_ch08 import ch08_framed, ch08_share_out
 from tml_lab.course.checks_ch09 import ch09_merge, ch09_partial_softmax, ch09_split_bounds
 from tml_lab.course.checks_ch10 import ch10_experts_triton, ch10_matmul_triton, ch10_rms_norm_triton
 from tml_lab.course.checks_ch11 import ch11_fit_turn, ch11_panel_at, ch11_seconds_left
@@ -55,6 +56,8 @@ __all__ = [
     "ch07_reply_turn",
     "ch07_token_weights",
     "ch07_weighted_cross_entropy",
+    "ch08_framed",
+    "ch08_share_out",
     "ch09_merge",
     "ch09_partial_softmax",
     "ch09_split_bounds",
