@@ -16,6 +16,7 @@ from tests.serve.loopback import Way, eventually, served
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
 from tml_lab.serve import back_off as waiting
+from tml_lab.serve import client
 from tml_lab.serve.client import RemoteSessions, UnreachableError
 from tml_lab.serve.contract import (
     Append,
@@ -246,3 +247,21 @@ def test_after_hanging_up_nothing_is_left(way: Way) -> None:
         remote.append(opened.id, opened.writer, chunk(1))
     assert "tml-remote" not in {thread.name for thread in threading.enumerate()}
     assert httpx.get(way.url.replace("ws", "http", 1) + "/health").status_code == 200
+
+
+def test_closing_does_not_wait_long_for_a_server_that_is_gone(model, tokenizer, monkeypatch) -> None:
+    monkeypatch.setattr(client, "CLOSE_SECONDS", 0.2)
+    with served(InMemory(model, tokenizer)) as url:
+        remote = RemoteSessions(url, patience=PATIENCE)
+        opened = remote.open()
+    with remote, pytest.raises(UnreachableError, match="nothing answers"):
+        remote.close(opened.id, opened.writer)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_proxy_without_a_server_is_waited_for(status: int) -> None:
+    opened = {"session_id": "x", "writer": "y", "expected": 3}
+    answers = [httpx.Response(status, text="down"), httpx.Response(200, json=opened)]
+    with RemoteSessions("ws://127.0.0.1:9", patience=PATIENCE) as remote:
+        remote._http._transport = httpx.MockTransport(lambda request: answers.pop(0))
+        assert remote.open().expected == 3 and not answers

@@ -9,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,17 +161,15 @@ def test_a_checkpoint_that_breaks_while_it_is_loaded_ends_the_server(tmp_path: P
 
 
 def test_while_it_wakes_callers_are_asked_to_come_back() -> None:
-    import threading
-
     ready = threading.Event()
 
-    class Engine:
+    class Awake:
         def info(self, id: str) -> str:
             return f"{id} is well"
 
-    def make() -> Engine:
+    def make() -> Any:
         assert ready.wait(PATIENCE)
-        return Engine()
+        return Awake()
 
     waking = Waking(make)
     info = waking.sessions.info

@@ -53,7 +53,7 @@ def url(pico: Path) -> Iterator[str]:
 
 
 def _port() -> int:
-    from ray.serve.context import _get_global_client
+    from ray.serve.context import _get_global_client  # pyright: ignore[reportMissingImports]
 
     return int(_get_global_client().http_config.port)
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import math
 import os
 import secrets
 import ssl
@@ -45,6 +46,7 @@ from tml_lab.stream.recording_zip import load_zip
 __all__ = ["RemoteSessions", "UnreachableError"]
 
 ANSWER_SECONDS, DOWNLOAD_SECONDS = 30.0, 300.0  # an hour's recording takes a while to be put together
+CLOSE_SECONDS = 5.0
 SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 
 _ANY = Limits(lost=2**31, patches=2**31)  # how much a server takes it says itself
@@ -117,12 +119,12 @@ class RemoteSessions:
         return load_zip(io.BytesIO(self._get("/recording", id, timeout=DOWNLOAD_SECONDS).content))
 
     def close(self, id: str, writer: str) -> None:
-        """End it; its place on the server is free."""
+        """End it; its place on the server is free. A server that cannot be reached is not waited for long."""
         with self._lock:
             line = self._lines.pop(id, None)
         if line is not None:
             self._in_loop(line.close)
-        self._tell("/close_session", id, writer)
+        self._tell("/close_session", id, writer, CLOSE_SECONDS)
 
     def hang_up(self) -> None:
         """Close all connections; the sessions go on until the server's time-out, or somebody's `resume`."""
@@ -150,10 +152,10 @@ class RemoteSessions:
         fields = self._insist(lambda: self._http.post(path, json=body, headers=_to(place))).json()
         return Opened(f"{fields['session_id']}@{place}", fields["writer"], fields["expected"])
 
-    def _tell(self, path: str, id: str, writer: str, **body: Any) -> None:
+    def _tell(self, path: str, id: str, writer: str, patience: float = math.inf, **body: Any) -> None:
         name, place = _placed(id)
         headers = {"Writer-Key": writer, **_to(place)}
-        self._insist(lambda: self._http.post(path, json={"session_id": name, **body}, headers=headers))
+        self._insist(lambda: self._http.post(path, json={"session_id": name, **body}, headers=headers), patience)
 
     def _get(self, path: str, id: str, timeout: float = ANSWER_SECONDS) -> httpx.Response:
         name, place = _placed(id)
@@ -161,9 +163,9 @@ class RemoteSessions:
             lambda: self._http.get(path, params={"session_id": name}, headers=_to(place), timeout=timeout)
         )
 
-    def _insist(self, request: Callable[[], httpx.Response]) -> httpx.Response:
-        """Ask until there is an answer that is no "later", for `patience` seconds."""
-        until, tries = time.monotonic() + self.patience, 0
+    def _insist(self, request: Callable[[], httpx.Response], patience: float = math.inf) -> httpx.Response:
+        """Ask until there is an answer that is no "later", for `patience` seconds at most."""
+        until, tries = time.monotonic() + min(patience, self.patience), 0
         while True:
             try:
                 response = request()
@@ -171,7 +173,9 @@ class RemoteSessions:
                     return response
                 error: ServeError = _refusal(response.status_code, response.content)
                 delay = error.retry_after
-                if not isinstance(error, BusyError) or delay is None:
+                if response.status_code in (502, 503, 504):  # of a proxy, or of a server with too many callers
+                    error = UnreachableError(f"{self.url} takes no calls now: status {response.status_code}.")
+                elif not isinstance(error, BusyError) or delay is None:
                     raise error
             except httpx.TransportError as failure:
                 if "CERTIFICATE_VERIFY_FAILED" in str(failure):

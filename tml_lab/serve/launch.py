@@ -135,7 +135,7 @@ def uvicorn_config(app: Any, settings: Settings, **tls: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, lifespan="off",
         ws_max_size=settings.max_message, ws_per_message_deflate=False, ws_ping_interval=20.0, ws_ping_timeout=20.0,
-        timeout_graceful_shutdown=GRACE, timeout_keep_alive=30, limit_concurrency=2 * settings.max_sockets, **tls,
+        timeout_graceful_shutdown=GRACE, timeout_keep_alive=30, limit_concurrency=4 * settings.max_sockets, **tls,
     )  # fmt: skip
 
 

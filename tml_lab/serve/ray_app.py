@@ -31,8 +31,8 @@ def build(arguments: dict[str, Any] | None = None, **more: Any) -> Any:
         origin: pages of this origin may come too.
         sessions: at a time, of one replica.
     """
-    from ray import serve
-    from ray.serve.config import RequestRouterConfig
+    from ray import serve  # pyright: ignore[reportMissingImports]
+    from ray.serve.config import RequestRouterConfig  # pyright: ignore[reportMissingImports]
 
     given = {"checkpoint": "nano", "replicas": 2, "cores": 1, "token": "", "origin": "", "sessions": 32}
     given |= {**(arguments or {}), **more}
