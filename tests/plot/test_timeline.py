@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,3 +105,16 @@ def test_almost_nothing_can_be_shown(turns):
     assert timeline_data(nothing)["turns"] == turns
     assert data_of(timeline_html(nothing, "nothing"))["said"] == []
     timeline(nothing)
+
+
+def test_gaps_are_shown_and_told(recording):
+    assert data_of(timeline_html(recording, "whole"))["gaps"] == []
+    turns = recording.inputs.audio.reshape(-1, TURN_SAMPLES).copy()
+    turns[[3, 4, 9]] = 0.0
+    lost = replace(recording, inputs=replace(recording.inputs, audio=turns.reshape(-1), gaps=(3, 4, 9)))
+    page = timeline_html(lost, "lost")
+    assert data_of(page)["gaps"] == [[0.6, 1.0], [1.8, 2.0]]
+    assert "Not heard: 0.6 s in 2 gaps: 0.6 to 1.0 s, 1.8 to 2.0 s." in page and "not heard: 0.6 s" in page
+    bars = [trace for trace in timeline(lost).data if trace.name == "gap"]
+    assert [x for x in bars[0].x if x is not None] == [0.6, 1.0, 1.8, 2.0]
+    assert not [trace for trace in timeline(recording).data if trace.name == "gap"]

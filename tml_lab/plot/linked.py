@@ -21,7 +21,7 @@ from tml_lab.interp.decision import decision, decision_lens
 from tml_lab.interp.hearing import words_heard
 from tml_lab.plot.attention import attention_track
 from tml_lab.plot.decision import decision_track, lens_track
-from tml_lab.plot.sound import heard_track, said_track, typed_track, wave_track
+from tml_lab.plot.sound import heard_track, heard_wave, said_track, typed_track
 from tml_lab.plot.style import INK, SOFT, to_html
 from tml_lab.plot.track import Track, check_turns, stack
 from tml_lab.stream.clock import TURNS_PER_SECOND, heard_span, heard_start, turn_hearing
@@ -72,7 +72,7 @@ class Timeline:
         recording = self.recording
         if cache is not None:
             check_turns(recording, cache.turns, "the cache")
-        tracks = [wave_track(recording.inputs.audio), *([typed_track(recording)] if recording.inputs.typed else [])]
+        tracks = [heard_wave(recording), *([typed_track(recording)] if recording.inputs.typed else [])]
         heard, attention, lens = (
             self._of_cache(cache, what, make)
             for what, make in (

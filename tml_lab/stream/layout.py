@@ -44,6 +44,7 @@ class TurnTokens:
     words: list[int] = field(default_factory=list)
     speaks: bool = False
     asks: bool = False  # the words are a request to the background model
+    number: int | None = None  # on the clock; None: one after another
 
 
 @dataclass
@@ -92,7 +93,7 @@ def lay_out(turns: list[TurnTokens], audio_id: int, first_turn: int = 0) -> Layo
         else:
             target += [*turn.words, audio_id] if turn.asks else [NO_TARGET] * (1 + len(turn.words))
         slot += range(len(stream) - start)
-        turn_of += [first_turn + n] * (len(stream) - start)
+        turn_of += [first_turn + (n if turn.number is None else turn.number)] * (len(stream) - start)
 
     def as_array(values: list[int]) -> np.ndarray:
         return np.asarray(values, dtype=np.int64)

@@ -84,6 +84,7 @@ function paint() {
   grid();
   if (box.typed) words("typed", D.typed.map(([t, text]) => [text, t, t + TURN]), 1);
   if (box.seen) for (const [a, b] of D.seen) fill(colour.seen, x(a), box.seen.top, x(b) - x(a), box.seen.h);
+  for (const [a, b] of D.gaps) gap(x(a), x(b), box.heard);
   wave("heard", heardEnv, 0);
   speak();
   words("said", D.said, 2);
@@ -122,6 +123,12 @@ function wave(name, env, offset) { // env: [bins][min, max] in -127..127, D.bins
     for (let i = Math.max(0, a); i < Math.min(n, z); i++) { lo = Math.min(lo, env[2 * i]); hi = Math.max(hi, env[2 * i + 1]); }
     if (hi > lo) ctx.fillRect(px, mid - hi * scale, 1, Math.max(1, (hi - lo) * scale));
   }
+}
+function gap(left, right, b) { // nothing was heard: hatched, which no colour of a stream is
+  ctx.save(); ctx.beginPath(); ctx.rect(left, b.top, Math.max(1, right - left), b.h); ctx.clip();
+  ctx.strokeStyle = colour.soft; ctx.globalAlpha = 0.6; ctx.beginPath();
+  for (let px = Math.max(left, -b.h) - b.h; px < Math.min(right, width); px += 6) { ctx.moveTo(px, b.bottom); ctx.lineTo(px + b.h, b.top); }
+  ctx.stroke(); ctx.restore();
 }
 function speak() {
   const b = box.speak, d = box.decision, w = Math.max(1, TURN * perSecond() - (perSecond() * TURN > 6 ? 1 : 0));
