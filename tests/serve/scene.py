@@ -13,7 +13,8 @@ from tml_lab.config import TURN_SAMPLES
 from tml_lab.serve.contract import Append, ServeError
 from tml_lab.serve.engine import Engine
 from tml_lab.serve.records import TurnIn
-from tml_lab.serve.step_many import step_many
+from tml_lab.serve.step_many import StepTogether
+from tml_lab.stream.recording import SKIPPED
 from tml_lab.stream.session import Session
 from tml_lab.stream.turn_result import TurnResult
 
@@ -39,10 +40,8 @@ def chunk(n: int, who: int = 0, lost: int = 0) -> Append:
 
 
 def step_alone(session: Session, given: Append | None) -> TurnResult:
-    """What a session does without an engine; None is a gap."""
-    if given is None or given.audio is None:
-        return session.step(np.zeros(TURN_SAMPLES, np.float32))
-    return session.step(given.audio, given.frames, given.text)
+    """What a session does without an engine; None: a turn that is lost alone, and so skipped."""
+    return session.step(SKIPPED) if given is None else session.step(given.audio, given.frames, given.text)
 
 
 def assert_same(one: TurnResult, other: TurnResult) -> None:
@@ -103,7 +102,7 @@ class Gate:
             for session in sessions:
                 session._broken = self.spoil
             return [self.fail.pop(0)] * len(sessions)
-        return step_many(sessions, inputs)
+        return StepTogether()(sessions, inputs)
 
     def order(self) -> list[Session]:
         """The sessions in the order of their turns."""

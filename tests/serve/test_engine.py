@@ -20,6 +20,7 @@ from tests.serve.scene import (
     sound,
     step_alone,
 )
+from tml_lab.serve.catch_up import Rule
 from tml_lab.serve.contract import (
     Append,
     BadChunkError,
@@ -35,6 +36,7 @@ from tml_lab.serve.contract import (
 from tml_lab.serve.engine import Engine
 from tml_lab.serve.limits import Limits
 from tml_lab.serve.step_many import StepFailedError
+from tml_lab.stream.recording import SKIPPED
 from tml_lab.stream.replay import differences, replay
 from tml_lab.stream.session import Session
 
@@ -111,17 +113,38 @@ def test_a_later_chunk_is_refused_until_the_gap_is_explained(engine, model, toke
     say(engine, opened, chunk(0))
     step_alone(alone, chunk(0))
     with pytest.raises(ChunkGapError, match="chunk 1 is expected") as refused:
-        engine.append(opened.id, opened.writer, chunk(3, lost=1))
+        engine.append(opened.id, opened.writer, chunk(4, lost=2))
     assert refused.value.expected == 1
-    (reply,) = say(engine, opened, chunk(3, lost=2))
+    (reply,) = say(engine, opened, chunk(4, lost=3))
     for gap in reply.gaps:
-        assert_same(gap, step_alone(alone, None))
-    assert [gap.turn for gap in reply.gaps] == [1, 2]
-    assert_same(reply.turn, step_alone(alone, chunk(3)))
-    late, again = say(engine, opened, chunk(2), chunk(3, lost=2))
+        assert_same(gap, alone.step(None))
+    assert [gap.turn for gap in reply.gaps] == [1, 2, 3]
+    assert_same(reply.turn, step_alone(alone, chunk(4)))
+    late, again = say(engine, opened, chunk(2), chunk(4, lost=3))
     assert late.again and late.turn is reply.gaps[1]  # it came too late: the turn it would have had was a gap
     assert again.again and again.gaps == reply.gaps
-    assert engine.stats().since.gaps == 2
+    (reply,) = say(engine, opened, chunk(7, lost=2))  # two are bridged: what was heard before them joins on
+    assert reply.gaps == () and reply.turn.turn == 7
+    for _ in range(2):
+        alone.step(SKIPPED)
+    assert_same(reply.turn, step_alone(alone, chunk(7)))
+    recording = engine.recording(opened.id)
+    assert recording.gaps == (1, 2, 3, 5, 6) and recording.inputs.skipped == (5, 6)
+    assert differences(recording, alone.recording()) == []
+    assert engine.stats().since.gaps == 5
+
+
+def test_of_a_long_gap_only_the_end_is_run(model, tokenizer, folder):
+    """As in the live widget: `catch_up.Rule.most` gap turns, in which it can act; what is before them is skipped."""
+    with Engine(model, tokenizer, folder=folder, limits=Limits(shed=False, snapshot=40)) as engine:
+        opened, alone = engine.open(seed=2), Session(model, tokenizer, seed=2)
+        (reply,) = say(engine, opened, chunk(400, lost=400))
+        assert [gap.turn for gap in reply.gaps] == list(range(400 - Rule().most, 400))
+        alone.skip(400 - Rule().most)
+        for gap in reply.gaps:
+            assert_same(gap, alone.step(None))
+        assert_same(reply.turn, step_alone(alone, chunk(400)))
+        assert_same_state(session_of(engine, opened.id), alone)
 
 
 def test_what_is_missing_is_what_is_lost_at_most(engine):
@@ -377,7 +400,7 @@ def test_a_batch_that_goes_wrong_as_a_whole_leaves_the_engine_running(model, tok
         calls.append(len(sessions))
         if len(calls) == 1:
             raise RuntimeError("no such kernel")
-        return [session.step(given.sound) for session, given in zip(sessions, inputs, strict=True)]
+        return [session.step(given.heard) for session, given in zip(sessions, inputs, strict=True)]
 
     with Engine(model, tokenizer, step_many=broken_once) as engine:
         one, two = engine.open(), engine.open()

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 
-from tests.serve.scene import assert_same, chunk, pictures, sound, step_alone
+from tests.serve.scene import assert_same, chunk, pictures, sound
 from tml_lab.serve.contract import (
     BusyError,
     ChunkGapError,
@@ -66,7 +66,7 @@ def test_a_handle_is_used_like_a_session(engine, model, tokenizer):
         session.attention = alone.attention = None
         assert session.attention is None
         assert session.step(None).attention is None  # nothing was heard
-        step_alone(alone, None)
+        alone.step(None)
         assert differences(session.recording(), alone.recording()) == []
         for at in (None, 3, 0.7):
             twin, other = session.fork(at), alone.fork(at)
@@ -114,14 +114,14 @@ def test_patience_ends(engine):
 
 
 def test_turns_that_the_server_lost_become_gaps(engine, model, tokenizer):
-    """As after a restart with a damaged journal: the writer is two turns ahead."""
+    """As after a restart with a damaged journal: the writer is three turns ahead."""
     opened = engine.open(seed=1)
-    session = Handle(engine, Opened(opened.id, opened.writer, expected=2), sleep=lambda seconds: None)
+    session = Handle(engine, Opened(opened.id, opened.writer, expected=3), sleep=lambda seconds: None)
     alone = Session(model, tokenizer, seed=1)
-    for _ in range(2):
-        step_alone(alone, None)
-    assert_same(session.step(sound(2)), alone.step(sound(2)))
-    assert [gap.turn for gap in session.last.gaps] == [0, 1]
+    for _ in range(3):
+        alone.step(None)
+    assert_same(session.step(sound(3)), alone.step(sound(3)))
+    assert [gap.turn for gap in session.last.gaps] == [0, 1, 2]
 
 
 def test_what_is_wrong_is_not_tried_again(engine):

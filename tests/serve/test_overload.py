@@ -107,7 +107,7 @@ def world(model, tokenizer):
 
     def make(cost: Callable[[TurnIn], float], until: float, **limits) -> World:
         world = World(cost, until)
-        limits = {"idle": None, "drain": 0.0, "waiting": 10, **limits}
+        limits = {"idle": None, "drain": 0.0, "waiting": 10, "batch": 1, **limits}
         world.engine = Engine(model, tokenizer, limits=Limits(**limits), step_many=world, clock=world.clock)
         engines.append(world.engine)
         return world
@@ -119,7 +119,7 @@ def world(model, tokenizer):
 
 def test_the_earliest_deadline_comes_first(model, tokenizer):
     clock, gate = Clock(), Gate()
-    with Engine(model, tokenizer, step_many=gate, clock=clock, limits=Limits(shed=False)) as engine:
+    with Engine(model, tokenizer, step_many=gate, clock=clock, limits=Limits(shed=False, batch=1)) as engine:
         one, two, three = (engine.open(seed=n) for n in range(3))
         sessions = [session_of(engine, each.id) for each in (one, two, three)]
         futures = [engine.append(one.id, one.writer, chunk(n)) for n in range(5)]
@@ -219,7 +219,7 @@ def test_forks_into_the_past_run_beside_the_others(world):
     here = world(lambda given: 0.04, until=12.0)
     learners = [here.learner() for _ in range(3)]
     teacher = here.learner()
-    twin = here.engine._builder.session(0, None)
+    twin = here.engine._builder.session(0, None, None)
     forks: list[tuple[float, Opened]] = []
     done: list[float] = []
 

@@ -8,6 +8,8 @@ from copy import copy
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
 from tml_lab.serve.contract import Reply, ServeError
@@ -17,7 +19,8 @@ from tml_lab.serve.live import Live, last
 from tml_lab.serve.records import TurnIn
 from tml_lab.serve.store import About, Past, Shelf, Store
 from tml_lab.stream.checkpoint_hash import weights_hash
-from tml_lab.stream.recording import Recording, Skipped
+from tml_lab.stream.policy import Policy, PolicyError, policy_of
+from tml_lab.stream.recording import SKIPPED, Recording
 from tml_lab.stream.session import Session, SessionError
 
 
@@ -31,30 +34,39 @@ class Builder:
     store: Store | None
     computing: threading.Lock
     clock: Callable[[], float]
+    policy: Policy | None = None
 
-    def session(self, seed: int, attention: tuple[int, int] | None) -> Session:
+    def session(self, seed: int, attention: tuple[int, int] | None, policy: Policy | None) -> Session:
         """A fresh session. Raises ServeError."""
         try:
             with self.computing:
-                return Session(self.model, self.tokenizer, seed, attention)
+                return Session(self.model, self.tokenizer, seed, attention, policy=policy)
         except (SessionError, TypeError, ValueError) as error:
             raise ServeError(str(error)) from error
 
     def fresh(self, id: str, key: bytes, seed: int, attention: tuple[int, int] | None) -> Live:
         """A session that begins. Raises ServeError."""
-        session = self.session(seed, attention)
+        session = self.session(seed, attention, self.policy)
         shelf = None
         if self.store is not None:
-            shelf = self.store.create(About(id, key.hex(), session.seed, weights_hash(self.model), session.attention))
+            shelf = self.store.create(self._about(id, key, session))
             session.tape.reel = JournalReel(shelf.journal)
         return Live(id, key, session, self.limits, self.clock(), shelf)
+
+    def _about(self, id: str, key: bytes, session: Session) -> About:
+        policy = session.policy.to_dict()
+        return About(id, key.hex(), session.seed, weights_hash(self.model), session.attention, policy)
 
     def restored(self, shelf: Shelf) -> Live:
         """A session from its folder. Raises ServeError, OSError or RecordError."""
         about = shelf.about
         if about.checkpoint != weights_hash(self.model):
             raise ServeError(f"it ran on other weights ({about.checkpoint}): start the engine with its checkpoint")
-        session = self.session(about.seed, about.attention)
+        try:
+            policy = policy_of(about.policy)
+        except PolicyError as error:
+            raise ServeError(str(error)) from error
+        session = self.session(about.seed, about.attention, policy)
         past = shelf.restore(session, self.limits.replies)
         live = Live(about.id, bytes.fromhex(about.key), session, self.limits, self.clock(), shelf)
         live.restored = past.lost
@@ -69,7 +81,7 @@ class Builder:
         live.gaps, live.replies = [], {}
         for result, given in past.results:
             if given.gap:
-                live.gaps.append(result)
+                live.gaps += [] if given.skipped else [result]
                 live.keep(Reply(result.turn, result))
             else:
                 live.keep(Reply(result.turn, result, last(live.gaps, given.lost), shed=given.shed))
@@ -83,8 +95,7 @@ class Builder:
         """
         shelf = None
         if self.store is not None and live.shelf is not None:
-            about = About(id, key.hex(), session.seed, weights_hash(self.model), session.attention)
-            shelf = self.store.branch(live.shelf, about, turn)
+            shelf = self.store.branch(live.shelf, self._about(id, key, session), turn)
         if turn == session.turn:  # nothing has to be run again
             with self.computing:
                 twin = session.fork()
@@ -98,10 +109,10 @@ class Builder:
         if shelf is not None:
             return partial(self._come_back, shelf)
         past = live.past or inputs_of(session.recording())
-        seed, attention = session.seed, session.attention
+        seed, attention, policy = session.seed, session.attention, session.policy
 
         def run_again() -> Live:
-            return Live(id, key, self.session(seed, attention), self.limits, self.clock(), None, turn, past)
+            return Live(id, key, self.session(seed, attention, policy), self.limits, self.clock(), None, turn, past)
 
         return run_again
 
@@ -119,7 +130,7 @@ class Builder:
         Raises ServeError, OSError or RecordError.
         """
         broken = live.session
-        session = self.session(broken.seed, broken.attention)
+        session = self.session(broken.seed, broken.attention, broken.policy)
         if live.shelf is None:
             live.past, live.session, live.in_memory = inputs_of(broken.recording()), session, 0
             return
@@ -133,9 +144,9 @@ def inputs_of(recording: Recording) -> Callable[[int], TurnIn]:
     watched = None if seen is None else (seen.layer, seen.head)
 
     def given(turn: int) -> TurnIn:
-        audio, frames, text = inputs.turn(turn)
-        assert not isinstance(audio, Skipped)  # an engine's sessions run every turn
-        return TurnIn(audio, frames, text, watched=watched)
+        heard, frames, text = inputs.turn(turn)
+        sound = heard if isinstance(heard, np.ndarray) else None
+        return TurnIn(sound, frames, text, watched, skipped=heard is SKIPPED)
 
     return given
 

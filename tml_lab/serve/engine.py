@@ -48,11 +48,12 @@ from tml_lab.serve.contract import (
 from tml_lab.serve.limits import Limits
 from tml_lab.serve.live import Live, Resolved, resolve
 from tml_lab.serve.records import RecordError
-from tml_lab.serve.scheduler import Scheduler, StepMany
+from tml_lab.serve.scheduler import Scheduler
 from tml_lab.serve.stats import Stats
-from tml_lab.serve.step_many import step_many as step_as_a_batch
+from tml_lab.serve.step_many import StepMany, StepTogether
 from tml_lab.serve.store import Shelf, Store
 from tml_lab.stream.clock import turn_hearing
+from tml_lab.stream.policy import Policy
 from tml_lab.stream.recording import Recording, RecordingError
 from tml_lab.stream.session import SessionError
 
@@ -68,7 +69,8 @@ class Engine:
         model, tokenizer: from one checkpoint; the model is used by this engine alone.
         folder: where sessions are kept; None: in memory, and gone with the process.
         limits: see `Limits`.
-        step_many: runs a batch of turns (see `step_many.step_many`).
+        policy: what its sessions remember in the long run (`tml_lab.stream.policy`); None: as the model was trained.
+        step_many: runs a batch of turns; None: `StepTogether`.
         clock: seconds that only go forward.
 
     Sessions that the folder holds come back; the turns after their last snapshot are run again in the background, and
@@ -78,16 +80,17 @@ class Engine:
 
     def __init__(
         self, model: InteractionModel, tokenizer: TextTokenizer, *, folder: str | Path | None = None,
-        limits: Limits | None = None, step_many: StepMany = step_as_a_batch,
+        limits: Limits | None = None, policy: Policy | None = None, step_many: StepMany | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.limits = limits or Limits()
+        self._steps = StepTogether(self.limits.threads)
         self._clock = clock
-        self._scheduler = Scheduler(self.limits, step_many, clock, self._put_back, self.sweep)
+        self._scheduler = Scheduler(self.limits, step_many or self._steps, clock, self._put_back, self.sweep)
         self._changed, self.counters = self._scheduler.changed, self._scheduler.counters
         self._lives = self._scheduler.lives
         self._store = None if folder is None else Store(Path(folder))
-        self._builder = Builder(model, tokenizer, self.limits, self._store, self._scheduler.computing, clock)
+        self._builder = Builder(model, tokenizer, self.limits, self._store, self._scheduler.computing, clock, policy)
         self._opening = 0  # places that are taken by sessions being made
         self._memory = 0  # bytes, as of the last look
         self._closed: dict[str, bytes] = {}  # name and key
@@ -236,6 +239,7 @@ class Engine:
                 if not live.dead:
                     live.shelf.snapshot(session, wait=True)
                 live.shelf.close()
+        self._steps.close()
         if self._store is not None:
             self._store.close()
 

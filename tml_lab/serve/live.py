@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tml_lab.config import TURN_SAMPLES, TURN_SECONDS
+from tml_lab.serve.catch_up import Rule
 from tml_lab.serve.contract import (
     Append,
     BusyError,
@@ -24,23 +25,27 @@ from tml_lab.serve.contract import (
 from tml_lab.serve.limits import Limits
 from tml_lab.serve.records import TurnIn
 from tml_lab.serve.store import Shelf
+from tml_lab.stream.reels import MINUTES
 from tml_lab.stream.session import Session
 from tml_lab.stream.turn_result import TurnResult
 
 PACE = 0.9 * TURN_SECONDS  # between the deadlines of chunks that come in a burst: a writer who fell behind catches up
 LEAD = 2.0  # seconds: no deadline lies further off, or a writer who ran ahead would never come first again
-ROW_BYTES = 1500  # that a tape keeps of a turn in memory, beside sound and pictures
+ROW_BYTES = 1500  # that a tape keeps of a turn, beside sound and pictures
+TAPE_MOST, REEL_MOST = 8 << 20, 3 * MINUTES  # bytes of them in memory: what is older lies in a temporary folder
+LOST = Rule()  # which of the turns that are lost are skipped, and which are run as gaps
 Resolved = tuple["Future[Reply]", "Reply | ServeError"]
 
 
 @dataclass(eq=False)
 class Waiting:
-    """A chunk that waits; clocks are the engine's, in seconds."""
+    """A chunk that waits; clocks are the engine's, in seconds. `first`: of the turns that are lost before it."""
 
     chunk: Append
     future: Future[Reply]
     arrived: float
     due: float
+    first: int
 
 
 @dataclass(eq=False)
@@ -88,7 +93,7 @@ class Live:
         self.failures = 0
         self.heard = self.ready = self.pace = now  # when the last chunk came; when the last turn was done
         self.state_bytes = sum(t.numel() * t.element_size() for t in session.state.values())
-        self.in_memory = 0  # bytes of sound and pictures on a tape without a journal
+        self.in_memory = 0  # bytes of sound and pictures on a tape without a journal, older ones on disk
 
     @property
     def kept(self) -> int:
@@ -100,7 +105,8 @@ class Live:
         """Bytes that the session takes in this process, counted and not measured."""
         waiting = sum(_size(w.chunk.audio) + _size(w.chunk.frames) for w in self.waiting)
         replies = len(self.replies) * TURN_SAMPLES * 4
-        return self.state_bytes + self.in_memory + self.session.tape.turns * ROW_BYTES + waiting + replies
+        tape = min(self.session.tape.turns * ROW_BYTES, TAPE_MOST) + min(self.in_memory, REEL_MOST)
+        return self.state_bytes + tape + waiting + replies
 
     @property
     def behind(self) -> bool:
@@ -141,8 +147,9 @@ class Live:
                 retry_after=wait,
                 expected=self.expected,
             )
-        self.pace = min(max(now, self.pace) + PACE * (1 + missing), now + LEAD + TURN_SECONDS * missing)
-        waiting = Waiting(chunk, _future(), now, max(now + TURN_SECONDS, self.pace))
+        gaps = min(missing, LOST.most) if missing > LOST.bridge else 0  # what is skipped takes no time
+        self.pace = min(max(now, self.pace) + PACE * (1 + gaps), now + LEAD + TURN_SECONDS * gaps)
+        waiting = Waiting(chunk, _future(), now, max(now + TURN_SECONDS, self.pace), self.expected)
         self.waiting.append(waiting)
         self.expected, self.heard = chunk.seq + 1, now
         return waiting.future, False
@@ -176,7 +183,8 @@ class Live:
         first = self.waiting[0]
         watched = self.session.attention
         if self.session.turn < first.chunk.seq:
-            return Work(self, TurnIn(None, watched=watched, gap=True), self.ready + TURN_SECONDS)
+            skipped = _skips(self.session.turn, first.first, first.chunk.seq)
+            return Work(self, TurnIn(None, watched=watched, gap=True, skipped=skipped), self.ready + TURN_SECONDS)
         chunk = first.chunk
         given = TurnIn(chunk.audio, chunk.frames, chunk.text, watched, lost=chunk.lost)
         return Work(self, given, first.due, first)
@@ -190,7 +198,7 @@ class Live:
         waited = max(0.0, work.began - waiting.arrived) if waiting else 0.0
         reply = Reply(turn, result, waited=waited, model=seconds, shed=work.given.shed)
         if work.given.gap:
-            self.gaps.append(result)
+            self.gaps += [] if work.given.skipped else [result]
         else:
             reply, self.gaps = replace(reply, gaps=last(self.gaps, work.given.lost)), []
         if not work.again or turn not in self.replies:
@@ -227,6 +235,11 @@ class Live:
         told += [(future, error) for future in self.asked.values()]
         self.asked.clear()
         return told
+
+
+def _skips(turn: int, first: int, end: int) -> bool:
+    """Whether a turn of the lost ones, `[first, end)`, passes without the model; see `catch_up`."""
+    return end - first <= LOST.bridge or turn < end - LOST.most
 
 
 def last(results: list[TurnResult], count: int) -> tuple[TurnResult, ...]:

@@ -14,7 +14,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from tml_lab.config import TURN_SAMPLES
-from tml_lab.stream.tape import Looked, Tape, Turn, looked_of
+from tml_lab.stream.pooled import Pooled
+from tml_lab.stream.recording import SKIPPED, Sound
+from tml_lab.stream.tape import Tape, Turn
 from tml_lab.stream.turn_result import TurnResult
 
 HEADER = "header"  # the JSON, as bytes among the arrays
@@ -29,7 +31,8 @@ class TurnIn(NamedTuple):
         watched: `(layer, head)` whose attention is looked at, or None.
         gap: whether it stands for a chunk that never came.
         shed: whether its pictures were left out, because it was late.
-        lost: gap turns that its chunk asked for.
+        lost: turns that its chunk said are lost.
+        skipped: whether it passes without the model.
     """
 
     audio: np.ndarray | None
@@ -39,6 +42,12 @@ class TurnIn(NamedTuple):
     gap: bool = False
     shed: bool = False
     lost: int = 0
+    skipped: bool = False
+
+    @property
+    def heard(self) -> Sound:
+        """What `Session.step` takes."""
+        return SKIPPED if self.skipped else self.audio
 
     @property
     def sound(self) -> np.ndarray:
@@ -83,34 +92,33 @@ def unpack_input(payload: bytes) -> TurnIn:
 
 
 def pack_output(result: TurnResult, tape: Tape) -> bytes:
-    """What came of the tape's last turn as a record; the attention as the tape sums it up."""
-    last = tape.last
-    assert last is not None  # of this very turn
-    rows = np.array(last.rows, np.int32).reshape(-1, 2).T  # [2, n]
-    lag, share = (None, None) if last.attention is None else looked_of(last.attention)
+    """What came of the tape's last turn as a record."""
+    turn = tape.last
+    assert turn is not None
+    looked = turn.attention if isinstance(turn.attention, Pooled) else None
     header = {
         "turn": result.turn, "decision": result.decision, "p_speak": result.p_speak, "text": result.text,
         "words": result.words, "request": result.request, "timings": result.timings, "head": tape.head,
-        "note": last.note,
+        "note": turn.note,
     }  # fmt: skip
     arrays = {
-        "rows": rows,
+        "rows": np.array(turn.rows, np.int32).reshape(-1, 2),
         # most turns are silent, to the bit
         "audio": result.audio if result.audio.view(np.uint8).any() else None,
-        "voice": last.voice,
-        "lag": lag,
-        "share": share,
+        "voice": turn.voice,
+        "seen": None if looked is None else looked.seen,
+        "weight": None if looked is None else looked.weight,
     }
     return _pack(header, arrays)
 
 
 class TurnOut(NamedTuple):
-    """A turn read back: its result (without the attention, which is not kept whole), and what the tape has of it."""
+    """A turn read back: its result, and what else the tape has of it."""
 
     result: TurnResult
     rows: list[tuple[int, int]]
     voice: np.ndarray | None
-    attention: Looked | None
+    attention: Pooled | None
     head: tuple[int, int] | None
     note: str | None
 
@@ -119,25 +127,30 @@ def unpack_output(payload: bytes) -> TurnOut:
     """What `pack_output` wrote. Raises RecordError."""
     header, arrays = _unpack(payload)
     try:
+        turn = header["turn"]
+        seen = Pooled(turn + 1, arrays["seen"], arrays["weight"]) if "seen" in arrays else None
         result = TurnResult(
-            header["turn"], header["decision"], header["p_speak"], header["text"], tuple(header["words"]),
-            arrays.get("audio", np.zeros(TURN_SAMPLES, np.float32)), header["timings"], None, header["request"],
+            turn, header["decision"], header["p_speak"], header["text"], tuple(header["words"]),
+            arrays.get("audio", np.zeros(TURN_SAMPLES, np.float32)), header["timings"], seen, header["request"],
         )  # fmt: skip
-        rows = [(int(stream), int(token)) for stream, token in arrays["rows"].T]
-        seen = (arrays["lag"], arrays["share"]) if "lag" in arrays else None
+        rows = [(int(stream), int(token)) for stream, token in arrays["rows"]]
         head = header["head"] and (header["head"][0], header["head"][1])
+        note = header["note"]
     except (KeyError, TypeError, IndexError) as error:
         raise RecordError(f"a record of the journal is not whole: {error} is missing.") from error
-    return TurnOut(result, rows, arrays.get("voice"), seen, head, header.get("note"))
+    return TurnOut(result, rows, arrays.get("voice"), seen, head, note)
 
 
 def put_on_tape(tape: Tape, given: TurnIn, out: TurnOut) -> None:
     """Write a turn that was read back on a tape, as the session did when it ran."""
     result = out.result
+    tape.head = out.head or tape.head
+    if given.skipped:
+        tape.skip(result.audio)
+        return
     tape.append(
         Turn(
             given.sound, given.frames, given.text, result.decision, result.p_speak, result.words, result.audio,
-            out.rows, out.voice, result.timings, out.attention, out.note, gap=given.audio is None,
+            out.rows, out.voice, result.timings, out.attention, out.note, given.audio is None,
         )
     )  # fmt: skip
-    tape.head = out.head or tape.head

@@ -16,15 +16,14 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
 
 from tml_lab.config import TURN_SECONDS
 from tml_lab.serve.contract import BadChunkError, NoSessionError, ServeError
 from tml_lab.serve.limits import Limits
 from tml_lab.serve.live import Live, Resolved, Work, resolve
-from tml_lab.serve.records import RecordError, TurnIn, pack_output
+from tml_lab.serve.records import RecordError, pack_output
 from tml_lab.serve.stats import Counters
-from tml_lab.serve.step_many import StepFailedError
+from tml_lab.serve.step_many import StepFailedError, StepMany
 from tml_lab.serve.store import disk_refused
 from tml_lab.stream.session import Session
 from tml_lab.stream.turn_result import TurnResult
@@ -34,12 +33,6 @@ log = logging.getLogger(__name__)
 CHECK = 1.0  # seconds between two looks for idle sessions
 LATE_FOR = 2.0  # seconds for which no session is opened after a reply that was more than a turn late
 FAILURES = 3  # of the model in one session, after which it is not put back again
-
-
-class StepMany(Protocol):
-    """What runs a batch; see `step_many.step_many`."""
-
-    def __call__(self, sessions: Sequence[Session], inputs: Sequence[TurnIn]) -> list[TurnResult | ServeError]: ...
 
 
 class Scheduler:
@@ -89,6 +82,8 @@ class Scheduler:
     def overloaded(self) -> bool:
         """Whether replies are more than a turn late. The lock is held."""
         now = self.clock()
+        if not self.limits.shed:
+            return False
         return now < self._late_until or self.late(now) > TURN_SECONDS
 
     def late(self, now: float) -> float:

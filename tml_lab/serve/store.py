@@ -18,10 +18,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -51,6 +52,7 @@ class About:
     seed: int
     checkpoint: str
     attention: tuple[int, int] | None = None
+    policy: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -210,10 +212,10 @@ class Shelf:
 
 
 def _like(tensor: Tensor, fresh: Tensor) -> bool:
-    """Whether a tensor has the type and, but for what is left over from the last turn, the shape of a fresh one."""
-    grown = len(tensor) == 1 and not len(fresh) if tensor.ndim and fresh.ndim else False
-    shaped = tensor.shape == fresh.shape or (grown and tensor.shape[1:] == fresh.shape[1:])
-    return shaped and tensor.dtype == fresh.dtype
+    """Whether a tensor has the type and the shape of a fresh one; what has no fixed length may have another one."""
+    if tensor.dtype != fresh.dtype or tensor.ndim != fresh.ndim:
+        return False
+    return tensor.shape == fresh.shape or (tensor.dtype == torch.uint8 and tensor.shape[1:] == fresh.shape[1:])
 
 
 def _watched(block: bytes) -> tuple[int, int] | None:
@@ -291,7 +293,7 @@ class Store:
                 if whole.pop("format") != FORMAT or whole.pop("version") != VERSION:
                     raise ValueError("another format")
                 about = About(**whole)
-                typed = {"id": str, "key": str, "seed": int, "checkpoint": str}
+                typed = {"id": str, "key": str, "seed": int, "checkpoint": str, "policy": dict}
                 if any(type(getattr(about, name)) is not kind for name, kind in typed.items()):
                     raise ValueError("of another type")
                 bytes.fromhex(about.key)
