@@ -101,7 +101,7 @@ def timeline(recording: Recording, height: int = 600) -> go.Figure:
     """A plotly figure with a shared time axis: heard, p(speak) with decisions, said, own voice, attention.
 
     For notebooks, after the fact; the page of `write_timeline` also plays the sound. All stands where a listener would
-    meet it, so p(speak) and attention stand where the turn is played; `tml_lab.plot.linked.Timeline` shows them where
+    meet it, so p(speak) and attention stand where the turn is played; `tml_lab.plot.linked.LinkedTracks` shows them where
     it heard.
     """
     tracks = [wave_track(recording.inputs.audio), *([typed_track(recording)] if recording.inputs.typed else [])]
