@@ -1,0 +1,83 @@
+// Pointer and keyboard. A short press sets the cursor, a longer way selects.
+
+import { clamp, firstFrom } from "./axis.js";
+
+const STILL = 4; // pixels that a hand shakes
+
+export function listen(timeline) {
+  const { stage, axis } = timeline;
+  let drag = null;
+  const place = (event) => event.clientX - stage.getBoundingClientRect().left - timeline.gutter;
+  const time = (event) => clamp(axis.t(place(event)), 0, axis.seconds);
+
+  stage.addEventListener("pointerdown", (event) => {
+    if (event.button || event.target.closest("button") || place(event) < 0) return;
+    stage.focus({ preventScroll: true });
+    stage.setPointerCapture(event.pointerId);
+    const inOverview = Boolean(event.target.closest(".tml-overview"));
+    drag = { inOverview, x: event.clientX, from: event.shiftKey ? timeline.anchor : time(event), moved: event.shiftKey };
+    if (inOverview) overviewTo(event);
+    else if (event.shiftKey) timeline.select(drag.from, time(event));
+  });
+  stage.addEventListener("pointermove", (event) => {
+    const row = timeline.rowAt(event.target);
+    if (row && place(event) >= 0) row.tell(time(event), (event.clientY - row.line.getBoundingClientRect().top) / row.line.clientHeight);
+    if (!drag) return;
+    if (drag.inOverview) overviewTo(event);
+    else if (drag.moved || Math.abs(event.clientX - drag.x) > STILL) {
+      drag.moved = true;
+      timeline.select(drag.from, time(event), false);
+    }
+  });
+  stage.addEventListener("pointerup", (event) => {
+    if (drag && !drag.inOverview) {
+      if (drag.moved) timeline.select(drag.from, time(event));
+      else {
+        timeline.clearSelection();
+        timeline.moveTo(time(event), { follow: false, seek: true });
+      }
+    }
+    drag = null;
+  });
+  stage.addEventListener("pointercancel", () => (drag = null));
+  stage.addEventListener("pointerleave", () => timeline.tellAll());
+  function overviewTo(event) {
+    const t = (place(event) / axis.width) * axis.seconds;
+    axis.show(t - axis.span / 2, t + axis.span / 2);
+  }
+
+  stage.addEventListener("dblclick", (event) => {
+    if (place(event) < 0 || event.target.closest(".tml-overview")) return;
+    const t = time(event);
+    const words = timeline.rowAt(event.target)?.lane.data.words;
+    const word = words?.[firstFrom(words, t + 1e-9) - 1];
+    if (word && word[1] > t) timeline.select(word[0], word[1]);
+    else timeline.select(...timeline.turnSpan(timeline.turnOf(t)));
+  });
+  stage.addEventListener("wheel", (event) => {
+    const across = Math.abs(event.deltaX) > Math.abs(event.deltaY);
+    const zooms = event.ctrlKey || event.metaKey;
+    if (!zooms && !event.shiftKey && !across) return; // a plain wheel scrolls the page
+    event.preventDefault();
+    if (zooms) axis.zoom(Math.exp(event.deltaY * 0.003), time(event));
+    else axis.pan((across ? event.deltaX : event.deltaY) / axis.perSecond);
+  }, { passive: false });
+
+  const keys = {
+    " ": () => timeline.toggle(), ArrowRight: (e) => timeline.step(1, e.shiftKey), ArrowLeft: (e) => timeline.step(-1, e.shiftKey),
+    n: () => timeline.word(1), p: () => timeline.word(-1), "+": () => axis.zoom(0.5, timeline.at), "=": () => axis.zoom(0.5, timeline.at),
+    "-": () => axis.zoom(2, timeline.at), 0: () => axis.show(0, axis.seconds), Enter: () => timeline.near(),
+    Home: () => timeline.moveTo(0, { seek: true }), End: () => timeline.moveTo(axis.seconds, { seek: true }),
+    PageUp: () => axis.pan(-axis.span), PageDown: () => axis.pan(axis.span), l: () => timeline.setLoop(), s: () => timeline.setSlow(),
+    c: () => timeline.setCaptions(), Escape: () => timeline.clearSelection(), "?": () => timeline.help(),
+  };
+  timeline.root.addEventListener("keydown", (event) => {
+    const inControl = event.target.closest("button, select, input, summary, dialog, tr");
+    if (event.ctrlKey || event.metaKey || event.altKey || (inControl && !["?", "Escape"].includes(event.key))) return;
+    const act = keys[event.key];
+    if (!act) return;
+    event.preventDefault();
+    event.stopPropagation();
+    act(event);
+  });
+}

@@ -1,0 +1,399 @@
+// A recording on one time axis. The same in a notebook and on a page of its own: `source` is where it comes from.
+//
+// source.content   what Python's `timeline_content` made
+// source.state     get(name), set(name, value), on(name, act): t, selection, view, theme, size
+// source.tile(lane, level, index), source.player(), source.exports, source.export(kind, selectionOnly)
+
+import { Axis, clamp, firstFrom } from "./axis.js";
+import { Bar, frame } from "./bar.js";
+import { listen } from "./keys.js";
+import { drawOverlay } from "./overlay.js";
+import { LaneRow, Row } from "./rows.js";
+import { overview, ruler, turnNumbers } from "./ruler.js";
+import { TileQueue } from "./tiles.js";
+import { caption, describe, fillTable } from "./words.js";
+
+const GROUPS = { in: "goes in · heard clock", inside: "inside · over what it heard", out: "comes out · played clock, one turn later" };
+const LIGHT = { paper: "#ffffff", band: "#f5f7f9", ink: "#1c1f24", soft: "#5b6470", line: "#d9dde3", mark: "#b38600", select: "#0072b2", cursor: "#1c1f24" };
+const DARK = { paper: "#15181c", band: "#1d2126", ink: "#eef1f4", soft: "#a9b3be", line: "#3b424b", mark: "#ffd75e", select: "#56b4e9", cursor: "#ffffff" };
+const LARGE = 1.45; // projector size
+const OFTEN = 200; // milliseconds between two messages about a moving cursor
+
+// Whether the page around an element is dark: by its first opaque background, so that any theme works.
+function darkAround(element) {
+  for (let node = element.parentElement; node; node = node.parentElement) {
+    const parts = getComputedStyle(node).backgroundColor.match(/[\d.]+/g)?.map(Number);
+    if (parts && (parts.length < 4 || parts[3] > 0.5)) return 0.3 * parts[0] + 0.6 * parts[1] + 0.1 * parts[2] < 128;
+  }
+  return matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+export class Timeline {
+  constructor(element, source) {
+    this.source = source;
+    this.state = source.state;
+    this.content = source.content;
+    this.axis = new Axis(this.content.seconds);
+    this.root = frame(this.content.title, this.content.facts);
+    element.append(this.root);
+    const find = (name) => this.root.querySelector(`.tml-${name}`);
+    [this.stage, this.lanes, this.pins, this.overlay] = ["stage", "lanes", "pins", "overlay"].map(find);
+    [this.readout, this.status, this.captions, this.words] = ["readout", "status", "captions", "words"].map(find);
+    this.said = this.content.lanes.find(({ group, kind }) => group === "out" && kind === "tier")?.data.words ?? [];
+    this.heard = this.content.lanes.find(({ name }) => /^words/.test(name))?.data.words ?? [];
+    this.t = this.state.get("t");
+    this.selection = this.state.get("selection");
+    this.makeRows();
+    this.makeBar();
+    this.player = source.player();
+    if (this.player) this.player.stopped = () => this.ended();
+    else for (const name of ["play", "loop", "slow", "listen"]) this.bar.of(name).disabled = true;
+    if (source.noSound) this.say(source.noSound);
+    listen(this);
+    this.follow();
+    const view = this.state.get("view");
+    if (view) this.axis.show(...view);
+    this.restyle();
+  }
+
+  makeRows() {
+    const { content } = this;
+    const queue = new TileQueue(this.source.tile);
+    const changed = () => {
+      this.rows[0].stale = true; // the overview is drawn from a tile too
+      this.draw();
+    };
+    this.laneRows = content.lanes.map((lane, n) => new LaneRow(lane, n, queue, changed));
+    const wave = content.lanes.find(({ kind }) => kind === "wave");
+    const said = content.lanes.find(({ group, kind }) => group === "out" && kind === "tier");
+    const top = [
+      new Row({ group: "ruler", kind: "overview", name: "", height: 34, paint: (brush, look) => overview(brush, look, wave, said, this.t) }),
+      new Row({ group: "ruler", kind: "ruler", name: "seconds", height: 20, paint: ruler }),
+    ];
+    this.root.querySelector(".tml-top").append(...top.map((row) => row.line));
+    this.rows = [...top];
+    for (const [group, title] of Object.entries(GROUPS)) {
+      const late = group === "out" ? 1 : 0;
+      const paint = group === "inside" ? () => {} : (brush, look) => turnNumbers(brush, look, late, content.turns, content.turnSeconds);
+      const heading = new Row({ group: group === "out" ? "parting" : group, kind: "heading", name: title, height: 17, paint });
+      if (group === "out") this.parting = heading;
+      this.rows.push(heading, ...this.laneRows.filter((row) => row.group === group));
+    }
+    this.lanes.append(...this.rows.slice(2).map((row) => row.line));
+    for (const row of this.laneRows) row.buttons(() => this.pin(row), () => this.show(row, false));
+    this.lanes.addEventListener("scroll", () => this.drawOverlay());
+  }
+
+  makeBar() {
+    this.bar = new Bar(this.root, {
+      play: () => this.toggle(), loop: () => this.setLoop(), slow: () => this.setSlow(), listen: (value) => this.player?.hear(value),
+      in: () => this.axis.zoom(0.5, this.at), out: () => this.axis.zoom(2, this.at), near: () => this.near(),
+      all: () => this.axis.show(0, this.axis.seconds), captions: (on) => this.setCaptions(on), help: () => this.help(),
+      projector: (on) => this.state.set("size", on ? "projector" : "normal"), theme: (name) => this.state.set("theme", name),
+    });
+    this.bar.lanes(this.laneRows, (row, on) => this.show(row, on));
+    this.bar.exports(this.source.exports, (kind, part) => this.export(kind, part));
+    const details = this.words;
+    details.addEventListener("toggle", () => this.tabulate());
+    const go = ({ target, type, key }) => {
+      const line = target.closest("tr[data-at]");
+      if (line && (type === "click" || key === "Enter")) this.moveTo(Number(line.dataset.at), { seek: true });
+    };
+    for (const type of ["click", "keydown"]) details.addEventListener(type, go);
+  }
+
+  // Follow what others change: Python, another view of the same widget, the page around.
+  follow() {
+    const stops = [
+      this.state.on("t", () => this.told || this.moveTo(this.state.get("t"), { tell: false, seek: true })),
+      this.state.on("selection", () => this.selected(this.state.get("selection"))),
+      this.state.on("view", () => this.state.get("view") && !this.showing && this.axis.show(...this.state.get("view"))),
+      this.state.on("theme", () => this.restyle()),
+      this.state.on("size", () => this.restyle()),
+    ];
+    this.axis.moved = () => {
+      for (const row of this.rows) row.stale = true;
+      this.draw();
+      this.tellView();
+    };
+    const sized = new ResizeObserver(() => this.resize());
+    sized.observe(this.stage);
+    const themed = new MutationObserver(() => this.restyle());
+    themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-theme", "class"] });
+    const media = matchMedia("(prefers-color-scheme: dark)");
+    const restyle = () => this.restyle();
+    media.addEventListener("change", restyle);
+    this.dispose = () => {
+      for (const stop of stops) stop();
+      sized.disconnect();
+      themed.disconnect();
+      media.removeEventListener("change", restyle);
+      this.player?.close();
+      this.root.remove();
+    };
+  }
+
+  tellView() {
+    this.table ??= setTimeout(() => ([this.table] = [null, this.tabulate()]), OFTEN);
+    this.viewed ??= setTimeout(() => {
+      this.viewed = null;
+      this.showing = true; // our own news comes back at once
+      this.state.set("view", [this.axis.from, this.axis.to]);
+      this.showing = false;
+    }, OFTEN);
+  }
+
+  // ---- looks
+
+  restyle() {
+    const theme = this.state.get("theme");
+    const dark = theme === "dark" || (theme === "auto" && darkAround(this.root));
+    const size = this.state.get("size") === "projector" ? LARGE : 1;
+    Object.assign(this.root.dataset, { theme: dark ? "dark" : "light", size: size > 1 ? "projector" : "normal" });
+    this.bar.of("theme").value = theme;
+    this.bar.of("projector").checked = size > 1;
+    const map = dark ? this.content.dark : {};
+    this.look = { ...(dark ? DARK : LIGHT), colour: (hex) => map[hex] ?? hex, theme: dark ? "dark" : "light", size };
+    for (const row of this.rows) row.stale = true;
+    this.resize();
+  }
+
+  resize() {
+    this.gutter = this.lanes.firstElementChild.querySelector(".tml-label").offsetWidth;
+    const width = Math.max(50, Math.round(this.lanes.clientWidth - this.gutter));
+    if (width !== this.axis.width) for (const row of this.rows) row.stale = true;
+    this.axis.width = width;
+    this.draw();
+  }
+
+  draw() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      const { axis, content, turn } = this;
+      const look = { axis, turn, turnSeconds: content.turnSeconds, gaps: content.gaps, ratio: devicePixelRatio || 1, ...this.look };
+      for (const row of this.rows) row.draw(look);
+      this.drawOverlay();
+    });
+  }
+
+  drawOverlay() {
+    const stage = this.stage.getBoundingClientRect();
+    const port = this.lanes.getBoundingClientRect();
+    const place = (row) => {
+      const box = row.line.getBoundingClientRect();
+      const inside = row.line.parentElement === this.lanes;
+      const [low, high] = inside ? [port.top, port.bottom] : [-Infinity, Infinity];
+      return { group: row.group, top: clamp(box.top, low, high) - stage.top, bottom: clamp(box.bottom, low, high) - stage.top };
+    };
+    const shown = this.rows.slice(1).filter((row) => !row.line.hidden);
+    const parting = place(this.parting);
+    const rows = shown.filter((row) => row !== this.parting).map(place).sort((a, b) => a.top - b.top);
+    const { axis, t, turn, selection, gutter } = this;
+    drawOverlay(this.overlay, {
+      axis, rows, parting: parting.bottom - parting.top > 4 ? parting : null, t, turn, selection, left: gutter,
+      turnSeconds: this.content.turnSeconds, colours: this.look, ratio: devicePixelRatio || 1,
+    });
+  }
+
+  // ---- cursor
+
+  get turn() {
+    return this.t === null || !this.content.turns ? null : this.turnOf(this.t);
+  }
+
+  turnOf(t) {
+    return clamp(Math.floor(t / this.content.turnSeconds + 1e-6), 0, Math.max(0, this.content.turns - 1));
+  }
+
+  turnSpan(turn) {
+    return [turn * this.content.turnSeconds, (turn + 1) * this.content.turnSeconds];
+  }
+
+  // Where things happen: the cursor, or the begin of what is in sight.
+  get at() {
+    return this.t ?? this.axis.from;
+  }
+
+  moveTo(t, { follow = true, seek = false, tell = true } = {}) {
+    const before = this.turn;
+    this.t = t === null ? null : clamp(t, 0, this.axis.seconds);
+    this.anchor = this.t ?? 0;
+    if (follow && this.t !== null) this.axis.reveal(this.t);
+    if (seek && this.player?.playing) this.play(this.t);
+    if (tell) this.tell();
+    if (before !== this.turn) for (const row of this.laneRows) if (row.lane.kind === "back") row.stale = true;
+    this.rows[0].stale = true;
+    this.tellAll();
+    this.draw();
+  }
+
+  // The cursor to Python, not more often than it is of use.
+  tell() {
+    const playing = this.player?.playing;
+    if (playing && this.telling) return;
+    const say = () => {
+      this.told = true;
+      this.state.set("t", this.t);
+      this.told = false;
+    };
+    if (!playing) return say();
+    this.telling = setTimeout(() => ([this.telling] = [null, say()]), OFTEN);
+  }
+
+  tellAll() {
+    const { t, turn } = this;
+    for (const row of this.laneRows) row.tell(t);
+    const text = describe(this.content, this.said, turn);
+    if (this.readout.textContent !== text) this.readout.textContent = text;
+    const { stage } = this;
+    stage.setAttribute("aria-label", this.content.alt);
+    stage.setAttribute("aria-valuemin", "0");
+    stage.setAttribute("aria-valuemax", String(this.axis.seconds));
+    stage.setAttribute("aria-valuenow", String(t ?? 0));
+    stage.setAttribute("aria-valuetext", text);
+    if (this.captions.hidden) return;
+    const [heard, own] = this.captions.children;
+    heard.textContent = t === null ? "" : caption(this.heard, t);
+    own.textContent = t === null ? "" : caption(this.said, t);
+  }
+
+  // A turn back or forth; with `selects` the selection grows with it.
+  step(by, selects) {
+    const { turnSeconds } = this.content;
+    const turns = this.at / turnSeconds;
+    const next = by > 0 ? Math.floor(turns + 1e-6) + 1 : Math.ceil(turns - 1e-6) - 1;
+    const from = this.selection ? (Math.abs(this.selection[0] - this.at) < 1e-6 ? this.selection[1] : this.selection[0]) : this.at;
+    this.moveTo(next * turnSeconds, { seek: !selects });
+    if (selects) this.select(from, this.at);
+    else this.clearSelection();
+  }
+
+  word(by) {
+    const from = firstFrom(this.said, by > 0 ? this.at + 1e-6 : this.at - 1e-6);
+    const word = this.said[by > 0 ? from : from - 1];
+    if (word) this.moveTo(word[0], { seek: true });
+  }
+
+  // Zoom to the selection, else to the cursor's turn.
+  near() {
+    const [from, to] = this.selection ?? this.turnSpan(this.turnOf(this.at));
+    const room = this.selection ? 0.08 * (to - from) : 3 * this.content.turnSeconds;
+    this.axis.show(from - room, to + room + (this.selection ? 0 : this.content.turnSeconds));
+  }
+
+  // ---- selection
+
+  select(a, b, last = true) {
+    const [from, to] = [Math.min(a, b), Math.max(a, b)].map((t) => clamp(t, 0, this.axis.seconds));
+    if (to - from < 1e-6) return this.clearSelection();
+    this.selected([from, to]);
+    if (last) this.state.set("selection", [from, to]);
+    return undefined;
+  }
+
+  clearSelection() {
+    if (!this.selection) return;
+    this.selected(null);
+    this.state.set("selection", null);
+  }
+
+  selected(selection) {
+    this.selection = selection;
+    this.bar.selected(selection);
+    this.drawOverlay();
+  }
+
+  // ---- sound
+
+  toggle() {
+    if (!this.player) return;
+    if (this.player.playing) this.player.stop();
+    else if (this.selection) this.play(...this.selection);
+    else this.play(this.at >= this.axis.seconds - 0.05 ? 0 : this.at);
+  }
+
+  play(from, until = this.axis.seconds) {
+    this.player.play(from, until);
+    this.bar.playing(true);
+    this.readout.setAttribute("aria-live", "off"); // else a screen reader would talk over it
+    const follow = () => {
+      const at = this.player.now();
+      if (!this.player.playing) return;
+      if (at !== null) this.moveTo(at);
+      this.running = requestAnimationFrame(follow);
+    };
+    cancelAnimationFrame(this.running);
+    this.running = requestAnimationFrame(follow);
+  }
+
+  ended() {
+    cancelAnimationFrame(this.running);
+    clearTimeout(this.telling);
+    this.telling = null;
+    this.bar.playing(false);
+    this.readout.setAttribute("aria-live", "polite");
+    this.tell();
+  }
+
+  setLoop() {
+    if (!this.player) return;
+    this.player.loop = !this.player.loop;
+    this.bar.press("loop", this.player.loop);
+  }
+
+  setSlow() {
+    if (!this.player) return;
+    const slow = this.player.speed === 1;
+    this.player.pace(slow ? 0.5 : 1);
+    this.bar.press("slow", slow);
+    if (this.player.playing) this.bar.playing(true);
+  }
+
+  // ---- rows, captions, table, help, export
+
+  rowAt(element) {
+    return this.laneRows.find((row) => row.line.contains(element));
+  }
+
+  show(row, on) {
+    row.line.hidden = !on;
+    row.tick.checked = on;
+    row.stale = true;
+    this.resize();
+  }
+
+  // Pinned lanes stand above the others, and do not scroll.
+  pin(row) {
+    const pinned = row.line.parentElement === this.lanes;
+    row.pin.setAttribute("aria-pressed", String(pinned));
+    if (pinned) this.pins.append(row.line);
+    else this.lanes.insertBefore(row.line, this.rows.slice(this.rows.indexOf(row) + 1).find((one) => one.line.parentElement === this.lanes)?.line ?? null);
+    this.resize();
+  }
+
+  setCaptions(on = this.captions.hidden) {
+    this.captions.hidden = !on;
+    this.bar.of("captions").checked = on;
+    this.tellAll();
+  }
+
+  tabulate() {
+    if (this.words.open) fillTable(this.words.querySelector("table"), this.content.lanes, this.axis.from, this.axis.to);
+  }
+
+  help() {
+    const keys = this.root.querySelector(".tml-keys");
+    if (keys.open) keys.close();
+    else keys.showModal();
+  }
+
+  say(text) {
+    this.status.textContent = text;
+  }
+
+  async export(kind, selectionOnly) {
+    this.say(`Writing ${kind} …`);
+    this.say(await this.source.export(kind, selectionOnly));
+  }
+}
+
