@@ -1,7 +1,8 @@
 """Lanes: what one row of a timeline shows, as numbers for a canvas. Any `Track` can be one.
 
-What goes by turns is small, and sent whole; sound and pictures are drawn from tiles (`tml_lab.plot.tiles`). Lanes stand in
-three groups: what goes in (heard clock), what is inside (over the turn that it heard), what comes out (played clock).
+What goes by turns is small, and sent whole; sound and pictures are drawn from tiles (`tml_lab.plot.tiles`). Lanes
+stand in three groups: what goes in (heard clock), what is inside (over the turn that it heard), what comes out (played
+clock).
 """
 
 from __future__ import annotations
@@ -18,11 +19,19 @@ from tml_lab.plot.attention import watched_track
 from tml_lab.plot.decision import decision_track
 from tml_lab.plot.pictures import can_encode
 from tml_lab.plot.style import AMOUNT, COLOURS, INK, SERIES, SILENT_COLOUR, SPEAK_COLOUR
-from tml_lab.plot.tiles import BackTiles, DMelTiles, PictureTiles, SpectrogramTiles, Tiles, WaveTiles
+from tml_lab.plot.tiles import (
+    QUIETEST,
+    BackTiles,
+    DMelTiles,
+    PictureTiles,
+    SpectrogramTiles,
+    Tiles,
+    WaveTiles,
+)
 from tml_lab.plot.timeline_data import typed_words
 from tml_lab.plot.track import Track
 from tml_lab.stream.clock import heard_start
-from tml_lab.stream.recording import Recording
+from tml_lab.stream.recording import Attention, Recording
 from tml_lab.stream.tokens import STREAM_LABELS
 
 Group = Literal["in", "inside", "out"]
@@ -80,15 +89,8 @@ def usual_lanes(recording: Recording, heard: Words = ()) -> list[Lane]:
     lanes += [decision_tier(recording), lane_of(decision_track(recording), note="line: one half")]
     if (watched := recording.attention) is not None:
         head = f"L{watched.layer}H{watched.head}"
-        lanes.append(replace(lane_of(watched_track(watched)), name=f"attention {head}", note="of the decision"))
-        colours = [COLOURS.get(stream, INK) for stream in watched.streams]
-        lanes.append(
-            Lane("looked back", "back", "inside", f"Where {head} looked from the cursor's turn.", "from this turn",
-                 height=60, tiles=BackTiles(watched), data={
-                     "streams": [STREAM_LABELS.get(name, name) for name in watched.streams], "colours": colours,
-                     "later": [name.endswith("_out") for name in watched.streams], "lags": int(watched.lag.shape[2]),
-                 })  # fmt: skip
-        )
+        lanes.append(replace(lane_of(watched_track(watched)), name=f"attention {head}"))
+        lanes.append(back_lane(watched, f"Where {head} looked from the cursor's turn."))
     lanes.append(tier("said", "out", said_words(recording), COLOURS["text_out"], "words"))
     return lanes + sound_lanes(np.asarray(recording.audio_out), "audio_out", "out", heard_start(1))
 
@@ -98,16 +100,33 @@ def sound_lanes(audio: np.ndarray, stream: str, group: Group, start: float) -> l
     name, colour = STREAM_LABELS[stream], COLOURS[stream]
     wave, heard = WaveTiles(audio, start), stream == "audio_in"
     scale = {"peak": max(wave.peak, 0.02)}
+    loudest = (20 * np.log10(scale["peak"]) - QUIETEST) / -QUIETEST  # 0..1, as a spectrogram's tiles hold it
+    ends = [max(0.0, loudest - 0.75), loudest - 0.08]  # 54 dB
     what = "heard" if heard else "of the own voice"
-    lanes = [
-        Lane(name, "wave", group, f"The sound {what}.", "waveform", colour, 56, scale, tiles=wave),
-        Lane(f"{name}: spectrogram", "image", group, "Loudness by frequency.", "0 to 8 kHz", colour, 68,
-             {"rows": 128, "smooth": True, "top": "8 kHz"}, tiles=SpectrogramTiles(audio, start), shown=heard),
-    ]  # fmt: skip
+    lanes = [Lane(name, "wave", group, f"The sound {what}.", "waveform", colour, 56, scale, tiles=wave)]
+    spectra = SpectrogramTiles(audio, start)
+    look = {"smooth": True, "ends": ends}
+    alt = f"Loudness by frequency, of the sound {what}."
+    lanes.append(
+        Lane(f"{name}: spectrogram", "image", group, alt, "0 to 8 kHz", colour, 68, look, tiles=spectra, shown=heard)
+    )
     if heard:
-        lanes.append(Lane("heard: dMel", "image", group, "What the model hears: 80 bands in 16 steps.",
-                          "what the model gets", colour, 60, {"rows": 80, "smooth": False}, tiles=DMelTiles(audio)))  # fmt: skip
+        look = {"smooth": False, "ends": [0.15, 1.0]}
+        alt = "What the model hears: 80 bands in 16 steps, four times a turn."
+        lanes.append(
+            Lane("heard: dMel", "image", group, alt, "the model's input", colour, 60, look, tiles=DMelTiles(audio))
+        )
     return lanes
+
+
+def back_lane(watched: Attention, alt: str) -> Lane:
+    """Where a head looked back to from the cursor's turn."""
+    data = {
+        "streams": [STREAM_LABELS.get(name, name) for name in watched.streams],
+        "colours": [COLOURS.get(name, INK) for name in watched.streams],
+        "later": [name.endswith("_out") for name in watched.streams], "lags": int(watched.lag.shape[2]),
+    }  # fmt: skip
+    return Lane("looked back", "back", "inside", alt, "from this turn", INK, 60, data, tiles=BackTiles(watched))
 
 
 def tier(name: str, group: Group, words: Words, colour: str, note: str = "") -> Lane:

@@ -5,8 +5,8 @@
     line                        # in a notebook: click anywhere
     line.t, line.turn           # where the cursor is, ready for cache.at(..., t=line.t)
 
-Inside stands where it was heard: the cursor covers the 0.2 s of a turn, and `turn_hearing(line.t)` is that turn. To hear
-it, or for recordings longer than a few minutes, take the widget `tml_widgets.Timeline`.
+Inside stands where it was heard: the cursor covers the 0.2 s of a turn, and `turn_hearing(line.t)` is that turn. To
+hear it, or for recordings longer than a few minutes, take the widget `tml_widgets.Timeline`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tml_lab.plot.decision import decision_track
 from tml_lab.plot.inside import inside_tracks
 from tml_lab.plot.sound import said_track, typed_track, wave_track
 from tml_lab.plot.style import INK, SOFT, to_html
-from tml_lab.plot.track import Track, stack
+from tml_lab.plot.track import Track, check_turn, span_around, stack
 from tml_lab.stream.clock import TURNS_PER_SECOND, heard_span, heard_start, turn_hearing
 from tml_lab.stream.recording import Recording, seconds_of
 
@@ -111,20 +111,13 @@ class LinkedTracks:
 
     @turn.setter
     def turn(self, turn: int) -> None:
-        self._check(turn)
+        check_turn(self.recording, turn)
         moved, self._t = self._t != heard_start(turn), heard_start(turn)
         if self._widget is not None:
             with self._widget.batch_update():
                 self._draw_cursor(self._widget)
         for observer in self._observers if moved else ():
             observer(self._t)
-
-    def _check(self, turn: int) -> None:
-        if not 0 <= turn < self.recording.turns:
-            raise ValueError(
-                f"turn {turn} ({turn / TURNS_PER_SECOND:.1f} s) lies outside the recording: it has "
-                f"{self.recording.turns} turns, {self.recording.turns / TURNS_PER_SECOND:.1f} s."
-            )
 
     def observe(self, observer: Observer) -> Observer:
         """Call `observer(t)` whenever the cursor moves, by a click or from code; usable as a decorator."""
@@ -136,14 +129,7 @@ class LinkedTracks:
 
         Raises ValueError for a turn outside the recording.
         """
-        if turn is None and t is None:
-            self._range = (0.0, seconds_of(self.recording))
-        else:
-            turn = turn_hearing(t) if t is not None else turn
-            assert turn is not None
-            self._check(turn)
-            begin, end = heard_span(turn)
-            self._range = (max(0.0, begin - around), min(seconds_of(self.recording), end + around))
+        self._range = span_around(self.recording, turn, t, around)
         if self._widget is not None:
             self._widget.update_xaxes(range=list(self._range))
         return self

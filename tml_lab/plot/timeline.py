@@ -1,7 +1,7 @@
 """A recording on one time axis: a page that needs nothing but a browser, and a plotly figure for notebooks.
 
-The page runs the same modules as the widget `tml_widgets.Timeline`. Input lanes stand on the heard clock, output lanes on
-the played clock, one turn later. Colours are Okabe and Ito's, told apart with any kind of colour vision.
+The page runs the same modules as the widget `tml_widgets.Timeline`. Input lanes stand on the heard clock, output lanes
+on the played clock, one turn later. Colours are Okabe and Ito's, told apart with any kind of colour vision.
 """
 
 from __future__ import annotations
@@ -179,8 +179,8 @@ def timeline(recording: Recording, height: int = 600) -> go.Figure:
     """A plotly figure with a shared time axis: heard, p(speak) with decisions, said, own voice, attention.
 
     For notebooks, after the fact; the page of `write_timeline` also plays the sound. All stands where a listener would
-    meet it, so p(speak) and attention stand where the turn is played; `tml_lab.plot.linked.LinkedTracks` shows them where
-    it heard.
+    meet it, so p(speak) and attention stand where the turn is played; `tml_lab.plot.linked.LinkedTracks` shows them
+    where it heard.
     """
     tracks = [wave_track(recording.inputs.audio), *([typed_track(recording)] if recording.inputs.typed else [])]
     tracks += [decision_track(recording, clock=Clock.PLAYED), said_track(recording)]

@@ -1,4 +1,4 @@
-"""What a timeline says of a recording: envelopes of the sound, words, spans of pictures and gaps, and all of it in a line."""
+"""What a timeline says of a recording: envelopes of the sound, words, spans of pictures and gaps, all in one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from tml_lab.background.panel import describe, from_plain
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.stream.clock import heard_start, played_start
-from tml_lab.stream.recording import Recording, seconds_of
+from tml_lab.stream.recording import Recording
 
 BINS_PER_TURN = 20  # of the drawn envelope: 10 ms each
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tml_lab.config import TURN_SECONDS
 from tml_lab.plot.style import INK, SOFT, SPEAK_COLOUR, finish, plain
-from tml_lab.stream.clock import TURNS_PER_SECOND, Clock, heard_start, span
+from tml_lab.stream.clock import TURNS_PER_SECOND, Clock, heard_span, heard_start, span, turn_hearing
 from tml_lab.stream.recording import Recording, seconds_of
 
 if TYPE_CHECKING:
@@ -109,6 +109,28 @@ def check_turns(recording: Recording, turns: int | None, what: str) -> None:
         raise ValueError(
             f"{what} has {turns} turns and the recording {recording.turns}: draw it with the recording it came from."
         )
+
+
+def check_turn(recording: Recording, turn: int) -> None:
+    """Raises ValueError for a turn that the recording has not."""
+    if not 0 <= turn < recording.turns:
+        raise ValueError(
+            f"turn {turn} ({turn / TURNS_PER_SECOND:.1f} s) lies outside the recording: it has "
+            f"{recording.turns} turns, {recording.turns / TURNS_PER_SECOND:.1f} s."
+        )
+
+
+def span_around(recording: Recording, turn: int | None, t: float | None, around: float) -> tuple[float, float]:
+    """`around` seconds to either side of a turn, or of the turn that hears second `t`; without either, all.
+
+    Raises ValueError for a turn outside the recording.
+    """
+    turn = turn_hearing(t) if t is not None else turn
+    if turn is None:
+        return 0.0, seconds_of(recording)
+    check_turn(recording, turn)
+    begin, end = heard_span(turn)
+    return max(0.0, begin - around), min(seconds_of(recording), end + around)
 
 
 def time_axis(figure: go.Figure, seconds: float, recording: Recording | None = None) -> go.Figure:

@@ -64,11 +64,11 @@ export function listen(timeline) {
   }, { passive: false });
 
   const keys = {
-    " ": () => timeline.toggle(), ArrowRight: (e) => timeline.step(1, e.shiftKey), ArrowLeft: (e) => timeline.step(-1, e.shiftKey),
+    " ": () => timeline.sound.toggle(), ArrowRight: (e) => timeline.step(1, e.shiftKey), ArrowLeft: (e) => timeline.step(-1, e.shiftKey),
     n: () => timeline.word(1), p: () => timeline.word(-1), "+": () => axis.zoom(0.5, timeline.at), "=": () => axis.zoom(0.5, timeline.at),
     "-": () => axis.zoom(2, timeline.at), 0: () => axis.show(0, axis.seconds), Enter: () => timeline.near(),
     Home: () => timeline.moveTo(0, { seek: true }), End: () => timeline.moveTo(axis.seconds, { seek: true }),
-    PageUp: () => axis.pan(-axis.span), PageDown: () => axis.pan(axis.span), l: () => timeline.setLoop(), s: () => timeline.setSlow(),
+    PageUp: () => axis.pan(-axis.span), PageDown: () => axis.pan(axis.span), l: () => timeline.sound.loop(), s: () => timeline.sound.slow(),
     c: () => timeline.setCaptions(), Escape: () => timeline.clearSelection(), "?": () => timeline.help(),
   };
   timeline.root.addEventListener("keydown", (event) => {

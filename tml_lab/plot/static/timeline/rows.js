@@ -46,7 +46,8 @@ export class LaneRow extends Row {
     this.lane = lane;
     this.line.dataset.lane = lane.name;
     this.value = part("span", "tml-value");
-    this.label.append(this.value);
+    this.legend = part("span", "tml-legend");
+    this.label.append(this.value, this.legend);
     if (lane.tiles) lane.tiles = new LaneTiles(number, lane.tiles, queue, () => { this.stale = true; changed(); });
     this.paint = (brush, look) => {
       brush.fillStyle = look.band;
@@ -54,6 +55,17 @@ export class LaneRow extends Row {
       PAINT[lane.kind]({ brush, lane, ...look });
     };
     this.line.hidden = !lane.shown;
+  }
+
+  // Which colour is what, where a lane has several.
+  key(colour) {
+    const { names, colours, series } = this.lane.data;
+    const list = series?.length > 1 ? series.map((one) => [one.name, one.colour]) : (names ?? []).map((name, n) => [name, colours[n]]);
+    this.legend.replaceChildren(...list.map(([name, hex]) => {
+      const entry = part("span", "", name);
+      entry.style.setProperty("--of", colour(hex));
+      return entry;
+    }));
   }
 
   tell(t, down = 0) {

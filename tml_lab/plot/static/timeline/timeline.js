@@ -7,26 +7,16 @@
 import { Axis, clamp, firstFrom } from "./axis.js";
 import { Bar, frame } from "./bar.js";
 import { listen } from "./keys.js";
+import { Listening } from "./listening.js";
+import { lookOf, watchPage } from "./look.js";
 import { drawOverlay } from "./overlay.js";
 import { LaneRow, Row } from "./rows.js";
 import { overview, ruler, turnNumbers } from "./ruler.js";
 import { TileQueue } from "./tiles.js";
 import { caption, describe, fillTable } from "./words.js";
 
-const GROUPS = { in: "goes in · heard clock", inside: "inside · over what it heard", out: "comes out · played clock, one turn later" };
-const LIGHT = { paper: "#ffffff", band: "#f5f7f9", ink: "#1c1f24", soft: "#5b6470", line: "#d9dde3", mark: "#b38600", select: "#0072b2", cursor: "#1c1f24" };
-const DARK = { paper: "#15181c", band: "#1d2126", ink: "#eef1f4", soft: "#a9b3be", line: "#3b424b", mark: "#ffd75e", select: "#56b4e9", cursor: "#ffffff" };
-const LARGE = 1.45; // projector size
+const GROUPS = { in: "in · heard clock", inside: "inside · heard clock", out: "out · played clock" };
 const OFTEN = 200; // milliseconds between two messages about a moving cursor
-
-// Whether the page around an element is dark: by its first opaque background, so that any theme works.
-function darkAround(element) {
-  for (let node = element.parentElement; node; node = node.parentElement) {
-    const parts = getComputedStyle(node).backgroundColor.match(/[\d.]+/g)?.map(Number);
-    if (parts && (parts.length < 4 || parts[3] > 0.5)) return 0.3 * parts[0] + 0.6 * parts[1] + 0.1 * parts[2] < 128;
-  }
-  return matchMedia("(prefers-color-scheme: dark)").matches;
-}
 
 export class Timeline {
   constructor(element, source) {
@@ -45,15 +35,15 @@ export class Timeline {
     this.selection = this.state.get("selection");
     this.makeRows();
     this.makeBar();
-    this.player = source.player();
-    if (this.player) this.player.stopped = () => this.ended();
-    else for (const name of ["play", "loop", "slow", "listen"]) this.bar.of(name).disabled = true;
+    this.sound = new Listening(this, source.player(), this.bar);
     if (source.noSound) this.say(source.noSound);
     listen(this);
     this.follow();
     const view = this.state.get("view");
     if (view) this.axis.show(...view);
     this.restyle();
+    this.selected(this.selection);
+    this.tellAll();
   }
 
   makeRows() {
@@ -86,7 +76,8 @@ export class Timeline {
 
   makeBar() {
     this.bar = new Bar(this.root, {
-      play: () => this.toggle(), loop: () => this.setLoop(), slow: () => this.setSlow(), listen: (value) => this.player?.hear(value),
+      play: () => this.sound.toggle(), loop: () => this.sound.loop(), slow: () => this.sound.slow(),
+      listen: (value) => this.sound.player.hear(value),
       in: () => this.axis.zoom(0.5, this.at), out: () => this.axis.zoom(2, this.at), near: () => this.near(),
       all: () => this.axis.show(0, this.axis.seconds), captions: (on) => this.setCaptions(on), help: () => this.help(),
       projector: (on) => this.state.set("size", on ? "projector" : "normal"), theme: (name) => this.state.set("theme", name),
@@ -118,17 +109,10 @@ export class Timeline {
     };
     const sized = new ResizeObserver(() => this.resize());
     sized.observe(this.stage);
-    const themed = new MutationObserver(() => this.restyle());
-    themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-theme", "class"] });
-    const media = matchMedia("(prefers-color-scheme: dark)");
-    const restyle = () => this.restyle();
-    media.addEventListener("change", restyle);
+    stops.push(watchPage(() => this.restyle()), () => this.sound.close());
     this.dispose = () => {
       for (const stop of stops) stop();
       sized.disconnect();
-      themed.disconnect();
-      media.removeEventListener("change", restyle);
-      this.player?.close();
       this.root.remove();
     };
   }
@@ -146,15 +130,13 @@ export class Timeline {
   // ---- looks
 
   restyle() {
-    const theme = this.state.get("theme");
-    const dark = theme === "dark" || (theme === "auto" && darkAround(this.root));
-    const size = this.state.get("size") === "projector" ? LARGE : 1;
-    Object.assign(this.root.dataset, { theme: dark ? "dark" : "light", size: size > 1 ? "projector" : "normal" });
+    const [theme, size] = [this.state.get("theme"), this.state.get("size")];
+    this.look = lookOf(this.root, theme, size, this.content.dark);
+    Object.assign(this.root.dataset, { theme: this.look.theme, size });
     this.bar.of("theme").value = theme;
-    this.bar.of("projector").checked = size > 1;
-    const map = dark ? this.content.dark : {};
-    this.look = { ...(dark ? DARK : LIGHT), colour: (hex) => map[hex] ?? hex, theme: dark ? "dark" : "light", size };
+    this.bar.of("projector").checked = size === "projector";
     for (const row of this.rows) row.stale = true;
+    for (const row of this.laneRows) row.key(this.look.colour);
     this.resize();
   }
 
@@ -219,7 +201,7 @@ export class Timeline {
     this.t = t === null ? null : clamp(t, 0, this.axis.seconds);
     this.anchor = this.t ?? 0;
     if (follow && this.t !== null) this.axis.reveal(this.t);
-    if (seek && this.player?.playing) this.play(this.t);
+    if (seek) this.sound.seek(this.t);
     if (tell) this.tell();
     if (before !== this.turn) for (const row of this.laneRows) if (row.lane.kind === "back") row.stale = true;
     this.rows[0].stale = true;
@@ -227,17 +209,17 @@ export class Timeline {
     this.draw();
   }
 
-  // The cursor to Python, not more often than it is of use.
-  tell() {
-    const playing = this.player?.playing;
-    if (playing && this.telling) return;
+  // The cursor to Python; while it moves with the sound, not more often than is of use.
+  tell(atOnce = !this.sound.playing) {
+    if (this.telling && !atOnce) return;
     const say = () => {
-      this.told = true;
+      this.told = true; // our own news comes back at once
       this.state.set("t", this.t);
       this.told = false;
     };
-    if (!playing) return say();
-    this.telling = setTimeout(() => ([this.telling] = [null, say()]), OFTEN);
+    clearTimeout(this.telling);
+    this.telling = atOnce ? null : setTimeout(() => ([this.telling] = [null, say()]), OFTEN);
+    if (atOnce) say();
   }
 
   tellAll() {
@@ -301,52 +283,6 @@ export class Timeline {
     this.selection = selection;
     this.bar.selected(selection);
     this.drawOverlay();
-  }
-
-  // ---- sound
-
-  toggle() {
-    if (!this.player) return;
-    if (this.player.playing) this.player.stop();
-    else if (this.selection) this.play(...this.selection);
-    else this.play(this.at >= this.axis.seconds - 0.05 ? 0 : this.at);
-  }
-
-  play(from, until = this.axis.seconds) {
-    this.player.play(from, until);
-    this.bar.playing(true);
-    this.readout.setAttribute("aria-live", "off"); // else a screen reader would talk over it
-    const follow = () => {
-      const at = this.player.now();
-      if (!this.player.playing) return;
-      if (at !== null) this.moveTo(at);
-      this.running = requestAnimationFrame(follow);
-    };
-    cancelAnimationFrame(this.running);
-    this.running = requestAnimationFrame(follow);
-  }
-
-  ended() {
-    cancelAnimationFrame(this.running);
-    clearTimeout(this.telling);
-    this.telling = null;
-    this.bar.playing(false);
-    this.readout.setAttribute("aria-live", "polite");
-    this.tell();
-  }
-
-  setLoop() {
-    if (!this.player) return;
-    this.player.loop = !this.player.loop;
-    this.bar.press("loop", this.player.loop);
-  }
-
-  setSlow() {
-    if (!this.player) return;
-    const slow = this.player.speed === 1;
-    this.player.pace(slow ? 0.5 : 1);
-    this.bar.press("slow", slow);
-    if (this.player.playing) this.bar.playing(true);
   }
 
   // ---- rows, captions, table, help, export
