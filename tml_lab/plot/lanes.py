@@ -161,7 +161,8 @@ def lane_of(track: Track, group: Group = "inside", note: str = "") -> Lane:
     """A track as a lane. Raises ValueError for one that is drawn by none of bars, lines, a heat map and words."""
     traces = [trace for trace in track.traces if trace.get("name") != "reader"]
     name = html.unescape(track.name)
-    made: tuple[str, dict[str, Any], dict[str, np.ndarray]] | None = None
+    # without turns a track has nothing but what would catch the pointer
+    made: tuple[str, dict[str, Any], dict[str, np.ndarray]] | None = None if traces else ("tier", {"words": []}, {})
     if heat := [trace for trace in traces if trace["type"] == "heatmap"]:
         made = _grid(heat[0], track)
     elif bars := [trace for trace in traces if trace["type"] == "bar"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tml_lab.stream.recording import RecordingError
@@ -35,4 +35,5 @@ def whole_file(path: Path, what: str) -> Iterator[Path]:
             f"cannot write {what} to {path} ({reason}): nothing was written; free some space or choose another place."
         ) from error
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):  # it was moved, or there was no such folder
+            scratch.unlink()
