@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_any_words_make_a_textgrid(heard, typed, start, seconds):
             assert times == sorted(set(times)) and all(0 <= time <= length for time in times)
             continue
         assert rows[0][0] == 0 and rows[-1][1] == length  # no hole, no overlap
-        assert all(a[1] == b[0] for a, b in zip(rows, rows[1:], strict=False)) and all(a < b for a, b, _ in rows)
+        assert all(a[1] == b[0] for a, b in pairwise(rows)) and all(a < b for a, b, _ in rows)
 
 
 def test_sound_of_both_sides(recording, tmp_path):

@@ -12,7 +12,6 @@ const POINTER =
 export function frame(title, facts) {
   const root = document.createElement("section");
   root.className = "tml-timeline";
-  root.dataset.lmSuppressShortcuts = "true"; // Space and arrows belong to the timeline, not to the notebook
   root.innerHTML = `
     <header><h2></h2><p class="tml-facts"></p></header>
     <div class="tml-bar" role="toolbar" aria-label="sound and view">
@@ -38,7 +37,7 @@ export function frame(title, facts) {
       <button type="button" data-act="help" aria-label="keys" title="keys (?)">?</button>
     </div>
     <p class="tml-captions" hidden><span data-of="in"></span><span data-of="out"></span></p>
-    <div class="tml-stage" tabindex="0" role="slider"><div class="tml-top"></div><div class="tml-pins"></div>
+    <div class="tml-stage" tabindex="0" role="slider" data-lm-suppress-shortcuts="true"><div class="tml-top"></div><div class="tml-pins"></div>
       <div class="tml-lanes"></div><canvas class="tml-overlay"></canvas></div>
     <p class="tml-readout" aria-live="polite"></p>
     <p class="tml-status" role="status"></p>

@@ -9,6 +9,8 @@ export function listen(timeline) {
   let drag = null;
   const place = (event) => event.clientX - stage.getBoundingClientRect().left - timeline.gutter;
   const time = (event) => clamp(axis.t(place(event)), 0, axis.seconds);
+  // While the pointer is captured, events name the stage and not what lies under them.
+  const rowAt = ({ clientX, clientY }) => timeline.rowOf(document.elementFromPoint(clientX, clientY));
 
   stage.addEventListener("pointerdown", (event) => {
     if (event.button || event.target.closest("button") || place(event) < 0) return;
@@ -20,7 +22,7 @@ export function listen(timeline) {
     else if (event.shiftKey) timeline.select(drag.from, time(event));
   });
   stage.addEventListener("pointermove", (event) => {
-    const row = timeline.rowAt(event.target);
+    const row = rowAt(event);
     if (row && place(event) >= 0) row.tell(time(event), (event.clientY - row.line.getBoundingClientRect().top) / row.line.clientHeight);
     if (!drag) return;
     if (drag.inOverview) overviewTo(event);
@@ -49,7 +51,7 @@ export function listen(timeline) {
   stage.addEventListener("dblclick", (event) => {
     if (place(event) < 0 || event.target.closest(".tml-overview")) return;
     const t = time(event);
-    const words = timeline.rowAt(event.target)?.lane.data.words;
+    const words = rowAt(event)?.lane.data.words;
     const word = words?.[firstFrom(words, t + 1e-9) - 1];
     if (word && word[1] > t) timeline.select(word[0], word[1]);
     else timeline.select(...timeline.turnSpan(timeline.turnOf(t)));
@@ -73,11 +75,14 @@ export function listen(timeline) {
   };
   timeline.root.addEventListener("keydown", (event) => {
     const inControl = event.target.closest("button, select, input, summary, dialog, tr");
-    if (event.ctrlKey || event.metaKey || event.altKey || (inControl && !["?", "Escape"].includes(event.key))) return;
-    const act = keys[event.key];
+    const passes = event.key === "?" || (event.key === "Escape" && !event.target.closest("dialog"));
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    // No key pressed here is the notebook's: there a "b" would be a new cell. (The stage's attribute says the same to
+    // Lab, which looks for it at the focused element alone.)
+    event.stopPropagation();
+    const act = inControl && !passes ? null : keys[event.key];
     if (!act) return;
     event.preventDefault();
-    event.stopPropagation();
     act(event);
   });
 }

@@ -184,11 +184,12 @@ export class Timeline {
   }
 
   turnOf(t) {
-    return clamp(Math.floor(t / this.content.turnSeconds + 1e-6), 0, Math.max(0, this.content.turns - 1));
+    return clamp(Math.floor(t * this.content.turnsPerSecond + 1e-6), 0, Math.max(0, this.content.turns - 1));
   }
 
   turnSpan(turn) {
-    return [turn * this.content.turnSeconds, (turn + 1) * this.content.turnSeconds];
+    const { turnsPerSecond } = this.content;
+    return [turn / turnsPerSecond, (turn + 1) / turnsPerSecond]; // one division: 3 * 0.2 is not 0.6
   }
 
   // Where things happen: the cursor, or the begin of what is in sight.
@@ -241,11 +242,11 @@ export class Timeline {
 
   // A turn back or forth; with `selects` the selection grows with it.
   step(by, selects) {
-    const { turnSeconds } = this.content;
-    const turns = this.at / turnSeconds;
+    const { turnsPerSecond } = this.content;
+    const turns = this.at * turnsPerSecond;
     const next = by > 0 ? Math.floor(turns + 1e-6) + 1 : Math.ceil(turns - 1e-6) - 1;
     const from = this.selection ? (Math.abs(this.selection[0] - this.at) < 1e-6 ? this.selection[1] : this.selection[0]) : this.at;
-    this.moveTo(next * turnSeconds, { seek: !selects });
+    this.moveTo(next / turnsPerSecond, { seek: !selects });
     if (selects) this.select(from, this.at);
     else this.clearSelection();
   }
@@ -287,7 +288,7 @@ export class Timeline {
 
   // ---- rows, captions, table, help, export
 
-  rowAt(element) {
+  rowOf(element) {
     return this.laneRows.find((row) => row.line.contains(element));
   }
 
@@ -304,6 +305,7 @@ export class Timeline {
     row.pin.setAttribute("aria-pressed", String(pinned));
     if (pinned) this.pins.append(row.line);
     else this.lanes.insertBefore(row.line, this.rows.slice(this.rows.indexOf(row) + 1).find((one) => one.line.parentElement === this.lanes)?.line ?? null);
+    row.pin.focus({ preventScroll: true }); // it was lost when the row was moved
     this.resize();
   }
 
