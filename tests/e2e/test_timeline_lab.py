@@ -1,4 +1,4 @@
-"""The timeline in JupyterLab: a click in it is `line.t` in the kernel, and the other way round; its keys are its own."""
+"""The timeline in JupyterLab: a click in it is `line.t` in the kernel, and the other way round; keys stay in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ chosen = []
 line.on_select(chosen.append)
 line
 """
-AT = "(t) => document.querySelector('.tml-stage').getAttribute('aria-valuenow') === t"
+NOW = "document.querySelector('.tml-stage').getAttribute('aria-valuenow')"
+AT = f"(t) => {NOW} === t"
 
 
 def comes_to(kernel: Kernel, expression: str, wanted: object) -> bool:
@@ -51,7 +52,7 @@ def test_one_cursor_with_the_kernel(playwright: Playwright, lab: Lab) -> None:
         assert comes_to(kernel, "[chosen and chosen[-1], line.t]", [pytest.approx([2.6, 2.8]), pytest.approx(2.8)])
         assert page.locator(".jp-Cell").count() == cells
         page.keyboard.press(" ")
-        page.wait_for_function("() => Number(document.querySelector('.tml-stage').getAttribute('aria-valuenow')) > 2.65")
+        page.wait_for_function(f"() => {NOW} > 2.65")
         page.locator('[data-menu="export"] summary').click()
         page.get_by_role("button", name="TextGrid").click()
         page.wait_for_function("() => document.querySelector('.tml-status').textContent.startsWith('Written')")

@@ -36,7 +36,7 @@ def shown(browser: Browser, tmp_path: Path) -> Iterator[WidgetPage]:
     recording = plot_fixtures()._recording()
     line = Timeline(recording, lens_track(np.linspace(-3, 3, 80).reshape(4, 20)), save_to=tmp_path, theme="light")
     page = browser.new_page(viewport={"width": 1200, "height": 1000})
-    shown = WidgetPage(page, line, tmp_path)
+    shown = WidgetPage(page, line)
     page.wait_for_selector(".tml-stage")
     yield shown
     page.close()

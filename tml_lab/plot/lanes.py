@@ -40,6 +40,7 @@ Words = Sequence[tuple[float, float, str]]
 OTHER_COLOUR = SERIES[6]
 """Decisions that are neither silence nor speech."""
 MISSING = 255
+"""Of a heat map: no number there."""
 
 
 @dataclass(frozen=True, eq=False)

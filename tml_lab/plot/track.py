@@ -141,12 +141,16 @@ def time_axis(figure: go.Figure, seconds: float, recording: Recording | None = N
         unifiedhovertitle={"text": "%{x:.1f} s"}, zeroline=False,
     )  # fmt: skip
     figure.update_layout(hovermode="x unified", hoversubplots="axis", hoverdistance=15, spikedistance=-1)
-    for first, end in runs([decision != "<silent>" for decision in recording.decisions]) if recording else []:
-        figure.add_shape(
-            type="rect", xref="x", yref="paper", x0=heard_start(first), x1=heard_start(end), y0=0, y1=1,
-            fillcolor=SPEAK_COLOUR, opacity=0.09, line_width=0, layer="below", name="decides to speak",
-        )  # fmt: skip
-    return figure
+    marks = [
+        {
+            "type": "rect", "xref": "x", "yref": "paper", "x0": heard_start(first), "x1": heard_start(end), "y0": 0,
+            "y1": 1, "fillcolor": SPEAK_COLOUR, "opacity": 0.09, "line": {"width": 0}, "layer": "below",
+            "name": "decides to speak",
+        }
+        for first, end in (runs([d != "<silent>" for d in recording.decisions]) if recording is not None else [])
+    ]  # fmt: skip
+    # All at once: plotly copies what is there for each one that is added.
+    return figure.update_layout(shapes=[*figure.layout.shapes, *marks])
 
 
 def stack(

@@ -8,8 +8,8 @@ import { Timeline } from "./timeline.js";
 const BLOCK = 2; // seconds, as the player asks for them
 
 async function inflated(base64) {
-  const packed = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const packed = await fetch(`data:application/octet-stream;base64,${base64}`); // decoded beside the page's own thread
+  const stream = packed.body.pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 

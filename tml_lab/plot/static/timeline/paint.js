@@ -194,15 +194,12 @@ function sheet({ arrays, data }, first, colours) {
   [canvas.width, canvas.height] = [columns, rows];
   const brush = canvas.getContext("2d");
   const cells = brush.createImageData(columns, rows);
-  for (let row = 0, at = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++, at += 4) {
-      const value = arrays.cells[row * data.turns + first + column];
-      if (value === MISSING) continue; // transparent
-      const colour = colours[Math.round((value / (MISSING - 1)) * 255)];
-      cells.data[at] = colour[0];
-      cells.data[at + 1] = colour[1];
-      cells.data[at + 2] = colour[2];
-      cells.data[at + 3] = 255;
+  const pixels = new Uint32Array(cells.data.buffer);
+  for (let row = 0; row < rows; row++) {
+    const from = row * data.turns + first;
+    for (let column = 0; column < columns; column++) {
+      const value = arrays.cells[from + column];
+      if (value !== MISSING) pixels[row * columns + column] = colours[value]; // else transparent
     }
   }
   brush.putImageData(cells, 0, 0);

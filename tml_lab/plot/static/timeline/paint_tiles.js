@@ -53,16 +53,17 @@ function hatch(brush, gaps, axis, height, colour) {
   }
 }
 
-// 0..255 in `stops` [[0..1, [r, g, b]], ...]: 256 colours.
+// 0..255 in `stops` [[0..1, [r, g, b]], ...]: 256 pixels, as a canvas holds them.
 export function ramp(stops) {
-  return Array.from({ length: 256 }, (_, value) => {
+  return Uint32Array.from({ length: 256 }, (_, value) => {
     const at = value / 255;
     let next = stops.findIndex(([position]) => position >= at);
     if (next < 0) next = stops.length - 1;
     const [p1, b] = stops[next];
     const [p0, a] = stops[Math.max(0, next - 1)];
     const part = p1 > p0 ? clamp((at - p0) / (p1 - p0), 0, 1) : 1;
-    return a.map((channel, i) => Math.round(channel + (b[i] - channel) * part));
+    const [red, green, blue] = a.map((channel, i) => Math.round(channel + (b[i] - channel) * part));
+    return (255 << 24) | (blue << 16) | (green << 8) | red;
   });
 }
 
@@ -94,14 +95,10 @@ function painted({ values, columns, rows }, colours) {
   [canvas.width, canvas.height] = [columns, rows];
   const brush = canvas.getContext("2d");
   const cells = brush.createImageData(columns, rows);
+  const pixels = new Uint32Array(cells.data.buffer);
   for (let row = 0; row < rows; row++) {
-    for (let column = 0, at = (rows - 1 - row) * columns * 4; column < columns; column++, at += 4) {
-      const colour = colours[values[row * columns + column]];
-      cells.data[at] = colour[0];
-      cells.data[at + 1] = colour[1];
-      cells.data[at + 2] = colour[2];
-      cells.data[at + 3] = 255;
-    }
+    const at = (rows - 1 - row) * columns;
+    for (let column = 0; column < columns; column++) pixels[at + column] = colours[values[row * columns + column]];
   }
   brush.putImageData(cells, 0, 0);
   return canvas;

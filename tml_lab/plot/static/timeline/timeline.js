@@ -16,6 +16,7 @@ import { TileQueue } from "./tiles.js";
 import { caption, describe, fillTable } from "./words.js";
 
 const GROUPS = { in: "in · heard clock", inside: "inside · heard clock", out: "out · played clock" };
+const SHORT = 30; // milliseconds of painting in one frame
 const OFTEN = 200; // milliseconds between two messages about a moving cursor
 
 export class Timeline {
@@ -153,8 +154,10 @@ export class Timeline {
       this.frame = null;
       const { axis, content, turn } = this;
       const look = { axis, turn, turnSeconds: content.turnSeconds, gaps: content.gaps, ratio: devicePixelRatio || 1, ...this.look };
-      for (const row of this.rows) row.draw(look);
+      const began = performance.now();
+      for (const row of this.rows) if (performance.now() - began < SHORT) row.draw(look);
       this.drawOverlay();
+      if (this.rows.some((row) => row.stale && !row.line.hidden)) this.draw(); // the others in the next frame
     });
   }
 
