@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from lab import browser_with
 from playwright.sync_api import Browser, Page, Playwright
 from widget_page import COLOURS, plot_fixtures
 
-from tml_lab.plot.timeline import write_timeline
+from tml_lab.plot.esm import link
+from tml_lab.plot.timeline import STATIC, write_timeline
 
 pytestmark = pytest.mark.e2e
 
@@ -69,3 +71,26 @@ def test_a_long_one_with_its_sound_beside(page: Page, tmp_path: Path) -> None:
     assert page.evaluate("timeline.sound.player.files.every((file) => !file.paused)")
     page.keyboard.press(" ")
     assert page.evaluate("timeline.sound.player.files.every((file) => file.paused)")
+
+
+STRETCH = """async ([module, speed]) => {
+  const { Stretcher } = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));
+  const tone = Float32Array.from({ length: 64000 }, (_, n) => 0.5 * Math.sin((2 * Math.PI * 200 * n) / 16000));
+  const stretcher = new Stretcher(speed), out = [];
+  for (let at = 0; at < tone.length; at += 32000) {
+    const piece = tone.subarray(at, at + 32000);
+    out.push(...stretcher.push([piece, piece])[0]);
+  }
+  return out;
+}"""
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.75, 1.5])
+def test_half_speed_keeps_the_pitch(page: Page, speed: float) -> None:
+    sound = np.array(page.evaluate(STRETCH, [link(STATIC / "stretch.js"), speed]), np.float32)
+    assert len(sound) / 64000 == pytest.approx(1 / speed, rel=0.03)
+    middle = sound[1000:-1000]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    assert spectrum.argmax() * 16000 / len(middle) == pytest.approx(200, abs=1)
+    loud = np.abs(middle).reshape(-1)[: len(middle) // 160 * 160].reshape(-1, 160).max(1)
+    assert loud.min() > 0.42  # no holes where windows meet

@@ -1,7 +1,7 @@
 """Join small ES modules into one piece of text, without a build step: for anywidget, and for pages.
 
-Neither has an address of its own, so a relative `import` in it resolves to nothing. `link` puts the files into one text,
-which gives each a `blob:` address when it runs. The browser still sees separate modules: one scope each, loaded once,
+Neither has an address of its own, so a relative `import` in it resolves to nothing. `link` puts the files into one
+text, which gives each a `blob:` address when it runs. The browser still sees separate modules: one scope each, loaded once,
 under their own names in its debugger. (`data:` addresses would lie inside one another, escaped anew at each level: the
 time to read those grows faster than the code.)
 """
@@ -28,15 +28,17 @@ export default entry;
 
 
 def link(path: Path) -> str:
-    """The module at `path` with everything that it imports; its default export is the text's.
+    """The module at `path` with everything that it imports; what it exports by default, the text does.
 
-    `import text from "./file.js?raw"` gives the file's text instead of its exports: an AudioWorklet is started from text.
-    Raises FileNotFoundError naming the importing file when an import has no file behind it, and ValueError when modules
-    import each other in a circle.
+    `import text from "./file.js?raw"` gives the file's text instead of its exports: an AudioWorklet is started from
+    text. Raises FileNotFoundError naming the importing file when an import has no file behind it, and ValueError when
+    modules import each other in a circle.
     """
     sources: list[str] = []
-    # "</" would end a script element that this is put into.
     _place(path.resolve(), False, {}, sources)
+    if len(sources) == 1:  # nothing to join: all its exports stay
+        return sources[0]
+    # "</" would end a script element that this is put into.
     return _RUN % json.dumps(sources, ensure_ascii=False, indent=0).replace("</", "<\\/")
 
 
