@@ -7,6 +7,7 @@ import io
 import json
 import re
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import soundfile
 
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.plot.timeline import timeline, timeline_html, write_timeline
-from tml_lab.plot.timeline_data import camera_spans, envelope, gap_spans
+from tml_lab.plot.timeline_data import camera_spans, envelope
 from tml_lab.stream.recording import Inputs, Recording
 
 
@@ -104,14 +105,6 @@ def test_camera_spans_are_runs_of_turns(recording):
     assert camera_spans(Recording(Inputs(np.zeros(0)))) == []
 
 
-def test_gaps_are_runs_of_turns(recording):
-    class Lossy:
-        gaps = (3, 4, 9)
-
-    assert gap_spans(Lossy()) == [(0.6, 1.0), (1.8, 2.0)]
-    assert gap_spans(recording) == []
-
-
 def test_figure_stands_on_the_right_clocks(recording):
     figure = timeline(recording)
     bars = next(trace for trace in figure.data if trace.type == "bar")
@@ -144,3 +137,16 @@ def test_almost_nothing_can_be_shown(turns):
     data, _ = data_of(timeline_html(nothing, "nothing"))
     assert data["header"]["turns"] == turns and lane(data, "said")["data"]["words"] == []
     timeline(nothing)
+
+
+def test_gaps_are_shown_and_told(recording):
+    assert data_of(timeline_html(recording, "whole"))[0]["header"]["gaps"] == []
+    turns = recording.inputs.audio.reshape(-1, TURN_SAMPLES).copy()
+    turns[[3, 4, 9]] = 0.0
+    lost = replace(recording, inputs=replace(recording.inputs, audio=turns.reshape(-1), gaps=(3, 4, 9)))
+    page = timeline_html(lost, "lost")
+    assert data_of(page)[0]["header"]["gaps"] == [[0.6, 1.0], [1.8, 2.0]]
+    assert "Not heard: 0.6 s in 2 gaps: 0.6 to 1.0 s, 1.8 to 2.0 s." in page and "not heard: 0.6 s" in page
+    bars = [trace for trace in timeline(lost).data if trace.name == "gap"]
+    assert [x for x in bars[0].x if x is not None] == [0.6, 1.0, 1.8, 2.0]
+    assert not [trace for trace in timeline(recording).data if trace.name == "gap"]

@@ -15,6 +15,7 @@ from tml_lab.model.checkpoint import new_model
 from tml_lab.model.text import TextTokenizer
 from tml_lab.serve.chunk_queue import Chunk
 from tml_lab.serve.host import Served, SessionHost
+from tml_lab.stream.recording import SKIPPED, Sound
 from tml_lab.stream.replay import replay
 from tml_lab.stream.session import Session
 
@@ -27,15 +28,22 @@ class Gated:
     def __init__(self) -> None:
         self.go, self.inside = threading.Event(), threading.Event()
         self.steps: list[tuple[float, bool, str | None]] = []  # first sample, had pictures, typed
+        self.gaps = self.skipped = 0
 
-    def step(self, audio: np.ndarray, frames: np.ndarray | None = None, text: str | None = None) -> int:
+    def step(self, audio: Sound, frames: np.ndarray | None = None, text: str | None = None) -> int:
+        if audio is SKIPPED:
+            self.skipped += 1
+            return len(self.steps)
         self.inside.set()
         assert self.go.wait(PATIENCE)
         if text == "bad":
             raise ValueError("this is not sound.")
         if text == "fatal":
             raise RuntimeError("out of memory")
-        self.steps.append((float(audio[0]), frames is not None, text))
+        if audio is None:
+            self.gaps += 1
+        else:
+            self.steps.append((float(audio[0]), frames is not None, text))
         return len(self.steps)
 
     def recording(self) -> Any:
@@ -92,7 +100,7 @@ def test_a_slow_model_loses_pictures_first_and_then_sound() -> None:
     assert [pictures for _, pictures, _ in session.steps] == [True, False, False, True, True]
     assert [one.missed for one in served] == [0, 3, 0, 0, 0]
     report = host.report()
-    assert (report.missed, report.lost_audio, report.queued) == (3, 3, 0)
+    assert (report.missed, report.lost_audio, report.queued) == (3, 3, 0) and session.skipped == 3
     assert served[1].latency >= served[1].model and math.isfinite(report.late)
 
 
@@ -103,9 +111,9 @@ def test_bad_input_is_left_out_with_one_sentence() -> None:
     for seq, text in enumerate([None, "bad", None]):
         host.put(chunk(seq, text))
     host.stop(PATIENCE)
-    assert seqs(session) == [0, 2] and served[-1].missed == 1
+    assert seqs(session) == [0, 2] and session.gaps == 1 and [one.missed for one in served] == [0, 1, 0]
     report = host.report()
-    assert (report.refused, report.turns, report.phase) == (1, 2, "stopped")
+    assert (report.refused, report.turns, report.phase) == (1, 3, "stopped")
     assert report.notice == "Chunk 1 was left out: this is not sound."
 
 
@@ -143,7 +151,7 @@ def test_a_session_that_cannot_be_made() -> None:
         host.recording()
 
 
-def test_while_paused_nothing_is_taken_and_the_gap_shows() -> None:
+def test_while_paused_nothing_is_taken_and_time_stands_still() -> None:
     session, served = Gated(), []
     host = started(session, served.append)
     host.put(chunk(0))
@@ -155,7 +163,7 @@ def test_while_paused_nothing_is_taken_and_the_gap_shows() -> None:
     host.resume()
     assert host.put(chunk(3))
     host.stop(PATIENCE)
-    assert seqs(session) == [0, 3] and [one.missed for one in served] == [0, 2]
+    assert seqs(session) == [0, 3] and [one.missed for one in served] == [0, 0]
 
 
 def test_stop_can_forget_what_is_queued() -> None:

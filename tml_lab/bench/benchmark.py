@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tml_lab.bench.emissions import Emissions
 from tml_lab.bench.grading import Estimate
@@ -36,6 +36,7 @@ class Benchmark:
         goals: what the shipped nano must reach, per metric, e.g. `{"strict": ">= 0.90"}`.
         anchors: others' figures on the full-size originals; shown, never claimed as comparable.
         splits: which splits it has items for.
+        rows: who plays in the model's place, given model and tokenizer: the same weights, used in several ways.
     """
 
     name: str
@@ -46,3 +47,4 @@ class Benchmark:
     goals: Mapping[str, str] = field(default_factory=dict)
     anchors: Mapping[str, str] = field(default_factory=dict)
     splits: tuple[str, ...] = ("test",)
+    rows: Callable[[Any, Any], Sequence[Player]] | None = None

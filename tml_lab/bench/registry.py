@@ -25,6 +25,7 @@ from tml_lab.bench import (
     foreign,
     human_numbers,
     ifeval,
+    long_memory,
     proactive,
     qivd,
     repcount,
@@ -72,6 +73,8 @@ BENCHMARKS: dict[str, Benchmark] = {
         qivd.BENCHMARK,
         camera_on.TIMESPEAK,
         camera_on.CUESPEAK,
+        long_memory.LONG,
+        long_memory.QUICK,
     )
 }
 GROUPS = {
@@ -80,9 +83,10 @@ GROUPS = {
     "all": tuple(BENCHMARKS),
     "seen": ("repcount", "repcount_captured", "charades", "proactive", "qivd"),
     "camera": ("timespeak_camera", "cuespeak_camera"),
+    "lasting": ("long", "long_quick"),
 }
 # What is run when nothing is named: what the shipped nano was trained for.
-_LATER = (*GROUPS["further"], *GROUPS["seen"], *GROUPS["camera"])
+_LATER = (*GROUPS["further"], *GROUPS["seen"], *GROUPS["camera"], *GROUPS["lasting"])
 USUAL = tuple(name for name in BENCHMARKS if name not in _LATER)
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": lambda value, goal: value >= goal,
@@ -91,7 +95,8 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 def select(names: Sequence[str]) -> list[Benchmark]:
-    """The benchmarks named (`USUAL` when none is); `fdb`, `further`, `seen`, `camera` and `all` mean their parts.
+    """The benchmarks named (`USUAL` when none is); `fdb`, `further`, `seen`, `camera`, `lasting` and `all` mean their
+    parts.
 
     Raises ValueError listing the names there are.
     """
@@ -205,8 +210,12 @@ def run_players(
     splits: Sequence[str] | None = None,
     label: str = "none",
     console: Console | None = None,
+    instead: Callable[[Benchmark], Sequence[Player] | None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Every benchmark named, every player: prints the tables and returns what `run` writes as JSON."""
+    """Every benchmark named, every player: prints the tables and returns what `run` writes as JSON.
+
+    `instead`: a benchmark's own players in the place of the last one, the model.
+    """
     console = console or Console()
     rows: list[dict[str, Any]] = []
     chosen = [(b, s) for b in select(names) for s in b.splits if splits is None or s in splits]
@@ -215,7 +224,9 @@ def run_players(
         task = progress.add_task("benchmarks", total=len(chosen) * len(players))
         for benchmark, split in chosen:
             progress.update(task, description=benchmark.title)
-            fresh = play_benchmark(benchmark, players, n, seed, split, lambda: progress.advance(task))
+            own = instead(benchmark)
+            lineup = players if own is None else [*players[:-1], *own]
+            fresh = play_benchmark(benchmark, lineup, n, seed, split, lambda: progress.advance(task))
             console.print(table(benchmark, fresh, caption_of(benchmark, seed, label)))
             if (families := families_table(fresh)) is not None:
                 console.print(families)
@@ -239,7 +250,8 @@ def run(
     """Load a checkpoint, run benchmarks, print tables, write JSON and a page.
 
     Args:
-        names: benchmarks, or groups of them (`fdb`, `further`, `seen`, `camera`, `all`); empty for the usual ones.
+        names: benchmarks, or groups of them (`fdb`, `further`, `seen`, `camera`, `lasting`, `all`); empty for the
+            usual ones.
         checkpoint: a shipped name or a folder.
         n: items per family.
         seed: of the items, of the spam row and of the intervals.
@@ -259,7 +271,9 @@ def run(
     players: list[Player] = reference_players(model, tokenizer, seed) if references else []
     me = KeptPlayer(ModelPlayer(model, tokenizer, keep_voice=bool(report or folders)))
     players.append(me)
-    result = run_players(players, names, n, seed, splits, label, console)
+    result = run_players(
+        players, names, n, seed, splits, label, console, lambda b: b.rows(model, tokenizer) if b.rows else None
+    )
     if json_path is not None:
         Path(json_path).parent.mkdir(parents=True, exist_ok=True)
         Path(json_path).write_text(json.dumps(result, indent=1) + "\n")

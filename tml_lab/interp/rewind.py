@@ -5,6 +5,7 @@ from __future__ import annotations
 from tml_lab.interp.names import InterpError
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
+from tml_lab.stream.policy import policy_of
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.session import Session
 
@@ -24,7 +25,7 @@ class Rewind:
         self.recording = recording
         self._since = max(0, min(since, recording.inputs.turns))
         self._kept: dict[int, Session] = {}
-        self._ahead = Session(model, tokenizer, seed=recording.seed)
+        self._ahead = Session(model, tokenizer, seed=recording.seed, policy=policy_of(recording.policy))
 
     def at(self, turn: int) -> Session:
         """An independent session whose next step is `turn`. Raises InterpError for a turn outside the recording."""

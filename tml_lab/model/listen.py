@@ -6,6 +6,7 @@ known (connectionist temporal classification, Graves et al. 2006). It only looks
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -47,3 +48,9 @@ def read_words(guesses: list[int], last: int = BLANK) -> tuple[list[int], int]:
             words.append(guess)
         last = guess
     return words, last
+
+
+@torch.no_grad()
+def next_words(head: ListenHead, frames: Tensor, last: int = BLANK) -> tuple[list[int], int]:
+    """What the head hears in `frames [k, d_model]`, residuals after its block: see `read_words`."""
+    return read_words(head(frames).argmax(-1).tolist(), last)

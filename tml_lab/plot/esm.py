@@ -1,9 +1,9 @@
 """Join small ES modules into one piece of text, without a build step: for anywidget, and for pages.
 
 Neither has an address of its own, so a relative `import` in it resolves to nothing. `link` puts the files into one
-text, which gives each a `blob:` address when it runs. The browser still sees separate modules: one scope each, loaded once,
-under their own names in its debugger. (`data:` addresses would lie inside one another, escaped anew at each level: the
-time to read those grows faster than the code.)
+text, which gives each a `blob:` address when it runs. The browser still sees separate modules: one scope each, loaded
+once, under their own names in its debugger. (`data:` addresses would lie inside one another, escaped anew at each
+level: the time to read those grows faster than the code.)
 """
 
 from __future__ import annotations

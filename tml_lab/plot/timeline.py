@@ -24,7 +24,7 @@ from tml_lab.plot.attention import watched_track
 from tml_lab.plot.decision import decision_track
 from tml_lab.plot.esm import link
 from tml_lab.plot.lanes import Lane, usual_lanes
-from tml_lab.plot.sound import said_track, typed_track, wave_track
+from tml_lab.plot.sound import heard_wave, said_track, typed_track, wave_track
 from tml_lab.plot.style import ON_DARK
 from tml_lab.plot.timeline_data import alt_text, beside, facts, gap_spans
 from tml_lab.plot.track import stack
@@ -183,7 +183,7 @@ def timeline(recording: Recording, height: int = 600) -> go.Figure:
     meet it, so p(speak) and attention stand where the turn is played; `tml_lab.plot.linked.LinkedTracks` shows them
     where it heard.
     """
-    tracks = [wave_track(recording.inputs.audio), *([typed_track(recording)] if recording.inputs.typed else [])]
+    tracks = [heard_wave(recording), *([typed_track(recording)] if recording.inputs.typed else [])]
     tracks += [decision_track(recording, clock=Clock.PLAYED), said_track(recording)]
     tracks += [wave_track(recording.audio_out, "audio_out")]
     tracks += [watched_track(recording.attention, Clock.PLAYED)] if recording.attention else []

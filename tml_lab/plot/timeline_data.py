@@ -51,7 +51,7 @@ def camera_spans(recording: Recording) -> list[tuple[float, float]]:
 
 def gap_spans(recording: Recording) -> list[tuple[float, float]]:
     """`[start, end)` in seconds on the heard clock, for each run of turns in which nothing was heard."""
-    return [(heard_start(run[0]), heard_start(run[-1] + 1)) for run in _runs(getattr(recording, "gaps", ()))]
+    return [(heard_start(run[0]), heard_start(run[-1] + 1)) for run in _runs(recording.gaps)]
 
 
 def _runs(turns: Sequence[int] | np.ndarray) -> list[list[int]]:
@@ -59,6 +59,17 @@ def _runs(turns: Sequence[int] | np.ndarray) -> list[list[int]]:
     some = np.asarray(turns, int)
     runs = np.split(some, np.flatnonzero(np.diff(some) != 1) + 1) if len(some) else []
     return [run.tolist() for run in runs]
+
+
+def gaps_in_words(recording: Recording, most: int = 6) -> str:
+    """ "0.6 s in 2 gaps: 1.0 to 1.2 s, 4.0 to 4.4 s"; empty when there was none."""
+    spans = gap_spans(recording)
+    if not spans:
+        return ""
+    each = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in spans[:most])
+    more = f", and {len(spans) - most} more" if len(spans) > most else ""
+    number = f"{len(spans)} gaps" if len(spans) > 1 else "a gap"
+    return f"{heard_start(len(recording.gaps)):.1f} s in {number}: {each}{more}"
 
 
 def facts(recording: Recording) -> str:
@@ -70,6 +81,7 @@ def facts(recording: Recording) -> str:
         f"words said: {words}, turns spoken: {speaking}",
         f"{recording.checkpoint.get('name', 'a model')} {recording.checkpoint.get('sha256', '')[:8]}".strip(),
         f"seed {recording.seed}",
+        *([f"not heard: {heard_start(len(recording.gaps)):.1f} s"] if recording.gaps else []),
     ]
     return " · ".join(parts)
 
@@ -78,8 +90,10 @@ def alt_text(recording: Recording) -> str:
     """The timeline in words, for those who cannot see it."""
     said = ", ".join(f"{word} at {start:.1f} seconds" for word, start, _ in recording.said()[:20])
     more = len(recording.said()) - 20
+    lost = gaps_in_words(recording)
     return (
         f"Timeline of {heard_start(recording.turns):.1f} seconds: what was heard, the probability of "
         f"speaking at each turn of 0.2 seconds, and what was said. Said: {said or 'nothing'}"
         f"{f', and {more} more words' if more > 0 else ''}."
+        f"{f' Not heard: {lost}.' if lost else ''}"
     )

@@ -48,6 +48,8 @@ class _Header(BaseModel):
     about: dict[str, Any]
     attention: _Watched | None = None
     panel: list[_Change] = Field(default_factory=list)
+    gaps: list[Turn] = Field(default_factory=list)
+    skipped: list[Turn] = Field(default_factory=list)
 
 
 def check_header(header: Mapping[str, Any], what: str) -> None:

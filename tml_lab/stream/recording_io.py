@@ -1,6 +1,6 @@
 """Recordings on disk: a folder of float32 WAV (any player opens it), safetensors and JSON.
 
-recording.json       header: turns, seed, checkpoint, configuration, typed and said words
+recording.json       header: turns, seed, checkpoint, configuration, typed and said words, gaps
 turns.safetensors    one row per turn, and the token table
 heard.wav, own.wav   float32, 16 kHz, mono: bit for bit what went in and came out
 frames.npz           one uint8 [2, H, W, 3] per turn that had pictures
@@ -56,6 +56,10 @@ def save_columns(recording: Recording, folder: Path, input_turns: int) -> Path:
         "timings": list(recording.timings),
         "about": dict(recording.about),
         **({"panel": recording.panel} if recording.panel else {}),
+        **({"gaps": recording.gaps} if recording.gaps else {}),
+        **({"skipped": recording.inputs.skipped} if recording.inputs.skipped else {}),
+        **({"policy": dict(recording.policy)} if recording.policy else {}),
+        **({"notes": recording.notes} if recording.notes else {}),
     }
     code = {name: i for i, name in enumerate(header["decisions"])}
     table = recording.tokens
@@ -109,6 +113,8 @@ def _load(folder: Path, keeps: object) -> Recording:
             read_sound(folder / HEARD, header["input_turns"]),
             tuple((turn, text) for turn, text in header["typed"]),
             FrameFile(folder / FRAMES, header["input_turns"], keeps) if (folder / FRAMES).exists() else None,
+            tuple(header.get("gaps", ())),
+            tuple(header.get("skipped", ())),
         )
         seen = header.get("attention")
         attention = seen and Attention(
@@ -133,6 +139,8 @@ def _load(folder: Path, keeps: object) -> Recording:
             attention=attention,
             about=header["about"],
             panel=tuple(header.get("panel", ())),
+            policy=header.get("policy", {}),
+            notes=tuple((turn, text) for turn, text in header.get("notes", ())),
         )  # fmt: skip
     except RecordingError:
         raise

@@ -1,7 +1,6 @@
 """Where a session's sound and pictures go: into memory, or turn by turn into files.
 
-A ten-minute recording is 77 MB of sound and up to 345 MB of pictures. On a `FolderReel` the session's memory
-does not grow with them; what grows is the tape's few hundred bytes a turn.
+A ten-minute recording is 77 MB of sound and up to 345 MB of pictures. Neither reel's memory grows beyond that.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +19,7 @@ import soundfile
 from scipy.io import wavfile
 
 from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES
+from tml_lab.stream.columns import Column, Spill
 from tml_lab.stream.recording import RecordingError
 
 MOST_PICTURE_BYTES = 64 << 20
@@ -30,6 +29,7 @@ DAMAGED_ZIP = (
 )  # fmt: skip
 """What zipfile and numpy meet damaged files with."""
 HEARD, OWN, FRAMES = "heard.wav", "own.wav", "frames.npz"
+MINUTES = 3_000 * TURN_SAMPLES * 4  # bytes: ten minutes of sound
 Contents = tuple[np.ndarray, np.ndarray, "Sequence[np.ndarray | None] | None"]
 """Heard float32 [turns * 3200], own voice float32 [turns * 3200], pictures uint8 [2, H, W, 3] by turn."""
 
@@ -40,31 +40,85 @@ class Reel(Protocol):
     def write(self, audio_in: np.ndarray, audio_out: np.ndarray, frames: np.ndarray | None) -> None: ...
     def contents(self) -> Contents: ...
     def close(self) -> None: ...
+    def copy(self) -> Reel: ...
 
 
-@dataclass
 class MemoryReel:
-    """Keeps all in memory: what a notebook wants."""
+    """What a notebook wants: the last minutes in memory, and nothing to choose.
 
-    heard: list[np.ndarray] = field(default_factory=list)
-    own: list[np.ndarray] = field(default_factory=list)
-    frames: list[np.ndarray | None] = field(default_factory=list)
+    The rule: about ten minutes of sound (43 MB heard, 43 MB own) and one of pictures (43 MB) stay in memory; what is
+    older moves to a temporary folder (`TMPDIR` says where; 1.8 GB for four hours of sound, and 8 GB for a camera of
+    160x120), which goes with the session and its recordings.
+    """
+
+    def __init__(self) -> None:
+        self.spill = Spill()
+        self.heard = Column(np.float32, (TURN_SAMPLES,), self.spill, MINUTES)
+        self.own = Column(np.float32, (TURN_SAMPLES,), self.spill, MINUTES)
+        self.frames = Pictures(self.spill, MINUTES)
 
     def write(self, audio_in: np.ndarray, audio_out: np.ndarray, frames: np.ndarray | None) -> None:
-        self.heard.append(np.array(audio_in, np.float32))  # copies: the caller may reuse its buffer
-        self.own.append(np.array(audio_out, np.float32))
-        self.frames.append(None if frames is None else np.array(frames, np.uint8))
+        self.heard.append(audio_in)  # copies: the caller may reuse its buffer
+        self.own.append(audio_out)
+        self.frames.append(frames)
 
     def contents(self) -> Contents:
-        none = np.zeros(0, np.float32)
-        frames = list(self.frames) if any(f is not None for f in self.frames) else None
-        return np.concatenate([none, *self.heard]), np.concatenate([none, *self.own]), frames
+        frames = self.frames.copy(Spill()) if self.frames.runs else None
+        return self.heard.array().reshape(-1), self.own.array().reshape(-1), frames
 
     def close(self) -> None: ...
 
     def copy(self) -> MemoryReel:
-        """An independent reel with the same content (the arrays themselves are never written to)."""
-        return MemoryReel(list(self.heard), list(self.own), list(self.frames))
+        """An independent reel with the same content."""
+        twin = MemoryReel()
+        twin.heard, twin.own = self.heard.copy(twin.spill), self.own.copy(twin.spill)
+        twin.frames = self.frames.copy(twin.spill)
+        return twin
+
+    def part(self, first: int, end: int) -> Contents:
+        """The turns `[first, end)`, copied."""
+        seen = [self.frames[turn] for turn in range(first, end)] if self.frames.runs else []
+        heard, own = (column.part(first, end).reshape(-1) for column in (self.heard, self.own))
+        return heard, own, seen if any(frames is not None for frames in seen) else None
+
+
+class Pictures(Sequence["np.ndarray | None"]):
+    """One turn's pictures after the other, uint8 [2, H, W, 3] or None, on columns: one for each size."""
+
+    def __init__(self, spill: Spill, memory: int) -> None:
+        self.spill, self.memory = spill, memory
+        self.places = Column([("size", "<i2"), ("row", "<i4")], (), spill)  # -1: no pictures in this turn
+        self.runs: dict[tuple[int, ...], Column] = {}
+
+    def append(self, frames: np.ndarray | None) -> None:
+        """Add one turn."""
+        if frames is None:
+            self.places.append((-1, -1))
+            return
+        if frames.shape not in self.runs:
+            self.runs[frames.shape] = Column(np.uint8, frames.shape, self.spill, self.memory)
+        run = self.runs[frames.shape]
+        self.places.append((list(self.runs).index(frames.shape), len(run)))
+        run.append(frames)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[np.ndarray | None]:
+        return (self[turn] for turn in range(len(self)))
+
+    def __getitem__(self, turn: int) -> np.ndarray | None:  # type: ignore[override]
+        if not 0 <= turn < len(self):
+            raise IndexError(f"turn {turn} is outside the recording's {len(self)} turns")
+        size, row = (int(value) for value in self.places.take(np.array([turn]))[0])
+        return None if size < 0 else list(self.runs.values())[size].take(np.array([row]))[0]
+
+    def copy(self, spill: Spill) -> Pictures:
+        """An independent copy, which goes on into `spill`."""
+        twin = Pictures(spill, self.memory)
+        twin.places = self.places.copy(spill)
+        twin.runs = {shape: run.copy(spill) for shape, run in self.runs.items()}
+        return twin
 
 
 class FolderReel:
@@ -118,6 +172,10 @@ class FolderReel:
         for file in (self._heard, self._own, self._zip):
             if file is not None:
                 file.close()
+
+    def copy(self) -> Reel:
+        """Raises RecordingError: two sessions cannot write one file."""
+        raise RecordingError("a session that writes its recording to disk cannot be forked; load the recording.")
 
 
 def _reason(error: Exception) -> str:

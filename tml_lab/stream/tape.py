@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +9,16 @@ from typing import Any
 import numpy as np
 
 from tml_lab.config import OUT_DIM, OUT_TOKENS_PER_TURN, TURN_SAMPLES
+from tml_lab.model.text import SILENT
+from tml_lab.stream.columns import Column, Spill
 from tml_lab.stream.observer import Piece
-from tml_lab.stream.recording import Attention, Inputs, Recording, RecordingError
+from tml_lab.stream.pooled import Pooled
+from tml_lab.stream.recording import SKIPPED, Attention, Inputs, Recording, RecordingError
 from tml_lab.stream.reels import MemoryReel, Reel
 from tml_lab.stream.tokens import STREAMS, TokenTable
 
+SILENCE = np.zeros(TURN_SAMPLES, np.float32)  # what a gap sounds like
+Looked = tuple[np.ndarray, np.ndarray]  # what is kept of a turn's attention: lag [S, LAGS], share [S]
 LAGS = 64  # attended turns kept one by one: 12.8 s, beyond every window of the nano
 
 
@@ -33,60 +36,92 @@ class Turn:
     rows: list[tuple[int, int]]  # (stream, token id or -1) of each position, in order
     voice: np.ndarray | None  # uint8 [4, 320], the own voice as it was fed back, when speaking
     timings: dict[str, float]
-    attention: Mapping[str, np.ndarray] | None = None  # {stream: float32 [turns so far]}
+    attention: Pooled | Looked | None = None
+    note: str | None = None  # typed by the session's policy
+    gap: bool = False  # nothing was heard
+    skipped: bool = False  # nothing was computed: no positions
 
 
-def _summary(attention: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """One turn's attention {stream: [turns so far]} as lag float16 [S, LAGS] and share float32 [S]."""
-    lag, share = np.zeros((len(STREAMS), LAGS), np.float16), np.zeros(len(STREAMS), np.float32)
-    for stream, weight in attention.items():
-        recent = weight[::-1][:LAGS]  # newest first: lag 0 is this turn
-        lag[STREAMS.index(stream), : len(recent)] = recent
-        share[STREAMS.index(stream)] = weight.sum()
-    return lag, share
+ROW = np.dtype([("stream", "u1"), ("turn", "<i4"), ("token", "<i4")])  # of each position; token -1: none
+DONE = np.dtype([("decision", "u1"), ("p_speak", "<f4"), ("first", "<i8")])  # of each turn; first: its first position
+SEEN = np.dtype([("lag", "<f2", (len(STREAMS), LAGS)), ("share", "<f4", (len(STREAMS),))])  # by the watched head
 
 
 class Tape:
-    """Collects turns; `recording()` may be asked at any time."""
+    """Collects turns; `recording()` may be asked at any time.
+
+    In memory are the last ones, what was typed and what was said; the rest goes to the reel, and beyond a megabyte a
+    column into a temporary folder (see `tml_lab.stream.columns`).
+    """
 
     def __init__(self, reel: Reel | None = None) -> None:
+        self.spill = Spill()
         self.reel = MemoryReel() if reel is None else reel
+        self.last: Turn | None = None  # as it was appended
         self.typed: list[tuple[int, str]] = []
-        self.decisions: list[str] = []
-        self.p_speak = array("f")
-        self.words: list[tuple[str, ...]] = []
-        self.rows = [array("B"), array("i"), array("i"), array("i")]  # stream, turn, slot, token id
-        self.voice: list[np.ndarray] = []
-        self.timings: list[dict[str, float]] = []
+        self.gaps: list[int] = []
+        self.skipped: list[int] = []
+        self.notes: list[tuple[int, str]] = []
+        self.words: list[tuple[int, str]] = []
+        self.names: list[str] = []  # of the decisions so far
+        self.done = Column(DONE, (), self.spill)
+        self.rows = Column(ROW, (), self.spill)
+        self.voice = Column(np.uint8, (OUT_DIM,), self.spill)
+        self.timings: dict[str, Column] = {}
         self.head: tuple[int, int] | None = None
-        self.attention: list[tuple[np.ndarray, np.ndarray] | None] = []  # (lag [S, LAGS], share [S])
+        self.seen: Column | None = None  # from the first turn on in which a head was watched
 
     @property
     def turns(self) -> int:
         """Turns on the tape."""
-        return len(self.decisions)
+        return len(self.done)
+
+    def skip(self, audio_out: np.ndarray) -> None:
+        """Add a turn that was not computed; `audio_out`: the last word's end."""
+        self.append(Turn(SILENCE, None, None, SILENT, 0.0, (), audio_out, [], None, {}, skipped=True))
 
     def append(self, turn: Turn) -> None:
         """Add one turn."""
-        n = self.turns
+        n, self.last = self.turns, turn
         self.reel.write(turn.audio_in, turn.audio_out, turn.frames)
         if turn.typed:
             self.typed.append((n, turn.typed))
-        self.decisions.append(turn.decision)
-        self.p_speak.append(turn.p_speak)
-        self.words.append(tuple(turn.words))
-        for slot, (stream, token_id) in enumerate(turn.rows):
-            for column, value in zip(self.rows, (stream, n, slot, token_id), strict=True):
-                column.append(value)
+        if turn.gap or turn.skipped:
+            self.gaps.append(n)
+        if turn.skipped:
+            self.skipped.append(n)
+        if turn.note:
+            self.notes.append((n, turn.note))
+        self.words += [(n, word) for word in turn.words]
+        if turn.decision not in self.names:
+            self.names.append(turn.decision)
+        self.done.append((self.names.index(turn.decision), turn.p_speak, len(self.rows)))
+        for stream, token_id in turn.rows:
+            self.rows.append((stream, n, token_id))
         if turn.voice is not None:
-            self.voice.append(turn.voice)
-        self.timings.append(turn.timings)
-        self.attention.append(None if turn.attention is None else _summary(turn.attention))
+            self.voice.extend(turn.voice)
+        for stage in turn.timings.keys() - self.timings.keys():
+            self.timings[stage] = Column(np.float32, (), self.spill, zeros=n)
+        for stage, column in self.timings.items():
+            column.append(turn.timings.get(stage, 0.0))
+        self._watch(turn.attention)
+
+    def _watch(self, looked: Pooled | Looked | None) -> None:
+        """Keep where the watched head looked; nothing in turns in which none was."""
+        if self.seen is None:
+            if looked is None:
+                return
+            self.seen = Column(SEEN, (), self.spill, zeros=self.turns - 1)
+        if isinstance(looked, Pooled):
+            looked = (looked.lag(LAGS), looked.share)
+        self.seen.append(np.zeros((), SEEN) if looked is None else looked)
 
     def piece(self, names: Sequence[str], start: int, n: int, unfinished: Sequence[tuple[int, int]]) -> Piece:
         """The positions `start .. start + n` of the sequence, the last ones of a turn that is not on the tape yet."""
-        turns = self.rows[1]
-        first = bisect_left(turns, turns[start]) if start < len(turns) else len(turns)  # where its turn begins
+        first = len(self.rows)
+        if start < first:  # the first of its turn
+            turn = self.rows.take(np.array([start]))["turn"]
+            first = int(self.done.take(turn)["first"][0])
         near = self.table(names, unfinished, first)
         return Piece(
             start, near.part(slice(start - first, start - first + n)),
@@ -94,19 +129,14 @@ class Tape:
         )  # fmt: skip
 
     def copy(self) -> Tape:
-        """An independent tape with the same content, in memory.
-
-        Raises RecordingError on a tape that writes to disk: two sessions cannot write one file.
-        """
-        if not isinstance(self.reel, MemoryReel):
-            raise RecordingError(
-                "a session that writes its recording to disk cannot be forked; load the recording."
-            )
+        """An independent tape with the same content. Raises RecordingError when its reel cannot be copied."""
         twin = Tape(self.reel.copy())
-        twin.typed, twin.decisions, twin.words = list(self.typed), list(self.decisions), list(self.words)
-        twin.p_speak, twin.rows = self.p_speak[:], [column[:] for column in self.rows]
-        twin.voice, twin.timings = list(self.voice), list(self.timings)
-        twin.head, twin.attention = self.head, list(self.attention)
+        twin.typed, twin.words, twin.names = list(self.typed), list(self.words), list(self.names)
+        twin.notes, twin.gaps, twin.skipped = list(self.notes), list(self.gaps), list(self.skipped)
+        twin.done, twin.rows, twin.voice = (c.copy(twin.spill) for c in (self.done, self.rows, self.voice))
+        twin.timings = {stage: column.copy(twin.spill) for stage, column in self.timings.items()}
+        twin.head = self.head
+        twin.seen = None if self.seen is None else self.seen.copy(twin.spill)
         return twin
 
     @staticmethod
@@ -118,6 +148,8 @@ class Tape:
         voices = iter(recording.voice.reshape(-1, OUT_TOKENS_PER_TURN, OUT_DIM))
         for n in range(recording.turns):
             audio, frames, typed = inputs.turn(n)
+            gap, skipped = audio is None, audio is SKIPPED
+            audio = audio if isinstance(audio, np.ndarray) else SILENCE
             here = slice(starts[n], starts[n + 1])
             rows = list(zip(table.stream[here].tolist(), table.token_id[here].tolist(), strict=True))
             speaks = STREAMS.index("audio_out") in table.stream[here]
@@ -125,10 +157,11 @@ class Tape:
             own = recording.audio_out[n * TURN_SAMPLES : (n + 1) * TURN_SAMPLES]
             voice = next(voices) if speaks else None
             said = (recording.decisions[n], float(recording.p_speak[n]), recording.words[n])
-            tape.append(Turn(audio, frames, typed, *said, own, rows, voice, timings))
+            looked = recording.attention and (recording.attention.lag[n], recording.attention.share[n])
+            tape.append(Turn(audio, frames, typed, *said, own, rows, voice, timings, looked, None, gap, skipped))
+        tape.notes = list(recording.notes)
         if (seen := recording.attention) is not None:
             tape.head = (seen.layer, seen.head)
-            tape.attention = list(zip(seen.lag, seen.share, strict=True))
         return tape
 
     def table(
@@ -138,36 +171,71 @@ class Tape:
 
         `unfinished`: `(stream, token id or -1)` of the positions of a turn that is not on the tape yet.
         """
-        new = np.array([(stream, self.turns, slot, token) for slot, (stream, token) in enumerate(unfinished)], np.int32)
-        columns = zip(self.rows, new.reshape(-1, 4).T, strict=True)
-        stream, turn, slot, token = (np.concatenate([np.array(old[first:]), more]) for old, more in columns)
+        new = np.array([(stream, self.turns, token) for stream, token in unfinished], ROW)
+        rows = np.concatenate([self.rows.part(first), new])
+        begins = np.flatnonzero(np.diff(rows["turn"], prepend=-1))  # of each turn; `first` is one's first position
+        slot = np.arange(len(rows)) - np.repeat(begins, np.diff(begins, append=len(rows)))
+        token = rows["token"].astype(np.int32)
         used = {int(i): names[int(i)] for i in np.unique(token) if i >= 0}
         return TokenTable(
-            stream.astype(np.uint8),
-            turn.astype(np.int32),
-            slot.astype(np.int32),
-            token.astype(np.int32),
-            used,
+            np.ascontiguousarray(rows["stream"]), rows["turn"].astype(np.int32), slot.astype(np.int32), token, used
+        )
+
+    def part(self, first: int, end: int) -> Recording:
+        """The turns `[first, end)`, the first of them as turn 0; without token table and own voice.
+
+        Only they are copied, and another thread may go on writing. Raises RecordingError for a tape on disk.
+        """
+        if not isinstance(self.reel, MemoryReel):
+            raise RecordingError("a session that writes its recording to disk has no parts: load the recording.")
+        heard, own, frames = self.reel.part(first, end)
+        done = self.done.part(first, end)
+        typed, notes = (_within(texts, first, end) for texts in (self.typed, self.notes))
+        return Recording(
+            inputs=Inputs(heard, typed, frames, *(_inside(turns, first, end) for turns in (self.gaps, self.skipped))),
+            decisions=tuple(self.names[code] for code in done["decision"]),
+            p_speak=np.ascontiguousarray(done["p_speak"]),
+            words=_by_turn(_within(self.words, first, end), end - first),
+            audio_out=own,
+            notes=notes,
         )
 
     def recording(self, names: Mapping[int, str] | Sequence[str], **about_session: Any) -> Recording:
         """Everything so far as a Recording; `about_session`: its fields seed, checkpoint, config, about."""
         heard, own, frames = self.reel.contents()
-        stages = sorted({stage for turn in self.timings for stage in turn})
+        done = self.done.array()
         attention = None
-        if self.head is not None and self.attention:
-            none = _summary({})  # turns in which no head was watched
-            lag, share = zip(*(seen or none for seen in self.attention), strict=True)
-            attention = Attention(*self.head, STREAMS, np.stack(lag), np.stack(share))
+        if self.head is not None and self.seen is not None:
+            seen = self.seen.array()
+            attention = Attention(*self.head, STREAMS, *(np.ascontiguousarray(seen[name]) for name in ("lag", "share")))
         return Recording(
-            inputs=Inputs(heard, tuple(self.typed), frames),
-            decisions=tuple(self.decisions),
-            p_speak=np.array(self.p_speak, np.float32),
-            words=tuple(self.words),
+            inputs=Inputs(heard, tuple(self.typed), frames, tuple(self.gaps), tuple(self.skipped)),
+            decisions=tuple(self.names[code] for code in done["decision"]),
+            p_speak=np.ascontiguousarray(done["p_speak"]),
+            words=_by_turn(self.words, self.turns),
             audio_out=own,
             tokens=self.table(names),
-            voice=np.concatenate([np.zeros((0, OUT_DIM), np.uint8), *self.voice]),
-            timings={s: np.array([turn.get(s, 0.0) for turn in self.timings], np.float32) for s in stages},
+            voice=self.voice.array(),
+            timings={stage: self.timings[stage].array() for stage in sorted(self.timings)},
             attention=attention,
+            notes=tuple(self.notes),
             **about_session,
         )
+
+
+def _within(texts: Sequence[tuple[int, str]], first: int, end: int) -> tuple[tuple[int, str], ...]:
+    """Those of the turns `[first, end)`, counted from `first`."""
+    return tuple((turn - first, text) for turn, text in list(texts) if first <= turn < end)
+
+
+def _inside(turns: Sequence[int], first: int, end: int) -> tuple[int, ...]:
+    """Those of the turns `[first, end)`, counted from `first`."""
+    return tuple(turn - first for turn in list(turns) if first <= turn < end)
+
+
+def _by_turn(words: Sequence[tuple[int, str]], turns: int) -> tuple[tuple[str, ...], ...]:
+    """The words of each turn."""
+    found: list[tuple[str, ...]] = [()] * turns
+    for turn, word in words:
+        found[turn] += (word,)
+    return tuple(found)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
+from tml_lab.stream.pooled import Pooled
 from tml_lab.stream.tape import Tape
 from tml_lab.stream.tokens import STREAMS
 
@@ -36,28 +38,28 @@ class TurnResult:
     words: tuple[str, ...]
     audio: np.ndarray
     timings: dict[str, float]
-    attention: dict[str, np.ndarray] | None = None
+    attention: Mapping[str, np.ndarray] | None = None
     request: str = ""
 
 
-def pool_attention(
-    tap: dict[str, Tensor], head: int, tape: Tape, rows: list[tuple[int, int]]
-) -> dict[str, np.ndarray]:
+def pool_attention(tap: dict[str, Tensor], head: int, tape: Tape, rows: list[tuple[int, int]]) -> Pooled:
     """One head's attention at the decision, summed over the positions of each stream and turn.
 
     Args:
         tap: what the layer left there: `pattern` [1, heads, tokens, keys] and `key_pos` [1, keys].
         tape: the positions of earlier turns; `rows`: `(stream, token id)` of this turn's positions so far.
-
-    Returns {stream: float32 [turns, this one included]}.
     """
     weight = tap["pattern"][0, head, -1].double().cpu().numpy()  # [keys]
     position = tap["key_pos"][0].cpu().numpy()  # [keys]
-    stream_of = np.concatenate([np.array(tape.rows[0], np.int64), [int(stream) for stream, _ in rows]])
-    turn_of = np.concatenate([np.array(tape.rows[1], np.int64), [tape.turns] * len(rows)])
-    held = position < len(turn_of)  # slots that hold nothing yet carry a position far in the future
+    before = len(tape.rows)
+    held = position < before + len(rows)  # slots that hold nothing yet carry a position far in the future
     weight, position = weight[held], position[held]
-    turns = tape.turns + 1
-    cell = stream_of[position] * turns + turn_of[position]
-    pooled = np.bincount(cell, weight, len(STREAMS) * turns).reshape(len(STREAMS), turns).astype(np.float32)
-    return dict(zip(STREAMS, pooled, strict=True))
+    past = position < before
+    stream = np.empty(len(position), np.int64)  # [keys]
+    turn = np.full(len(position), tape.turns)  # [keys]
+    told = tape.rows.take(position[past])
+    stream[past], turn[past] = told["stream"], told["turn"]
+    stream[~past] = np.array([int(stream) for stream, _ in rows])[position[~past] - before]
+    seen, column = np.unique(turn, return_inverse=True)  # [k], [keys]
+    pooled = np.bincount(stream * len(seen) + column, weight, len(STREAMS) * len(seen))  # [S * k]
+    return Pooled(tape.turns + 1, seen, pooled.reshape(len(STREAMS), -1).astype(np.float32))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from tml_lab.config import FRAMES_PER_TURN
-from tml_lab.model.listen import BLANK, read_words
+from tml_lab.model.listen import BLANK, next_words
 
 
 class WordsHeard:
@@ -48,8 +48,6 @@ class WordsHeard:
             handle.remove()
         self.words = self._read(seen[-1]) if seen else ()
 
-    @torch.no_grad()
     def _read(self, resid: torch.Tensor) -> tuple[str, ...]:
-        guesses = self.model.listen(resid).argmax(-1)  # [4, d_model] -> [4]
-        ids, self._last = read_words(guesses.tolist(), self._last)
+        ids, self._last = next_words(self.model.listen, resid, self._last)
         return tuple(self.tokenizer.decode(ids).split())
