@@ -81,7 +81,7 @@ def test_results_agree(checkpoint, speech, quiet, tmp_path):
     assert (
         "http" not in page.replace("http-equiv", "") and "<script src" not in page
     )  # nothing from the network
-    assert "{{" not in page and '"attention":{' in page
+    assert "{{" not in page and '"name":"attention L' in page
     assert "x real time" in quiet.file.getvalue()
 
 

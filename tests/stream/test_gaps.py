@@ -66,7 +66,7 @@ def test_a_recording_without_gaps_is_written_as_ever(model, tokenizer, run, tmp_
     assert "gaps" not in header and Recording.load(folder).gaps == ()
     header["gaps"] = ["x"]
     (folder / "recording.json").write_text(json.dumps(header))
-    with pytest.raises(RecordingError, match="not a whole recording"):
+    with pytest.raises(RecordingError, match="not a whole header"):
         Recording.load(folder)
 
 

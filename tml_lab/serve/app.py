@@ -12,9 +12,11 @@ The writer's key goes into the header Writer-Key; the token into Authorization: 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import IO, Annotated, Any
 
 from anyio import to_thread
@@ -48,7 +50,6 @@ from tml_lab.serve.schemas import (
 )
 from tml_lab.serve.service import Service
 from tml_lab.serve.wire import MEDIA_TYPE, unpack
-from tml_lab.stream.recording_zip import save_zip
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -165,13 +166,15 @@ def _add_sessions(guarded: APIRouter, service: Service) -> None:
     async def recording(session_id: Asked) -> StreamingResponse:
         """Everything so far as one zip file, which `Recording.load` reads."""
         file = await service.call(_zipped, sessions, session_id, slow=True)
-        headers = {"Content-Disposition": 'attachment; filename="recording.zip"', "Content-Length": str(file[1])}
+        headers = {"Content-Disposition": 'attachment; filename="recording.tml.zip"', "Content-Length": str(file[1])}
         return StreamingResponse(_blocks(file[0]), media_type="application/zip", headers=headers)
 
 
 def _zipped(sessions: Sessions, session: str) -> tuple[IO[bytes], int]:
     file = tempfile.TemporaryFile(prefix="tml-recording-")  # noqa: SIM115  (it lives until it is sent)
-    save_zip(sessions.recording(session), file)
+    with tempfile.TemporaryDirectory(prefix="tml-recording-") as folder:
+        with sessions.recording(session).save(Path(folder) / "recording.tml.zip").open("rb") as written:
+            shutil.copyfileobj(written, file)
     size = file.tell()
     file.seek(0)
     return file, size

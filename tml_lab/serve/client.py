@@ -15,12 +15,12 @@ session's name, after `@`.
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import math
 import os
 import secrets
 import ssl
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -41,7 +41,6 @@ from tml_lab.serve.limits import Limits
 from tml_lab.serve.messages import append_message, read_error
 from tml_lab.serve.remote_line import MAX_REPLY, RemoteLine, Socket, UnreachableError
 from tml_lab.stream.recording import Recording
-from tml_lab.stream.recording_zip import load_zip
 
 __all__ = ["RemoteSessions", "UnreachableError"]
 
@@ -116,7 +115,10 @@ class RemoteSessions:
 
     def recording(self, id: str) -> Recording:
         """Everything so far, between two turns."""
-        return load_zip(io.BytesIO(self._get("/recording", id, timeout=DOWNLOAD_SECONDS).content))
+        with tempfile.TemporaryDirectory(prefix="tml-recording-") as folder:
+            file = Path(folder) / "recording.tml.zip"
+            file.write_bytes(self._get("/recording", id, timeout=DOWNLOAD_SECONDS).content)
+            return Recording.load(file)
 
     def close(self, id: str, writer: str) -> None:
         """End it; its place on the server is free. A server that cannot be reached is not waited for long."""

@@ -254,27 +254,30 @@ class Recording:
             unplayed=self.unplayed if inputs is None else tuple(turn for turn in self.unplayed if turn < at),
         )
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the recording as a folder of float32 WAV, safetensors and JSON; returns the folder."""
-        from tml_lab.stream.recording_io import save
+    def save(self, path: str | Path) -> Path:
+        """Write the recording as a folder of float32 WAV, safetensors and JSON; returns the path.
 
-        return save(self, Path(folder))
+        A name that ends in `.zip` (we write `talk.tml.zip`) gives all of it as one file to share.
+
+        Raises RecordingError, in one sentence, when it cannot be written; of one file then nothing is left.
+        """
+        from tml_lab.stream.recording_io import save_folder
+        from tml_lab.stream.recording_zip import save_zip
+
+        path = Path(path)
+        return save_zip(self, path) if path.suffix.lower() == ".zip" else save_folder(self, path)
 
     @staticmethod
-    def load(folder: str | Path) -> Recording:
-        """Read `save`'s folder. Sound and pictures are mapped from disk, not copied into memory.
+    def load(path: str | Path) -> Recording:
+        """Read what `save` wrote. Sound and pictures are mapped from disk, not copied into memory.
 
-        A zip file of the same (see `tml_lab.stream.recording_zip`) is read whole.
-
-        Raises RecordingError, in one sentence, when something is missing, truncated or of another format.
+        Raises RecordingError, in one sentence, when something is missing, truncated, edited or of another format.
         """
-        from tml_lab.stream.recording_io import load
+        from tml_lab.stream.recording_io import load_folder
+        from tml_lab.stream.recording_zip import load_zip
 
-        if Path(folder).is_file():
-            from tml_lab.stream.recording_zip import load_zip
-
-            return load_zip(folder)
-        return load(Path(folder))
+        path = Path(path)
+        return load_zip(path) if path.is_file() else load_folder(path)
 
 
 def _splice(old: Inputs, at: int, new: Inputs | Mapping[str, Any]) -> Inputs:
