@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from tml_widgets.console import Console
 from tml_widgets.esm import link
 from tml_widgets.live_session import STATIC, LiveSession
 
@@ -26,8 +27,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         link(tmp_path / "a.js")
 
 
-def test_the_live_widget_is_whole() -> None:
-    text = str(LiveSession._esm)
+def test_the_widgets_are_whole() -> None:
+    text = f"{LiveSession._esm}\n{Console._esm}"
     while "%" in text and unquote(text) != text:
         text = unquote(text)
     assert 'from "./' not in text

@@ -1,4 +1,4 @@
-"""What one turn brings, and where a watched head looked from its decision."""
+"""What one turn brings, and where a watched head looked from its decision: by stream and turn, and by patch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from tml_lab.config import PATCH
+from tml_lab.stream.layout import Stream
 from tml_lab.stream.tape import Tape
 from tml_lab.stream.tokens import STREAMS
 
@@ -27,6 +29,8 @@ class TurnResult:
             over the positions of each turn; sums to 1 over all streams and turns. None when no head is
             watched.
         request: what the background model is asked, after `<delegate>`; it is not said.
+        patches: float32 [rows, columns], the part of `attention` that lies on this turn's pictures, patch by patch;
+            sums to `attention["video_in"][-1]`. None when no head is watched or no camera runs.
     """
 
     turn: int
@@ -38,6 +42,7 @@ class TurnResult:
     timings: dict[str, float]
     attention: dict[str, np.ndarray] | None = None
     request: str = ""
+    patches: np.ndarray | None = None
 
 
 def pool_attention(
@@ -51,8 +56,7 @@ def pool_attention(
 
     Returns {stream: float32 [turns, this one included]}.
     """
-    weight = tap["pattern"][0, head, -1].double().cpu().numpy()  # [keys]
-    position = tap["key_pos"][0].cpu().numpy()  # [keys]
+    weight, position = _looks(tap, head)
     stream_of = np.concatenate([np.array(tape.rows[0], np.int64), [int(stream) for stream, _ in rows]])
     turn_of = np.concatenate([np.array(tape.rows[1], np.int64), [tape.turns] * len(rows)])
     held = position < len(turn_of)  # slots that hold nothing yet carry a position far in the future
@@ -61,3 +65,28 @@ def pool_attention(
     cell = stream_of[position] * turns + turn_of[position]
     pooled = np.bincount(cell, weight, len(STREAMS) * turns).reshape(len(STREAMS), turns).astype(np.float32)
     return dict(zip(STREAMS, pooled, strict=True))
+
+
+def pool_patches(
+    tap: dict[str, Tensor], head: int, tape: Tape, rows: list[tuple[int, int]], frames: np.ndarray | None
+) -> np.ndarray | None:
+    """One head's attention at the decision on each patch of this turn's pictures.
+
+    Args: as for `pool_attention`; `frames` uint8 [2, H, W, 3], this turn's, or None.
+
+    Returns float32 [ceil(H / 40), ceil(W / 40)], or None without pictures.
+    """
+    if frames is None:
+        return None
+    here = [n for n, (stream, _) in enumerate(rows) if stream == Stream.VIDEO_IN]
+    weight, position = _looks(tap, head)
+    first = len(tape.rows[0]) + here[0]
+    seen = np.zeros(len(here), np.float32)
+    inside = (position >= first) & (position < first + len(here))
+    seen[position[inside] - first] = weight[inside]
+    return seen.reshape(-1, -(-frames.shape[2] // PATCH))  # [P] -> [rows, columns]
+
+
+def _looks(tap: dict[str, Tensor], head: int) -> tuple[np.ndarray, np.ndarray]:
+    """The decision's attention weights [keys], and the positions [keys] on which they lie."""
+    return tap["pattern"][0, head, -1].double().cpu().numpy(), tap["key_pos"][0].cpu().numpy()

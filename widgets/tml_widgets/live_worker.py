@@ -7,10 +7,9 @@ happens here, in order, so that no two threads ever share a session and the kern
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,39 +22,15 @@ from tml_lab.background.colleague import Assisted
 from tml_lab.interp.live import Live
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 from tml_widgets.beside import Beside
+from tml_widgets.fast_switching import fast_switching
 from tml_widgets.protocol import pack_attention, turn_message
+from tml_widgets.row import Row, past_message
 from tml_widgets.words_heard import WordsHeard
 
 log = logging.getLogger("tml_widgets.live")
 
-LIVE_SWITCH_INTERVAL = 0.0005  # seconds; with Python's 5 ms a busy cell delays a message by up to 98 ms
 SILENCE = 1e-4  # largest sample of a turn that is not worth playing
-PATIENCE = 10.0  # seconds without a chunk after which a live session ends by itself
-
-
-class FastSwitching:
-    """Shortens Python's thread switch interval while at least one session is live, and puts it back afterwards."""
-
-    def __init__(self) -> None:
-        self._lock, self._users, self._before = threading.Lock(), 0, 0.0
-
-    def enter(self) -> None:
-        """One session more is live."""
-        with self._lock:
-            if self._users == 0:
-                self._before = sys.getswitchinterval()
-                sys.setswitchinterval(LIVE_SWITCH_INTERVAL)
-            self._users += 1
-
-    def leave(self) -> None:
-        """One session less is live."""
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                sys.setswitchinterval(self._before)
-
-
-_fast_switching = FastSwitching()
+PATIENCE = 10.0  # seconds without a chunk after which a live session waits to be taken up again
 
 
 class TurnLike(Protocol):
@@ -83,27 +58,6 @@ Emit = Callable[..., None]  # emit(content, buffers=None): one message to the br
 
 
 @dataclass
-class Row:
-    """One turn as the widget keeps it: what `LiveSession.turns` lists.
-
-    Times are seconds: `model` inside `Session.step`, `waited` in the queue before it. `heard` are the words that the
-    model's listening head read; `typed` those of the person and of the background model.
-    """
-
-    turn: int
-    seq: int
-    decision: str
-    p_speak: float
-    words: tuple[str, ...]
-    heard: tuple[str, ...]
-    typed: str | None
-    model: float
-    waited: float
-    missed: int = 0  # chunks lost between the turn before and this one
-    read: dict[str, float] = field(default_factory=dict)  # what the attached readers said of the decision
-
-
-@dataclass
 class LiveWorker:
     """Takes chunks from `queue`, steps the session, emits a `turn` message for each.
 
@@ -126,6 +80,7 @@ class LiveWorker:
     _thread: threading.Thread | None = None
     _ear: WordsHeard | None = None
     _fast: bool = False
+    _expected: int | None = None  # number of the next chunk; None: any
 
     def status(self, phase: str, notice: str = "", **more: Any) -> None:
         """Set the phase and tell the browser."""
@@ -144,6 +99,15 @@ class LiveWorker:
         self.queue.clear()
         self.command(lambda: self._begin(phase, ready))
 
+    def pause(self, notice: str = "") -> None:
+        """Let a live session wait, after the chunks already queued; its clock stands still until `resume`."""
+        self.command(lambda: self._pause(notice))
+
+    def resume(self, seq: int, ready: Callable[[], None]) -> None:
+        """Take up the session that waits, from chunk `seq` on; where there is none, a fresh one."""
+        waits = ("paused", "live")  # live: a page that was away comes back before anybody missed it
+        self.command(lambda: self._resume(seq, ready) if self.phase in waits else self._begin("live", ready))
+
     def end(self, notice: str = "") -> None:
         """End the session after the chunks already queued; its recording can still be saved."""
         self.command(lambda: self._end(notice))
@@ -151,6 +115,21 @@ class LiveWorker:
     def save(self, folder: Path) -> None:
         """Save the session's recording to `folder`, between two turns."""
         self.command(lambda: self._save(folder))
+
+    def through(self, chunks: Iterable[Chunk]) -> Iterator[Row]:
+        """A fresh session through these chunks at once, a turn at each `next`, in the thread that calls.
+
+        For a worker of its own: no queue and no thread take part.
+        """
+        self._begin("playing", None)
+        try:
+            for chunk in chunks:
+                if self.phase != "playing":
+                    return
+                self._turn(chunk)
+                yield self.rows[-1]
+        finally:
+            self._end("")
 
     def drain(self, seconds: float) -> None:
         """Wait until everything put into the queue so far is done. Raises TimeoutError after `seconds`."""
@@ -176,7 +155,13 @@ class LiveWorker:
             self._talk.observer = None if inside is None else inside(self._talk)
 
     def tell_all(self) -> None:
-        """Tell a page that knows nothing what stands beside the conversation."""
+        """Tell a page that knows nothing what stands beside the conversation, and what happened in the last minute."""
+        if self.rows:
+            reel = getattr(getattr(self._talk, "tape", None), "reel", None)
+            self.emit(past_message(self.rows, reel if hasattr(reel, "heard") else None))
+        self._tell_beside()
+
+    def _tell_beside(self) -> None:
         if self.beside is not None:
             self.emit(self.beside.whole(len(self.rows) - 1 if self.rows else 0))
 
@@ -201,13 +186,29 @@ class LiveWorker:
         self._ear = WordsHeard(self._talk) if has_ear else None
         if isinstance(self.session, Assisted):
             self.session.heard = lambda: [row.heard for row in self.rows]
-        self.tell_all()
-        if not self._fast:
-            _fast_switching.enter()
-            self._fast = True
+        self._tell_beside()
+        self._expected = None
+        self._hurry(True)
         self.status(phase)
         if ready is not None:
             ready()
+
+    def _pause(self, notice: str) -> None:
+        if self.phase == "live":
+            self._hurry(False)
+            self.status("paused", notice)
+
+    def _resume(self, seq: int, ready: Callable[[], None] | None = None) -> None:
+        self._expected = seq
+        self._hurry(True)
+        self.status("live")
+        if ready is not None:
+            ready()
+
+    def _hurry(self, on: bool) -> None:
+        if on != self._fast:
+            (fast_switching.enter if on else fast_switching.leave)()
+            self._fast = on
 
     @property
     def _talk(self) -> Any:
@@ -216,10 +217,8 @@ class LiveWorker:
 
     def _end(self, notice: str) -> None:
         self._dismiss()
-        self.tell_all()
-        if self._fast:
-            _fast_switching.leave()
-            self._fast = False
+        self._tell_beside()
+        self._hurry(False)
         if self.phase != "error":
             self.status("stopped", notice)
 
@@ -243,12 +242,16 @@ class LiveWorker:
             live = self.phase in ("live", "playing")
             item = self.queue.get(patience=PATIENCE if live else None)
             if isinstance(item, Chunk):
+                if self.phase == "paused":  # a page that slept goes on by itself
+                    self._resume(item.seq)
                 if self.phase in ("live", "playing"):
                     self._turn(item)
             elif item is not None:
                 item()
             elif self.queue.closed:
                 return
+            elif self.phase == "live":
+                self._pause(f"No sound has come for {PATIENCE:.0f} s, so the session waits: press Go on.")
             elif live:
                 self._end(f"No sound has come for {PATIENCE:.0f} s, so the session has ended.")
 
@@ -268,6 +271,8 @@ class LiveWorker:
         start = time.perf_counter()
         with self._ear.turn() if self._ear else nullcontext():
             result = self.session.step(chunk.audio, chunk.frames, chunk.text)
+        expected = chunk.seq if self._expected is None else self._expected
+        self._expected = chunk.seq + 1
         row = Row(
             turn=result.turn,
             seq=chunk.seq,
@@ -278,8 +283,9 @@ class LiveWorker:
             typed=(self.session.read or None) if isinstance(self.session, Assisted) else chunk.text,
             model=time.perf_counter() - start,
             waited=waited,
-            missed=max(0, chunk.seq - self.rows[-1].seq - 1) if self.rows else 0,
+            missed=max(0, chunk.seq - expected),
             read=self._read(),
+            request=getattr(result, "request", ""),
         )
         self.rows.append(row)
         self._emit_turn(row, chunk, result)
@@ -293,22 +299,7 @@ class LiveWorker:
 
     def _emit_turn(self, row: Row, chunk: Chunk, result: Any) -> None:
         attention, shares = pack_attention(getattr(result, "attention", None))
-        header = {
-            "seq": row.seq,
-            "turn": row.turn,
-            "decision": row.decision,
-            "p_speak": round(row.p_speak, 5),
-            "words": row.words,
-            "request": getattr(result, "request", ""),
-            "heard": " ".join(row.heard),
-            "typed": row.typed,
-            "missed": row.missed,
-            "t0": chunk.sent_at,
-            "shares": shares,
-            "model_ms": round(row.model * 1e3, 2),
-            "waited_ms": round(row.waited * 1e3, 2),
-            "lost_video": self.queue.lost_video,
-            "read": {name: round(value, 4) for name, value in row.read.items()},
-        }
+        more = {"t0": chunk.sent_at, "shares": shares, "lost_video": self.queue.lost_video}
         sound = np.asarray(result.audio, np.float32)  # [3200]; silence is not sent
-        self.emit(*turn_message(header, sound if np.abs(sound).max() > SILENCE else None, attention))
+        heard = sound if np.abs(sound).max() > SILENCE else None
+        self.emit(*turn_message(row.header() | more, heard, attention, getattr(result, "patches", None)))

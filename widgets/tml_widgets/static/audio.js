@@ -38,7 +38,10 @@ export class AudioGraph {
       end: () => node.port.postMessage({ end: true }),
       flush: () => node.port.postMessage({ flush: true }),
     };
-    node.port.onmessage = ({ data }) => Object.assign(player.stats, data);
+    node.port.onmessage = ({ data }) => {
+      Object.assign(player.stats, data);
+      player.onbeat?.(); // once a turn, also in a hidden tab
+    };
     return player;
   }
 

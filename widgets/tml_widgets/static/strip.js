@@ -19,6 +19,9 @@ export class Strip {
     this.history = history;
     this.seconds = 12; // width of the window in seconds
     this.cursor = null; // the turn looked at; null: the newest
+    this.zoom = 1; // of the page around it: more pixels for the same drawing
+    this.marks = []; // turns with a flag
+    this.span = null; // [first, end) turns that are chosen
     this.offset = 0; // how many seconds the window's end lies before now
   }
 
@@ -91,7 +94,7 @@ export class Strip {
     const { tracks, height } = this.layout();
     this.width = this.canvas.clientWidth;
     if (!this.width) return;
-    const scale = window.devicePixelRatio || 1;
+    const scale = (window.devicePixelRatio || 1) * this.zoom;
     const [pixelWidth, pixelHeight] = [Math.round(this.width * scale), Math.round(height * scale)];
     if (this.canvas.width !== pixelWidth || this.canvas.height !== pixelHeight) {
       this.canvas.width = pixelWidth;
@@ -104,6 +107,7 @@ export class Strip {
     this.brush.clearRect(0, 0, this.width, height);
     for (const track of tracks) this.drawTrack(track);
     this.drawAxis(height, tracks);
+    this.drawChosen(height);
     this.drawCursor(height);
   }
 
@@ -183,7 +187,7 @@ export class Strip {
     const shown = this.history.turns[this.shown];
     if (!shown?.attention) return;
     const start = stream === "own voice" ? playedStart : heardStart;
-    const x = (modelTurn) => this.x(start(this.history.chunkOf[modelTurn] ?? modelTurn));
+    const x = (modelTurn) => this.x(start((shown.chunkOf ?? this.history.chunkOf)[modelTurn] ?? modelTurn));
     const width = this.x(start(1)) - this.x(start(0));
     heat(this.brush, shown, STREAMS.indexOf(stream), x, width, y, this.colours[stream]);
   }
@@ -265,6 +269,29 @@ export class Strip {
       if (x > GUTTER - 4 && x < this.width - 14) brush.fillText(`${s} s`, x, height - AXIS + 2);
     }
     brush.textAlign = "left";
+  }
+
+  // Bookmarks, numbered, and the stretch that is chosen (turns as they were heard).
+  drawChosen(height) {
+    const { brush, colours } = this;
+    if (this.span) {
+      const [left, right] = this.span.map((turn) => Math.max(GUTTER, this.x(heardStart(turn))));
+      shade(brush, left, right, 0, height - AXIS, colours.typed, 0.18);
+    }
+    for (const turn of this.visible()) {
+      if (turn.recorded) shade(brush, this.x(heardStart(turn.turn)), this.x(heardStart(turn.turn + 1)), 0, 4, colours.typed, 1);
+    }
+    this.font(12, 700);
+    brush.textBaseline = "top";
+    this.marks.forEach((turn, i) => {
+      const x = this.x(playedStart(turn));
+      if (x < GUTTER) return;
+      shade(brush, x - 0.75, x + 0.75, 0, height - AXIS, colours.typed, 0.9);
+      brush.fillStyle = colours.typed;
+      brush.fillRect(x, 0, 17, 17);
+      brush.fillStyle = colours.paper;
+      brush.fillText(`${i + 1}`, x + 5, 3);
+    });
   }
 
   drawCursor(height) {
