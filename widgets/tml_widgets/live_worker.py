@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,7 +116,7 @@ class LiveWorker:
         """Save the session's recording to `folder`, between two turns."""
         self.command(lambda: self._save(folder))
 
-    def through(self, chunks: Iterable[Chunk]) -> Iterator[Row]:
+    def through(self, chunks: Iterable[Chunk]) -> Generator[Row, None, None]:
         """A fresh session through these chunks at once, a turn at each `next`, in the thread that calls.
 
         For a worker of its own: no queue and no thread take part.
