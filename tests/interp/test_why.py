@@ -94,8 +94,8 @@ def test_sentences():
     seen = Without("seen", (20, 25), "", "<speak>", 0.9, "red", True)
     spoke = Why(30, "<speak>", 0.9, "one", True, causes=(typed, seen))
     assert spoke.sentence() == (
-        "At 6.0 s it began to speak (\u201cone\u201d). Without the words typed at 1.0 s (\u201ccount\u201d) it would have "
-        "stayed silent. Without what was seen at 4.0\u20135.0 s it would have spoken (\u201cred\u201d)."
+        "At 6.0 s it began to speak (\u201cone\u201d). Without the words typed at 1.0 s (\u201ccount\u201d) it would "
+        "have stayed silent. Without what was seen at 4.0\u20135.0 s it would have spoken (\u201cred\u201d)."
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tml_lab.model.checkpoint import new_model, save_checkpoint
 from tml_lab.model.text import TextTokenizer
-from tml_lab.serve.aside import ENDED, Aside
+from tml_lab.serve.aside import ENDED, NICE, Aside
 
 
 def count(excerpt: Any, model: Any, tokenizer: Any, to: int, told: Callable[[Any], None]) -> Any:
@@ -75,7 +75,7 @@ def test_it_answers_in_another_process_of_low_priority(aside: Aside) -> None:
     kind, (excerpt, name, size, process, nice) = heard.end()
     assert kind == "done" and heard.told == [0, 1, 2]
     assert (excerpt, name) == ({"any": "thing"}, "pico") and size > 1
-    assert process != os.getpid() and nice == 19
+    assert process != os.getpid() and nice >= NICE
 
 
 def test_a_later_question_takes_the_place_of_the_one_in_work(aside: Aside) -> None:

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 
-from tml_widgets.console import Console
-from tml_widgets.esm import link
-from tml_widgets.live_session import STATIC, LiveSession
+from tml_widgets.esm import link, modules
+from tml_widgets.live_session import STATIC
 
 
-def test_imports_become_addresses_with_the_content(tmp_path: Path) -> None:
-    (tmp_path / "b.js").write_text('export const text = "50 % of #1 \\\\ ü";\n', encoding="utf-8")
-    (tmp_path / "a.js").write_text('import { text } from "./b.js";\nexport default text;\n')
-    linked = link(tmp_path / "a.js")
-    address = linked.split('"')[1]
-    assert address.startswith("data:text/javascript")
-    assert unquote(address.split(",", 1)[1]).startswith((tmp_path / "b.js").read_text(encoding="utf-8"))
+def write(folder: Path, **files: str) -> Path:
+    for name, source in files.items():
+        (folder / f"{name}.js").write_text(source, encoding="utf-8")
+    return folder / "a.js"
+
+
+def test_every_module_comes_once_and_before_those_that_import_it(tmp_path: Path) -> None:
+    shared = 'export const text = "50 % of #1 \\\\ ü";\n'
+    a = write(
+        tmp_path,
+        a='import { text } from "./b.js";\nimport { c } from "./c.js";\nexport default text + c;\n',
+        b=shared,
+        c='import { text } from "./b.js";\nimport raw from "./b.js?raw";\nexport const c = text + raw;\n',
+    )
+    found = modules(a)
+    assert [name for name, _, _ in found] == ["b.js", "b.js?raw", "c.js", "a.js"]
+    assert found[0][1] == shared and json.loads(found[1][1].removeprefix("export default ").rstrip(";")) == shared
+    assert found[2][2] == {"./b.js": "b.js", "./b.js?raw": "b.js?raw"}
+    assert json.dumps(shared, ensure_ascii=False) in link(a)
+
+
+def test_a_module_that_imports_nothing_stays_as_it_is(tmp_path: Path) -> None:
+    assert link(write(tmp_path, a="export default 1;\n")) == "export default 1;\n"
+
+
+def test_a_circle_is_named(tmp_path: Path) -> None:
+    a = write(tmp_path, a='import { b } from "./b.js";\n', b='import a from "./a.js";\nexport const b = a;\n')
+    with pytest.raises(ValueError, match=r"a\.js imports b\.js imports a\.js"):
+        link(a)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -28,10 +49,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_the_widgets_are_whole() -> None:
-    text = f"{LiveSession._esm}\n{Console._esm}"
-    while "%" in text and unquote(text) != text:
-        text = unquote(text)
-    assert 'from "./' not in text
-    for module in [*STATIC.glob("*.js"), *STATIC.glob("worklets/*.js")]:
-        first = module.read_text(encoding="utf-8").splitlines()[0]
-        assert first in text, f"{module.name} is imported by nothing"
+    entries = [STATIC / "live_session.js", STATIC / "console.js"]
+    found = {name.removesuffix("?raw") for entry in entries for name, _, _ in modules(entry)}
+    assert found == {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js")}

@@ -1,4 +1,4 @@
-"""Aside: a second process with the same checkpoint and the lowest priority, for questions about a live session.
+"""Aside: a second process with the same checkpoint and a low priority, for questions about a live session.
 
 The model of a live session must be done in 0.2 s, and Python's threads share one interpreter: a question answered in
 another thread of the same process would make turns late. The operating system gives this process what is left over.
@@ -13,13 +13,16 @@ import logging
 import multiprocessing
 import os
 import pickle
+import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 log = logging.getLogger(__name__)
 
+NICE = 10  # a tenth of what a process of normal priority gets when both want the processor
 ENDED = "The second process, which looks into the session, has ended; ask again."
 
 
@@ -35,6 +38,7 @@ class Aside:
         self._lock = threading.Lock()
         self._process: Any = None
         self._pipe: Connection | None = None
+        self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._asked: tuple[int, dict[str, Callable[[Any], None]]] | None = None
         self._number = 0
 
@@ -52,13 +56,11 @@ class Aside:
         `told`, `done` and `failed` (one sentence) are called from another thread; none of them for a question that was
         overtaken by a later one. The question must be a function of a module; what it takes and gives is pickled.
         """
-        job = pickle.dumps((question, excerpt, more), protocol=5)
         with self._lock:
-            pipe = self._start()
+            self._start()
             self._number += 1
             self._asked = self._number, {"told": told, "done": done, "failed": failed}
-            pipe.send_bytes(pickle.dumps(self._number))
-            pipe.send_bytes(job)
+            self._outbox.put((self._number, question, excerpt, more))
 
     def close(self) -> None:
         """End the process; nothing more is told."""
@@ -69,23 +71,32 @@ class Aside:
             process.terminate()
             process.join(5)
 
-    def _start(self) -> Connection:
+    def _start(self) -> None:
         if self._pipe is None or not self._process.is_alive():
             spawn = multiprocessing.get_context("spawn")  # not fork: threads and torch do not survive one
             self._pipe, theirs = spawn.Pipe()
             self._process = spawn.Process(target=answer, args=(theirs, self.checkpoint), name="tml-aside", daemon=True)
             self._process.start()
             theirs.close()
-            threading.Thread(target=self._read, args=(self._pipe,), name="tml-aside-reader", daemon=True).start()
-        return self._pipe
+            self._outbox = queue.SimpleQueue()
+            for work in (self._read, self._write):
+                threading.Thread(target=work, args=(self._pipe, self._outbox), name="tml-aside", daemon=True).start()
 
-    def _read(self, pipe: Connection) -> None:
+    def _write(self, pipe: Connection, outbox: queue.SimpleQueue[Any]) -> None:
+        """In a thread of its own: a pipe takes megabytes only as fast as the other side reads, which may be at work."""
+        with suppress(OSError):
+            while (job := outbox.get()) is not None:
+                pipe.send_bytes(b"")  # so that whoever is at work looks up
+                pipe.send_bytes(pickle.dumps(job, protocol=5))
+
+    def _read(self, pipe: Connection, outbox: queue.SimpleQueue[Any]) -> None:
         while True:
             try:
                 number, kind, value = pickle.loads(pipe.recv_bytes())
             except (EOFError, OSError):
                 break
             self._tell(number, kind, value)
+        outbox.put(None)
         with self._lock:
             mine = self._pipe is pipe
             number = self._asked[0] if mine and self._asked else None
@@ -114,7 +125,7 @@ class _OvertakenError(Exception):
 def answer(pipe: Connection, checkpoint: str) -> None:
     """The second process: answer what comes, until the other side ends."""
     if hasattr(os, "nice"):
-        os.nice(19)  # before the heavy imports
+        os.nice(NICE)  # before the heavy imports
     import torch
 
     from tml_lab.model.checkpoint import load_checkpoint
@@ -125,8 +136,8 @@ def answer(pipe: Connection, checkpoint: str) -> None:
         try:
             if loaded is None:
                 loaded = load_checkpoint(checkpoint)
-            number = pickle.loads(pipe.recv_bytes())
-            question, excerpt, more = pickle.loads(pipe.recv_bytes())
+            pipe.recv_bytes()
+            number, question, excerpt, more = pickle.loads(pipe.recv_bytes())
         except EOFError:
             return
 

@@ -14,8 +14,10 @@ from typing import Any
 import traitlets as t
 
 from tml_lab.background.colleague import Assisted
+from tml_lab.serve.aside import Aside
 from tml_widgets.esm import link
 from tml_widgets.fallback import Fallback
+from tml_widgets.inquiry import Inquiry
 from tml_widgets.live_session import STATIC, LiveSession
 from tml_widgets.live_worker import SessionLike
 from tml_widgets.sources import Clip, Microphone
@@ -49,17 +51,38 @@ class Console(LiveSession):
         super().__init__(model, source, save_to, seed, colleague)
         self.fallback = Fallback(self._find(fallback), self._make_session) if fallback or self._clips else None
         self._rehearsal: Iterator[None] | None = None
+        aside = Aside(str(model)) if isinstance(model, str | Path) else None
+        self.inquiry = Inquiry(aside, lambda: self._worker.rows, lambda: self._worker.talk, self._emit)
+        self._worker.after_turn = self.inquiry.after_turn
+        self._handlers |= {"why": self._on_why, "whatif": self._on_what_if}
 
     def _on_hello(self, content: dict[str, Any], buffers: list[Any]) -> None:
         super()._on_hello(content, buffers)
         self._worker.command(self._rehearse)
+
+    def _on_start(self, content: dict[str, Any], buffers: list[Any]) -> None:
+        self.bookmarks = []
+        super()._on_start(content, buffers)
+
+    def _on_why(self, content: dict[str, Any], _: list[Any]) -> None:
+        seq = content.get("turn")
+        self.inquiry.why(None if seq is None else int(seq))
+
+    def _on_what_if(self, content: dict[str, Any], _: list[Any]) -> None:
+        span = int(content["from"]), int(content["to"])
+        self.inquiry.what_if(span, list(content.get("parts", [])), str(content.get("typed", "")))
+
+    def close(self) -> None:
+        """End the session and both processes."""
+        self.inquiry.close()
+        super().close()
 
     def _rehearse(self) -> None:
         """One turn of the fall-back, and the next when nothing else waits; then it goes to the page."""
         if self.fallback is None:
             return
         if self.fallback.ready:
-            self._emit(*self.fallback.message())
+            self._tell_fallback()
             return
         if self._rehearsal is None:
             last = (len(self.heads) - 1, 0) if self.heads else None
@@ -69,5 +92,10 @@ class Console(LiveSession):
             next(self._rehearsal)
             self._worker.command(self._rehearse)
             return
-        if self.fallback.ready:
+        self._tell_fallback()
+
+    def _tell_fallback(self) -> None:
+        if self.fallback is not None and self.fallback.ready:
             self._emit(*self.fallback.message())
+        if self.inquiry.aside is not None:
+            self.inquiry.aside.warm_up()  # so that the first question need not wait for it

@@ -76,6 +76,7 @@ class LiveWorker:
     notice: str = ""
     attention: tuple[int, int] | None = None
     beside: Beside | None = None  # when the session has a colleague
+    after_turn: Callable[[Row], None] | None = None  # called in the worker's thread
     inside: Callable[[Any], Live] | None = None  # makes the readers, and the edits, of a session
     _thread: threading.Thread | None = None
     _ear: WordsHeard | None = None
@@ -151,13 +152,13 @@ class LiveWorker:
 
     def _attach(self, inside: Callable[[Any], Live] | None) -> None:
         self.inside = inside
-        if hasattr(self._talk, "observer"):
-            self._talk.observer = None if inside is None else inside(self._talk)
+        if hasattr(self.talk, "observer"):
+            self.talk.observer = None if inside is None else inside(self.talk)
 
     def tell_all(self) -> None:
         """Tell a page that knows nothing what stands beside the conversation, and what happened in the last minute."""
         if self.rows:
-            reel = getattr(getattr(self._talk, "tape", None), "reel", None)
+            reel = getattr(getattr(self.talk, "tape", None), "reel", None)
             self.emit(past_message(self.rows, reel if hasattr(reel, "heard") else None))
         self._tell_beside()
 
@@ -182,8 +183,8 @@ class LiveWorker:
         self.rows = []
         self._attach(self.inside)
         self.beside = Beside(self.session) if isinstance(self.session, Assisted) else None
-        has_ear = hasattr(getattr(self._talk, "model", None), "listen")
-        self._ear = WordsHeard(self._talk) if has_ear else None
+        has_ear = hasattr(getattr(self.talk, "model", None), "listen")
+        self._ear = WordsHeard(self.talk) if has_ear else None
         if isinstance(self.session, Assisted):
             self.session.heard = lambda: [row.heard for row in self.rows]
         self._tell_beside()
@@ -211,7 +212,7 @@ class LiveWorker:
             self._fast = on
 
     @property
-    def _talk(self) -> Any:
+    def talk(self) -> Any:
         """The session itself, which a colleague may be wrapped around."""
         return self.session.session if isinstance(self.session, Assisted) else self.session
 
@@ -265,8 +266,8 @@ class LiveWorker:
 
     def _step(self, chunk: Chunk) -> None:
         assert self.session is not None
-        if hasattr(self._talk, "attention"):
-            self._talk.attention = self.attention
+        if hasattr(self.talk, "attention"):
+            self.talk.attention = self.attention
         waited = time.monotonic() - chunk.arrived
         start = time.perf_counter()
         with self._ear.turn() if self._ear else nullcontext():
@@ -291,10 +292,12 @@ class LiveWorker:
         self._emit_turn(row, chunk, result)
         if self.beside is not None and (news := self.beside.news(row.turn)) is not None:
             self.emit(news)
+        if self.after_turn is not None:
+            self.after_turn(row)
 
     def _read(self) -> dict[str, float]:
         """What the readers said of the turn just made."""
-        watch = getattr(self._talk, "observer", None)
+        watch = getattr(self.talk, "observer", None)
         return dict(watch.latest) if isinstance(watch, Live) and watch.readers else {}
 
     def _emit_turn(self, row: Row, chunk: Chunk, result: Any) -> None:

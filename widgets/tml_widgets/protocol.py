@@ -10,6 +10,8 @@ saved into the notebook.
           chunk {seq, t0, size, parts}       parts: pcm int16 [3200]; rgb uint8 [2, H, W, 3]
           type {text}, save, pick {layer, head}
           cancel {id}, tick {id, entry, done}   of a background task; of an entry of a checklist
+          why {turn}                         what did this decision hang on? turn null: the last time it began to speak
+          whatif {from, to, parts, typed}    and if these turns had been blank in these parts, or this been typed?
           stats {underruns, ...}, state {state, error}
     down  status {phase, notice, ...}        phase: stopped | loading | live | paused | playing | error
           ready {seq}                        the session exists: start sending chunks, from `seq` (or 0) on
@@ -19,6 +21,8 @@ saved into the notebook.
           heard {turn, text, parts}          what a recorded clip says, to be played: pcm; rgb of one frame
           saved {path}
           fallback {name, ready, messages}   a rehearsed session, message by message, with all their buffers in order
+          why {share, turn, from, to, tried, causes, sentence, layers} or {failed}       again and again, until share 1
+          whatif {share}, then {was, would, sentence, parts: was, would} or {failed}     pcm of both ways
           beside {turn, put, remove, tasks, whole}   background tasks, and what has changed on their panel
 """
 

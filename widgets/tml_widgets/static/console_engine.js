@@ -1,5 +1,6 @@
 // What the console can do beyond the live widget: the fall-back, and bookmarks.
 
+import { fromPcm } from "./audio.js";
 import { Engine } from "./engine.js";
 import { Fallback } from "./fallback.js";
 
@@ -58,11 +59,26 @@ export class ConsoleEngine extends Engine {
       this.fallback.fill(message, buffers);
       return this.changed("status");
     }
+    if (message.kind === "why" || message.kind === "whatif") return this.answered(message, buffers);
     if (this.fallback?.playing && !message.recorded && message.kind === "status") {
       this.waits = message.phase === "live" || message.phase === "paused";
       return undefined;
     }
     return super.receive(message, buffers);
+  }
+
+  answered(message, buffers) {
+    const sounds = Object.fromEntries((message.parts ?? []).map((name, i) => [name, buffers[i] && fromPcm(buffers[i])]));
+    return this.dispatchEvent(new CustomEvent(message.kind, { detail: { ...message, sounds } }));
+  }
+
+  // Plays a sound into the room.
+  async listen(samples) {
+    await this.audio.open();
+    const player = this.audio.recording;
+    player.flush();
+    player.play(0, samples);
+    player.end();
   }
 
   // A flag at the turn that is looked at, or the newest.

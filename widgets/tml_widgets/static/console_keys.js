@@ -5,6 +5,8 @@ import { h } from "./dom.js";
 export const KEYS = [
   [" ", "Space", "start, let it wait, go on", "startOrStop"],
   ["f", "F", "rehearsed recording instead of the microphone, and back", "fallback"],
+  ["w", "W", "why now? what drove the last decision to speak, or the one that is looked at", "why"],
+  ["x", "X", "what if? silence a stretch or type other words, run it both ways, listen", "whatIf"],
   ["b", "B", "bookmark the turn that is looked at; again takes it away", "bookmark"],
   ["1", "1 to 9", "go to a bookmark", null],
   ["t", "T", "type to the model", "typeWords"],

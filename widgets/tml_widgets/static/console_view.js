@@ -5,6 +5,7 @@ import { Captions } from "./captions.js";
 import { helpDialog, onKey } from "./console_keys.js";
 import { h, icon, ICONS } from "./dom.js";
 import { isDark } from "./colours.js";
+import { Sheet } from "./inquiry.js";
 import { Sight } from "./sight.js";
 import { View } from "./view.js";
 
@@ -23,16 +24,23 @@ export class ConsoleView extends View {
     this.captions = new Captions(engine.history);
     this.sight = new Sight(engine);
     this.beside = this.model.get("colleague") ? new BesideView(engine) : null;
+    this.sheet = new Sheet(this);
     this.keys = helpDialog();
     const left = h("div.tml-left", {}, this.buildStrip(), this.captions.root);
     const right = h("div.tml-right", {}, this.sight.root, this.beside && this.beside.root);
-    this.root.append(this.buildBar(), this.buildNotice(), h("div.tml-main", {}, left, right), this.buildBelow(), this.keys);
+    this.root.append(this.buildBar(), this.buildNotice(), h("div.tml-main", {}, left, right, this.sheet.root), this.buildBelow(), this.keys);
     this.el.append(this.root);
+    for (const type of ["pointerdown", "pointermove"]) this.canvas.addEventListener(type, (event) => this.dragFrom(event));
     this.fit = new ResizeObserver(() => this.autoSize());
     this.fit.observe(this.el);
+    this.answers = new AbortController();
+    const { signal } = this.answers;
+    engine.addEventListener("why", ({ detail }) => this.sheet.why(detail), { signal });
+    engine.addEventListener("whatif", ({ detail }) => this.sheet.whatIf(detail, detail.sounds), { signal });
   }
 
   dispose() {
+    this.answers.abort();
     this.fit.disconnect();
     super.dispose();
   }
@@ -40,6 +48,8 @@ export class ConsoleView extends View {
   buildBar() {
     super.buildBar();
     this.fallbackButton = this.button("fallback", ICONS.play, "Recording", () => this.fallback());
+    this.whyButton = this.button("why", ICONS.why, "Why now?", () => this.why());
+    this.whatIfButton = this.button("whatif", ICONS.fork, "What if?", () => this.whatIf());
     this.markButton = this.button("mark", ICONS.flag, "Bookmark", () => this.bookmark());
     const small = (name, label, sign, onclick) => h(`button.tml-${name}`, { type: "button", "aria-label": label, title: label, onclick }, sign);
     this.captionsButton = small("captions-on", "Captions", icon(ICONS.words), () => this.captionsOnOff());
@@ -49,7 +59,7 @@ export class ConsoleView extends View {
       { role: "toolbar", "aria-label": "Session" },
       this.startButton, this.endButton, this.muteButton, this.cameraButton, this.fallbackButton,
       h("span.tml-rule"),
-      this.markButton, this.saveButton,
+      this.whyButton, this.whatIfButton, this.markButton, this.saveButton,
       h("span.tml-space"),
       h(
         "span.tml-group", {},
@@ -103,6 +113,30 @@ export class ConsoleView extends View {
     this.input.focus();
   }
 
+  get zoom() {
+    return this.strip.zoom;
+  }
+
+  // Of the turn that is looked at, or of the last time it began to speak.
+  why() {
+    this.engine.send({ kind: "why", turn: this.strip.cursor });
+  }
+
+  // The stretch that was chosen, or the second before the turn that is looked at.
+  whatIf() {
+    const at = this.strip.shown;
+    if (at < 0) return this.engine.say("Nothing has happened yet: start a session first.");
+    const [from, to] = this.strip.span ?? [Math.max(0, at - 5), at + 1];
+    return this.sheet.ask(from, to);
+  }
+
+  // Into the room; what the microphone picks up of it is not for the model.
+  listen(samples) {
+    const { engine } = this;
+    if (engine.phase === "live" && !engine.muted) engine.setMuted(true);
+    engine.listen(samples);
+  }
+
   bookmark() {
     this.engine.bookmark(this.strip.shown);
   }
@@ -136,9 +170,12 @@ export class ConsoleView extends View {
   }
 
   escape() {
-    this.strip.cursor = null;
-    this.strip.reveal();
     if (this.keys.open) this.keys.close();
+    else if (this.sheet.open) this.sheet.close();
+    else {
+      this.strip.cursor = this.strip.span = null;
+      this.strip.reveal();
+    }
     this.root.focus();
     this.draw();
   }
@@ -170,6 +207,19 @@ export class ConsoleView extends View {
     this.draw();
   }
 
+  // A click looks at a turn, and a drag chooses a stretch; a mouse that only passes by moves nothing.
+  look() {}
+
+  dragFrom(event) {
+    if (event.buttons !== 1) return;
+    const { strip } = this;
+    const heard = strip.heardAt(event.offsetX);
+    if (event.type === "pointerdown") [strip.span, this.from] = [null, heard];
+    else if (heard !== this.from || strip.span) strip.choose(this.from, heard);
+    strip.cursor = strip.turnAt(event.offsetX);
+    this.draw();
+  }
+
   // Showing.
 
   showStatus() {
@@ -198,6 +248,7 @@ export class ConsoleView extends View {
     if (!this.strip) return;
     this.strip.marks = this.model.get("bookmarks");
     super.draw();
+    this.sheet.draw(this.strip.zoom);
     this.sight.draw(this.engine.history.turns[this.strip.shown]);
   }
 

@@ -2,6 +2,7 @@
 // Drawn anew for every turn (5 times a second): half a millisecond, where a plotting library needs thirty.
 
 import { isDark, palette } from "./colours.js";
+import { drawWithout } from "./without.js";
 import { heardStart, playedStart, STREAMS, TURN_SECONDS } from "./history.js";
 import { band, chips, heat, line, pictures, shade, stack, waveform } from "./tracks.js";
 
@@ -11,6 +12,7 @@ const GAP = 8;
 const HEARD_NOTE = ["you; boxed: what", "the model read"];
 const SHARES_NOTE = ["of each decision,", "by stream"];
 const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3]];
+const WITHOUT_NOTE = ["p(speak), had this", "not been; framed:", "another decision"];
 const INSIDE_NOTE = ["what readers say;", "middle line: 0"];
 
 export class Strip {
@@ -20,6 +22,9 @@ export class Strip {
     this.seconds = 12; // width of the window in seconds
     this.cursor = null; // the turn looked at; null: the newest
     this.zoom = 1; // of the page around it: more pixels for the same drawing
+    this.only = null; // the names of the tracks that are drawn; null: all
+    this.lastSecond = 0; // where a strip that stands still ends
+    this.without = null; // a `why` message
     this.marks = []; // turns with a flag
     this.span = null; // [first, end) turns that are chosen
     this.offset = 0; // how many seconds the window's end lies before now
@@ -39,7 +44,8 @@ export class Strip {
       { name: "own voice", note: ["what the model", "says"], height: 102, draw: (t, y) => this.drawVoice(t, y) },
       { name: "attention", note: SHARES_NOTE, height: 64, hidden: noHead, draw: (t, y) => this.drawShares(t, y) },
       { name: "inside", note: INSIDE_NOTE, height: 84, hidden: noReader, draw: (t, y) => this.drawInside(t, y) },
-    ].filter((track) => !track.hidden);
+      { name: "without it", note: WITHOUT_NOTE, height: 96, hidden: !this.without, draw: (t, y) => drawWithout(this, t, y) },
+    ].filter((track) => !track.hidden && (!this.only || this.only.includes(track.name) || track.name === "without it"));
     let y = 2;
     for (const track of tracks) {
       track.y = y;
@@ -54,6 +60,7 @@ export class Strip {
   }
 
   get end() {
+    if (this.lastSecond) return this.lastSecond;
     const now = Math.max(heardStart(this.history.length), playedStart(this.history.decided) + TURN_SECONDS);
     return Math.max(this.seconds, now) - this.offset;
   }
@@ -81,6 +88,18 @@ export class Strip {
   turnAt(pixel) {
     const seconds = this.end - this.seconds + ((pixel - GUTTER) / (this.width - GUTTER - 10)) * this.seconds;
     return Math.max(0, Math.min(this.history.decided, Math.round(seconds / TURN_SECONDS) - 1));
+  }
+
+  // Choose the stretch between two turns, as far as it was begun before.
+  choose(anchor, turn) {
+    this.anchor = this.span ? this.anchor : anchor;
+    this.span = [Math.min(this.anchor, turn), Math.max(this.anchor, turn) + 1];
+  }
+
+  // The turn that hears what lies under a pixel.
+  heardAt(pixel) {
+    const seconds = this.end - this.seconds + ((pixel - GUTTER) / (this.width - GUTTER - 10)) * this.seconds;
+    return Math.max(0, Math.min(this.history.length - 1, Math.floor(seconds / TURN_SECONDS)));
   }
 
   // Turns with a part inside the window.

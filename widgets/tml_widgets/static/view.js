@@ -306,10 +306,12 @@ export class View {
     const { strip } = this;
     const last = this.engine.history.decided;
     const moves = { ArrowLeft: -1, ArrowRight: 1, PageUp: -25, PageDown: 25 };
+    const before = strip.shown;
     if (event.key in moves) strip.cursor = Math.max(0, Math.min(last, strip.shown + moves[event.key]));
     else if (event.key === "Home") strip.cursor = 0;
     else if (event.key === "End" || event.key === "Escape") strip.cursor = null;
     else return;
+    if (event.shiftKey && strip.cursor !== null) strip.choose(before, strip.cursor);
     event.preventDefault();
     event.stopPropagation();
     strip.reveal();
