@@ -33,7 +33,7 @@ export class AudioGraph {
     });
     node.connect(this.context.destination);
     const player = {
-      stats: { underruns: 0, played: 0, buffered: 0 },
+      stats: { underruns: 0, longest: 0, played: 0, buffered: 0 },
       play: (turn, samples) => node.port.postMessage({ turn, samples }),
       end: () => node.port.postMessage({ end: true }),
       flush: () => node.port.postMessage({ flush: true }),
