@@ -51,8 +51,8 @@ def browser_with(
 ) -> Browser:
     """Debian's Chromium with a fake microphone and camera.
 
-    Without `allow` it refuses them as a person would; without `device` the machine has none. With `loop` the microphone's
-    file begins again when it ends.
+    Without `allow` it refuses them as a person would; without `device` the machine has none. With `loop` the
+    microphone's file begins again when it ends.
     """
     flags = [
         "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
