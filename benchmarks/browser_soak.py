@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/browser_soak.py --seconds 600 --json FILE
 
 JupyterLab, its kernel with the nano, and Chromium with a fake microphone (a person who says numbers) and camera share
-the cores there are. Every few seconds one fault comes, in turn; see `FAULTS`. Counted are chunks that the model did not get
-(turns missed), gaps within what it says as the player in the browser's audio thread counts them, and the latencies.
+the cores there are. Every few seconds one fault comes, in turn; see `FAULTS`. Counted are chunks that the model did not
+get (turns missed), gaps within what it says as the player in the browser's audio thread counts them, and the latencies.
 Goal: no turn missed, no gap over 40 ms, on two cores that have nothing else to do.
 """
 
