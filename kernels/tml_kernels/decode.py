@@ -1,5 +1,8 @@
 """A turn's tokens through one block on a CPU, in one call, without the cost of a hundred operators.
 
+The tokens of one session, or of several beside each other: norms, products, router and experts take them all at once,
+and read each weight once; ShortConvs and attention take one session after the other.
+
 A session feeds few tokens at a time: six to twenty that were heard and seen, then the model's own, one by one. Torch
 spends most of that time between operators, and its matrix product for a single row reads the weights at a third of
 the memory's speed. These loops read each weight once, whatever the number of tokens, and add in an order that does
@@ -15,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tml_kernels.sequences import ATTN_CONV, K, K_CONV, MLP_CONV, V, V_CONV, ring_of, tail_of
 from tml_kernels.weights import F32, Matrix, jit, matmul, ordered, part, summing
 
 STRETCH = 128  # keys that all queries meet before the next ones: a multiple of four, so that no sum is regrouped
@@ -42,17 +46,6 @@ class BlockWeights(NamedTuple):
     down: Matrix
     shared_gate_up: Matrix
     shared_down: Matrix
-    mlp_conv: F32
-
-
-class BlockState(NamedTuple):
-    """Views of a block's state: rings `[kv heads, slots, d_head]`, ShortConv tails `[kernel - 1, channels]`."""
-
-    k: F32
-    v: F32
-    k_conv: F32
-    v_conv: F32
-    attn_conv: F32
     mlp_conv: F32
 
 
@@ -247,30 +240,49 @@ def attend(q, bias, ring_k, ring_v, pos, sinks, window, pattern):
 
 
 @jit
-def attention(x, w, state, pos, sinks, window, tau, eps, pattern):  # [n, d_model] -> [n, d_model]
-    n_kv, slots, d_head = state.k.shape
-    n = x.shape[0]
-    q = matmul(w.q_proj, x)
-    n_heads, d_rel, extent = q.shape[1] // d_head, w.rel.shape[0], w.rel.shape[1]
-    q = normed(q.reshape(n * n_heads, d_head), w.q_norm, eps).reshape(n, n_heads, d_head)
-    k = short_conv(matmul(w.k_proj, x), w.k_conv, state.k_conv)
-    k = normed(k.reshape(n * n_kv, d_head), w.k_norm, eps).reshape(n, n_kv, d_head)
-    v = short_conv(matmul(w.v_proj, x), w.v_conv, state.v_conv).reshape(n, n_kv, d_head)
-    r = matmul(w.r_proj, x).reshape(n, n_heads, d_rel)
+def bias_of(r, rel, tau, pos):  # r [n, heads, d_rel], rel [d_rel, extent], tau [n] -> by distance [n, heads, extent]
+    n, n_heads, d_rel = r.shape
+    extent = rel.shape[1]
+    bias = np.zeros((n, n_heads, extent), np.float32)
     for t in range(n):
-        at = slot_of(pos + t, slots, sinks)
-        state.k[:, at] = k[t]
-        state.v[:, at] = v[t]
-    bias = np.zeros((n, n_heads, extent), np.float32)  # by distance
-    for t in range(n):
-        q[t] *= np.float32(tau[t] / d_head)
         for h in range(n_heads):
             for i in range(d_rel):
                 factor = r[t, h, i] * np.float32(tau[t])
                 for e in range(min(extent, pos + t + 1)):
-                    bias[t, h, e] += factor * w.rel[i, e]
-    out = attend(q, bias, state.k, state.v, pos, sinks, window, pattern)
+                    bias[t, h, e] += factor * rel[i, e]
+    return bias
+
+
+@jit
+def attention(x, w, where, sinks, window, tau, eps, pattern):  # [n, d_model] -> [n, d_model]
+    n, d_head, d_rel = x.shape[0], w.q_norm.shape[0], w.rel.shape[0]
+    q, k_new, v_new, r = matmul(w.q_proj, x), matmul(w.k_proj, x), matmul(w.v_proj, x), matmul(w.r_proj, x)
+    n_heads, n_kv = q.shape[1] // d_head, k_new.shape[1] // d_head
+    q = normed(q.reshape(n * n_heads, d_head), w.q_norm, eps).reshape(n, n_heads, d_head)
+    for t in range(n):
+        q[t] *= np.float32(tau[t] / d_head)
+    r = r.reshape(n, n_heads, d_rel)
+    out = np.empty((n, n_heads * d_head), np.float32)
+    for s in range(len(where.pos)):
+        a, b, pos, slots = where.first[s], where.first[s + 1], where.pos[s], where.slots[s]
+        ring_k, ring_v = ring_of(where, s, K, n_kv, d_head), ring_of(where, s, V, n_kv, d_head)
+        k = short_conv(k_new[a:b], w.k_conv, tail_of(where, s, K_CONV, w.k_conv))
+        k = normed(k.reshape((b - a) * n_kv, d_head), w.k_norm, eps).reshape(b - a, n_kv, d_head)
+        v = short_conv(v_new[a:b], w.v_conv, tail_of(where, s, V_CONV, w.v_conv)).reshape(b - a, n_kv, d_head)
+        for t in range(b - a):
+            at = slot_of(pos + t, slots, sinks)
+            ring_k[:, at] = k[t]
+            ring_v[:, at] = v[t]
+        bias = bias_of(r[a:b], w.rel, tau[a:b], pos)
+        out[a:b] = attend(q[a:b], bias, ring_k, ring_v, pos, sinks, window, pattern)
     return matmul(w.o_proj, out)
+
+
+@jit
+def add_convolved(x, branch, weight, where, part):  # x [n, d_model] += the ShortConv of branch, with its own tail
+    for s in range(len(where.pos)):
+        a, b = where.first[s], where.first[s + 1]
+        x[a:b] += short_conv(branch[a:b], weight, tail_of(where, s, part, weight))
 
 
 @jit
@@ -327,17 +339,18 @@ def experts(x, w, top_k, scale):
 
 
 @jit
-def decode_block(x, w, state, pos, sinks, window, tau, top_k, scale, eps, pattern):
-    """The next tokens through one block.
+def decode_block(x, w, where, sinks, window, tau, top_k, scale, eps, pattern):
+    """The next tokens of each sequence through one block.
 
     Args:
-        x: float32 [n, d_model], replaced by the residual after the block.
-        w, state: `BlockWeights`, `BlockState`.
-        pos: the first token's absolute position; `sinks`, `window`: what the layer sees, in tokens.
+        x: float32 [n, d_model], all sequences' tokens; replaced by the residual after the block.
+        w, where: `BlockWeights`, `Sequences`; their state is written in place.
+        sinks, window: what the layer sees, in tokens.
         tau: float64 [n], factor on scores (log scaling); `top_k`, `scale`: of the router; `eps`: of the norms.
-        pattern: float32 [heads, n, slots in use] of zeros, filled in, or [heads, n, 0] when nobody asks.
+        pattern: float32 [heads, n, slots in use] of zeros, filled in, for one sequence that is watched; or
+            [heads, n, 0].
     """
-    mixed = attention(normed(x, w.attn_norm, eps), w, state, pos, sinks, window, tau, eps, pattern)
-    x += short_conv(mixed, w.attn_conv, state.attn_conv)
+    mixed = attention(normed(x, w.attn_norm, eps), w, where, sinks, window, tau, eps, pattern)
+    add_convolved(x, mixed, w.attn_conv, where, ATTN_CONV)
     mixed = experts(normed(x, w.mlp_norm, eps), w, top_k, scale)
-    x += short_conv(mixed, w.mlp_conv, state.mlp_conv)
+    add_convolved(x, mixed, w.mlp_conv, where, MLP_CONV)
