@@ -84,6 +84,21 @@ def test_a_cause_changes_the_decision_and_is_said_in_words(session, model, excer
     assert f"Without what was heard at {seconds} it would have" in one.sentence(lambda turn: 100 + turn / 5)
 
 
+def test_instructions_from_before_the_excerpt_are_tried_in_an_earlier_one(session, model):
+    parent = session.recording()
+    again = Session(model, session.tokenizer, seed=2)
+    earlier = cut(session, clone_state(again.state), 18)
+    for turn in range(13):
+        again.step(*parent.inputs.turn(turn))
+    found = why(cut(session, clone_state(again.state), 18), model, session.tokenizer, 4, earlier=earlier)
+    typed = [part for part in found.parts if part.stream == "typed"]
+    assert [part.turns for part in typed] == [(11 - 13, 12 - 13), (2 - 13, 3 - 13)]
+    for part in typed:
+        inputs = blank(parent.inputs, [part.turns[0] + 13], ["typed"])
+        other = replay(replace(parent, inputs=inputs), model, session.tokenizer)
+        assert part.p_speak == float(other.p_speak[17])
+
+
 def test_sentences():
     silent = Why(30, "<silent>", 0.1, "", False, share=1.0)
     assert silent.sentence() == (

@@ -74,7 +74,7 @@ def test_why_of_a_turn_is_told_step_by_step_in_the_pages_own_numbers(talked: tup
     assert [part["words"] for part in last["tried"] if part["stream"] == "typed"] == ["stop now"]
     assert all(SKIPPED <= part["from"] < part["to"] <= SKIPPED + 31 for part in last["tried"])
     assert last["sentence"].startswith(f"At {(SKIPPED + 30) / 5:.1f} s it ")
-    assert here.excerpts[-1].first == 0  # from the beginning: the typed words are tried as well
+    assert here.excerpts[-1].first == 0
 
 
 def test_why_now_asks_about_the_last_time_it_began_to_speak(talked: tuple[Console, list[dict], Here]) -> None:

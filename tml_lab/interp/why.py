@@ -93,11 +93,13 @@ Told = Callable[[Why], None]
 
 def why(
     excerpt: Excerpt, model: InteractionModel, tokenizer: TextTokenizer, turn: int, seconds: float = SECONDS,
-    told: Told = lambda _: None,
+    earlier: Excerpt | None = None, told: Told = lambda _: None,
 ) -> Why:  # fmt: skip
     """What the decision of `turn` (in the excerpt's numbers) hung on, within the `seconds` before it.
 
     Args:
+        earlier: an excerpt that begins earlier; of what was typed before `excerpt` each message is tried as well, last,
+            because that takes longest. An instruction lasts.
         told: called with what has been found so far, after each run.
 
     Raises InterpError for a turn that is not there, or when the excerpt cannot be run again to the same decisions (a
@@ -116,15 +118,39 @@ def why(
     asked = list(_things(parent.inputs, first, turn))
     for n, (part, span) in enumerate(asked):
         tried = _without(parent, rewind, turn, part, span)
-        found = replace(found, parts=(*found.parts, tried), runs=found.runs + 1, share=0.9 * (n + 1) / len(asked))
-        if tried.flips and all(cause.stream != tried.stream for cause in found.causes):
-            found = replace(found, causes=(*found.causes, _shorter(tried, parent, rewind, turn)))
+        found = replace(_with(found, tried), share=0.9 * (n + 1) / len(asked))
+        if tried in found.causes:
+            found = replace(found, causes=(*found.causes[:-1], _shorter(tried, parent, rewind, turn)))
         told(found)
+    if earlier is not None:
+        found = _instructions(found, earlier, excerpt.first - earlier.first, model, tokenizer, told)
     if not found.causes:
         cause = smallest_flip(parent, model, tokenizer, turn, seconds, budget=BUDGET, rewind=rewind)
         runs = found.runs + cause.runs
         found = replace(found, all_flips=bool(cause.turns), causes=_together(cause.turns, cause.recording), runs=runs)
     return replace(found, share=1.0)
+
+
+def _with(found: Why, tried: Without) -> Why:
+    """One trial more; it is a cause when it changes the decision and is the first of its stream that does."""
+    first = tried.flips and all(cause.stream != tried.stream for cause in found.causes)
+    causes = (*found.causes, tried) if first else found.causes
+    return replace(found, parts=(*found.parts, tried), causes=causes, runs=found.runs + 1)
+
+
+def _instructions(
+    found: Why, earlier: Excerpt, shift: int, model: InteractionModel, tokenizer: TextTokenizer, told: Told
+) -> Why:
+    """Each message typed in the first `shift` turns of `earlier`, left out alone."""
+    turn = found.turn + shift
+    parent = _upto(earlier.recording, turn)
+    typed = [at for at, _ in parent.inputs.typed if at < shift]
+    rewind = Rewind(parent, model, tokenizer, min(typed, default=0), earlier.session(model, tokenizer))
+    for at in reversed(typed):
+        tried = _without(parent, rewind, turn, "typed", (at, at + 1))
+        found = _with(found, replace(tried, turns=(at - shift, at + 1 - shift)))
+        told(found)
+    return found
 
 
 def _upto(recording: Recording, turn: int) -> Recording:
@@ -153,7 +179,7 @@ def _things(inputs: Inputs, first: int, turn: int) -> Iterator[tuple[str, tuple[
     """What is taken away, `(part, turns)`: the nearest first, because they are quick and likely."""
     for start in range(turn - HEARD_TURNS + 1, first - HEARD_TURNS, -HEARD_TURNS):
         yield "audio", (max(start, first), start + HEARD_TURNS)
-    for at, _ in reversed(inputs.typed):  # also those before the window: an instruction lasts
+    for at, _ in reversed(inputs.typed):
         yield "typed", (at, at + 1)
     if inputs.frames is not None:
         for start in range(turn - SEEN_TURNS + 1, first - SEEN_TURNS, -SEEN_TURNS):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,7 @@ from tml_widgets.snapshots import Snapshots
 
 WINDOW = round(SECONDS * TURNS_PER_SECOND)
 INSTRUCTIONS = 300  # turns: typed messages so far back are tried as well
+MOST_TYPED = 3  # of them, the last ones
 LONGEST = 100  # turns of a counterfactual: 20 s
 LEAD = 5  # turns shown before what was changed
 
@@ -78,13 +80,17 @@ class Inquiry:
     def _why(self, rows: list[Row], seq: int | None) -> None:
         row = _last_onset(rows) if seq is None else _row_of(rows, seq)
         typed = [other.turn for other in rows[: row.turn + 1] if other.typed and row.turn - other.turn < INSTRUCTIONS]
+        typed = typed[-MOST_TYPED:]
         first = max(0, row.turn + 1 - WINDOW)
-        excerpt = self._excerpt(min([first, *typed[-3:]]), row.turn + 1, first)
+        excerpt, earlier = self._excerpt(first, row.turn + 1), None
+        if typed and typed[0] < excerpt.first:
+            with suppress(SessionError):  # it may lie too far back by now
+                earlier = self._excerpt(typed[0], row.turn + 1)
         assert self.aside is not None
         window = {"from": rows[first].seq, "to": row.seq + 1}
         self.emit({"kind": "why", "share": 0.0, "turn": row.seq, "tried": [], "causes": []} | window)
         self.aside.ask(
-            why, excerpt, row.turn - excerpt.first,
+            why, excerpt, row.turn - excerpt.first, SECONDS, earlier,
             told=lambda found: self.emit(_why_message(found, excerpt, rows)),
             done=lambda found: self.emit(_why_message(found, excerpt, rows)),
             failed=lambda sentence: self.emit({"kind": "why", "failed": _sentence(sentence)}),
@@ -107,17 +113,16 @@ class Inquiry:
             failed=lambda sentence: self.emit({"kind": "whatif", "failed": _sentence(sentence)}),
         )  # fmt: skip
 
-    def _excerpt(self, first: int, end: int, at_least: int | None = None) -> Excerpt:
-        """The session's turns from the state before `first` on, or, when that is gone, before `at_least`."""
+    def _excerpt(self, first: int, end: int) -> Excerpt:
+        """The session's turns from the last state that was kept before `first`, up to `end`."""
         session = self.talk()
-        for wanted in (first, first if at_least is None else at_least):
-            state = self.snapshots.before(wanted)
-            if state is None and (self.snapshots.oldest is None or end <= INSTRUCTIONS):
-                state = Session(session.model, session.tokenizer, session.seed).state  # from the beginning
-            if state is not None:
-                return cut(session, state, end)
-        since = heard_start(self.snapshots.oldest or 0)
-        raise SessionError(f"that lies too far back: the session can be run again from its second {since:.0f} on.")
+        state = self.snapshots.before(first)
+        if state is None and (self.snapshots.oldest is None or end <= INSTRUCTIONS):
+            state = Session(session.model, session.tokenizer, session.seed).state  # from the beginning
+        if state is None:
+            since = heard_start(self.snapshots.oldest or 0)
+            raise SessionError(f"that lies too far back: the session can be run again from its second {since:.0f} on.")
+        return cut(session, state, end)
 
     def close(self) -> None:
         """End the second process."""

@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 
 const PAUSE = 5; // turns without a word after which a line is over
 const LINES = 40; // kept; older ones are on the strip
-const WHO = { heard: "You, as heard", typed: "You, typed", "own voice": "Model", asked: "Model asks", said: "Recording" };
+const WHO = { heard: "You, as heard", typed: "Typed", "own voice": "Model", asked: "Model asks", said: "Recording" };
 
 // What one turn adds: [who, words].
 function* wordsOf(turn) {

@@ -24,7 +24,7 @@ export class Sight {
     if (picture) brush.drawImage(picture, 0, 0, WIDTH, HEIGHT);
     if (picture && turn?.patches) this.drawPatches(brush, turn.patches);
     const words = picture ? describe(turn?.patches) : "No camera picture.";
-    this.canvas.setAttribute("aria-label", words);
+    this.canvas.setAttribute("aria-label", words || "What the camera sees");
     this.note.textContent = words;
   }
 
@@ -63,7 +63,7 @@ export class Sight {
 const NAMES = { 3: ["top", "middle", "bottom"], 4: ["left", "centre left", "centre right", "right"] };
 
 function describe(patches) {
-  if (!patches) return "This decision did not look at a picture.";
+  if (!patches) return ""; // no head is watched, or an older picture is shown
   const { weights, grid } = patches;
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const best = weights.indexOf(Math.max(...weights));
