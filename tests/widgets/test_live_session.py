@@ -114,6 +114,7 @@ def test_a_second_start_is_a_fresh_session(open_live: Callable, pico: str) -> No
     decisions = [message["p_speak"] for message in sent if message["kind"] == "turn"]
     assert len(live.turns) == 3
     assert decisions[:3] == decisions[3:]
+    assert differences(live.before, live.recording) == []  # a wrong click has lost nothing
 
 
 def test_a_missing_checkpoint_is_said_in_words(open_live: Callable, tmp_path: Path) -> None:

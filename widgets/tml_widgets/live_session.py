@@ -145,6 +145,11 @@ class LiveSession(anywidget.AnyWidget):
         return self._worker.session.recording()
 
     @property
+    def before(self) -> Any:
+        """The `Recording` of the session before the current or last one; None when there was none."""
+        return None if self._worker.before is None else self._worker.before.recording()
+
+    @property
     def panel(self) -> tuple[Item, ...]:
         """What the colleague has drawn beside the conversation so far."""
         return self._worker.beside.assisted.board.items if self._worker.beside is not None else ()

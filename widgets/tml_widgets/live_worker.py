@@ -71,6 +71,7 @@ class LiveWorker:
     queue: ChunkQueue
     emit: Emit
     session: SessionLike | None = None
+    before: SessionLike | None = None  # the one before it, so that a wrong click loses nothing
     rows: list[Row] = field(default_factory=list)
     phase: str = "stopped"
     notice: str = ""
@@ -174,6 +175,8 @@ class LiveWorker:
     def _begin(self, phase: str, ready: Callable[[], None] | None) -> None:
         self.status("loading", "Waking the model ...")
         self._dismiss()
+        if self.rows:
+            self.before = self.session
         try:
             self.session = self.make_session()
         except Exception as error:

@@ -285,6 +285,7 @@ export class Engine extends EventTarget {
 
   onStatus({ phase, notice }) {
     this.waits = phase === "live" || phase === "paused";
+    if (phase === "loading" && !this.running) this.history.clear(); // begun in a cell, not on this page
     if (phase === "stopped" || phase === "error") this.release();
     if (phase === "live" && this.note) [notice, this.note] = [this.note, ""];
     this.show(phase, notice);
