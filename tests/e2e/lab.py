@@ -47,10 +47,12 @@ def browser_with(
     camera: Path | None = None,
     allow: bool = True,
     device: bool = True,
+    loop: bool = False,
 ) -> Browser:
     """Debian's Chromium with a fake microphone and camera.
 
-    Without `allow` it refuses them as a person would; without `device` the machine has none.
+    Without `allow` it refuses them as a person would; without `device` the machine has none. With `loop` the
+    microphone's file begins again when it ends.
     """
     flags = [
         "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -60,7 +62,7 @@ def browser_with(
         flags.append("--use-fake-device-for-media-stream")
     flags.append("--use-fake-ui-for-media-stream" if allow else "--deny-permission-prompts")
     if microphone is not None:
-        flags.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
+        flags.append(f"--use-file-for-fake-audio-capture={microphone}{'' if loop else '%noloop'}")
     if camera is not None:
         flags.append(f"--use-file-for-fake-video-capture={camera}")
     return playwright.chromium.launch(executable_path=CHROMIUM, args=flags)

@@ -146,6 +146,20 @@ def test_player_counts_a_turn_that_comes_too_late(page: Page) -> None:
     assert set(np.flatnonzero(np.diff(np.flatnonzero(out)) > 1)) == {3199}  # one gap, between the two turns
 
 
+def test_running_dry_at_the_end_of_what_is_said_is_no_gap(page: Page) -> None:
+    events = [[0, {"turn": 0}], [0.5, {"end": True}], [0.9, {"turn": 5}], [1.1, {"end": True}]]
+    _, underruns = play(page, events, 2)
+    assert underruns == 0
+
+
+def test_a_gap_makes_the_lead_longer(page: Page) -> None:
+    late = [[0, {"turn": 0}], [0.45, {"turn": 1}], [0.8, {"turn": 2}], [1.2, {"end": True}]]
+    out, underruns = play(page, late, 2)  # the third turn comes 150 ms after the second should have ended
+    assert underruns == 1, "the second gap should have been hidden by the longer lead"
+    silent = np.diff(np.flatnonzero(out)).max() - 1
+    assert silent == pytest.approx((0.45 - 0.32 + 0.18) * 16_000, abs=256)
+
+
 def test_capture_mixes_to_mono_and_cuts_half_turns(page: Page) -> None:
     script = """() => {
         const node = makeNode("capture", 16000, { rate: 16000, turnSamples: 3200 });

@@ -290,3 +290,14 @@ def test_one_output_token_is_embedded_as_among_others(model):
     for stream, token, voice in ((Stream.TEXT_OUT, 7, None), (Stream.AUDIO_OUT, 0, bins)):
         usual = model.embed(Tokens(one * stream, one * token, one * 5, no, voice=voice))
         assert torch.equal(model.embed_output(int(stream), token, voice), usual)
+
+
+def test_attention_by_patch_is_the_part_that_lies_on_this_turns_pictures(model, tokenizer, run):
+    session = run(Session(model, tokenizer, seed=3, attention=(1, 0)), 12)
+    pictures = np.random.default_rng(1).integers(0, 256, (2, 120, 160, 3), dtype=np.uint8)
+    result = session.step(good, pictures)
+    assert result.patches.shape == (3, 4)
+    assert result.patches.sum() == pytest.approx(result.attention["video_in"][-1], abs=1e-6) and result.patches.all()
+    assert session.step(good).patches is None
+    session.attention = None
+    assert session.step(good, pictures).patches is None

@@ -157,7 +157,7 @@ def test_a_checkpoint_with_a_colleague_hears_attends_and_replays(open_live: Call
     live, _ = open_live(pico, clip, colleague=True)
     live.pick(2, 1)
     live.run()
-    assert isinstance(live._worker._talk, Session) and live._worker._ear is not None
+    assert isinstance(live._worker.talk, Session) and live._worker._ear is not None
     assert live.recording.attention.layer == 2
     assert replay(live.recording, *live.checkpoint).decisions == tuple(row.decision for row in live.turns)
 

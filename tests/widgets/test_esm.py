@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
+from tml_widgets.console import Console
 from tml_widgets.live_session import STATIC, LiveSession
 
 
-def test_the_live_widget_is_whole() -> None:
-    text = str(LiveSession._esm)
+def test_the_live_widgets_are_whole() -> None:
+    text = str(LiveSession._esm) + str(Console._esm)
     assert 'from \\"./' not in text
     for module in [*STATIC.glob("*.js"), *STATIC.glob("worklets/*.js")]:
         first = module.read_text(encoding="utf-8").splitlines()[0]
-        assert first in text, f"{module.name} is imported by nothing"
+        assert json.dumps(first, ensure_ascii=False)[1:-1] in text, f"{module.name} is imported by nothing"

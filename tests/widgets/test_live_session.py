@@ -116,6 +116,7 @@ def test_a_second_start_is_a_fresh_session(open_live: Callable, pico: str) -> No
     decisions = [message["p_speak"] for message in sent if message["kind"] == "turn"]
     assert len(live.turns) == 3
     assert decisions[:3] == decisions[3:]
+    assert differences(live.before, live.recording) == []  # a wrong click has lost nothing
 
 
 def test_a_missing_checkpoint_is_said_in_words(open_live: Callable, tmp_path: Path) -> None:
@@ -138,12 +139,56 @@ def test_a_broken_turn_ends_the_session_in_words(open_live: Callable, pico: str)
     assert live.phase == "live" and len(live.turns) == 2
 
 
-def test_a_page_that_is_loaded_anew_ends_the_session(open_live: Callable, pico: str) -> None:
+def test_a_page_that_is_loaded_anew_takes_the_session_up_again(open_live: Callable, pico: str) -> None:
     live, sent = open_live(pico)
-    go_live(live, range(1))
+    go_live(live, range(6))
+    whole = live.recording
+    live._on_message(live, {"kind": "stop"}, [])
+    go_live(live, range(3))
     live._on_message(live, {"kind": "hello", "secure": True}, [])
     live.wait(60)
-    assert sent[-1]["phase"] == "stopped" and "reloaded" in sent[-1]["notice"]
+    told = [message for message in sent if message["kind"] == "past"][-1]["turns"]
+    assert live.phase == "paused" and "press Go on" in live.notice
+    assert [turn["p_speak"] for turn in told] == [round(row.p_speak, 5) for row in live.turns]
+    assert all(len(level) == 8 for turn in told for level in turn["loud"])
+    live._on_message(live, {"kind": "resume", "seq": 3}, [])
+    live.wait(60)
+    assert [m["seq"] for m in sent if m["kind"] == "ready" and "seq" in m] == [3]
+    for seq in range(3, 6):
+        live._on_message(live, *chunk(seq))
+    live.wait(60)
+    assert differences(live.recording, whole) == []
+
+
+def test_the_time_that_a_session_waits_is_no_gap(open_live: Callable, pico: str) -> None:
+    live, sent = open_live(pico)
+    go_live(live, range(2))
+    live._on_message(live, {"kind": "pause", "notice": "a word"}, [])
+    live._on_message(live, {"kind": "resume", "seq": 50}, [])
+    for seq in (50, 51, 53):
+        live._on_message(live, *chunk(seq))
+    live.wait(60)
+    assert [(row.turn, row.seq, row.missed) for row in live.turns][2:] == [(2, 50, 0), (3, 51, 0), (4, 53, 1)]
+    assert "a word" in [message["notice"] for message in sent if message["kind"] == "status"]
+
+
+def test_sound_that_comes_by_itself_takes_a_waiting_session_up(open_live: Callable, pico: str) -> None:
+    live, _ = open_live(pico)
+    go_live(live, range(2))
+    live._on_message(live, {"kind": "pause"}, [])
+    live._on_message(live, *chunk(9))
+    live.wait(60)
+    assert live.phase == "live" and live.turns[-1].seq == 9 and live.turns[-1].missed == 0
+    assert sys.getswitchinterval() == pytest.approx(0.0005)
+
+
+def test_go_on_without_a_session_begins_one(open_live: Callable, pico: str) -> None:
+    live, _ = open_live(pico)
+    live._on_message(live, {"kind": "resume", "seq": 7}, [])
+    live.wait(60)
+    live._on_message(live, *chunk(7))
+    live.wait(60)
+    assert live.phase == "live" and [row.missed for row in live.turns] == [0]
 
 
 def test_a_clip_in_real_time_comes_at_its_pace_and_can_be_heard(

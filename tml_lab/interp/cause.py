@@ -54,8 +54,8 @@ class _Trials:
         if key not in self.tried:
             session = self.rewind.at(min(key, default=self.turn))
             inputs = blank(self.parent.inputs, key, self.parts) if key else self.parent.inputs
-            while session.turn <= self.turn:
-                session.step(*inputs.turn(session.turn))
+            for turn in range(session.tape.turns, self.turn + 1):
+                session.step(*inputs.turn(turn))
             self.tried[key] = session.recording()
         return self.tried[key]
 
@@ -94,13 +94,14 @@ def smallest_flip(
     seconds: float = 10.0,
     parts: Collection[str] = PARTS,
     budget: int = 300,
+    rewind: Rewind | None = None,
 ) -> Cause:
     """The fewest turns of the last `seconds` whose silence makes another decision of `turn`.
 
     First delta debugging, then every shorter stretch of neighbouring turns, shortest first, as far as the budget
-    of counterfactuals goes. Raises InterpError for a turn that is not there.
+    of counterfactuals goes. `rewind`: of `parent`, when there is one. Raises InterpError for a turn that is not there.
     """
-    trials, window = _prepare(parent, model, tokenizer, turn, seconds, parts, budget)
+    trials, window = _prepare(parent, model, tokenizer, turn, seconds, parts, budget, rewind)
     found = _minimize(window, trials.flips, lambda: trials.spent) if trials.flips(window) else []
     for width in range(1, len(found)):
         for start in range(len(window) - width, -1, -1):  # what is near is likelier, and quicker to try
@@ -137,11 +138,12 @@ def smallest_enough(
 
 def _prepare(
     parent: Recording, model: InteractionModel, tokenizer: TextTokenizer, turn: int, seconds: float,
-    parts: Collection[str], budget: int,
+    parts: Collection[str], budget: int, rewind: Rewind | None = None,
 ) -> tuple[_Trials, list[int]]:  # fmt: skip
     check_turn(parent.turns, turn)
     first = max(0, turn + 1 - round(seconds * TURNS_PER_SECOND))
-    return _Trials(parent, Rewind(parent, model, tokenizer, first), turn, parts, budget), list(range(first, turn + 1))
+    rewind = rewind or Rewind(parent, model, tokenizer, first)
+    return _Trials(parent, rewind, turn, parts, budget), list(range(first, turn + 1))
 
 
 def _cause(trials: _Trials, found: Sequence[int], gone: Collection[int], sure: bool) -> Cause:

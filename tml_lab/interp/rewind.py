@@ -17,15 +17,18 @@ class Rewind:
 
     Args:
         since: the first turn that will be asked for; states are kept from there on.
+        start: where the recording begins, when that is in the middle of a conversation (`Excerpt.session`), with
+            nothing on its tape; None: a fresh session.
     """
 
     def __init__(
-        self, recording: Recording, model: InteractionModel, tokenizer: TextTokenizer, since: int = 0
-    ) -> None:
+        self, recording: Recording, model: InteractionModel, tokenizer: TextTokenizer, since: int = 0,
+        start: Session | None = None,
+    ) -> None:  # fmt: skip
         self.recording = recording
         self._since = max(0, min(since, recording.inputs.turns))
-        self._kept: dict[int, Session] = {}
-        self._ahead = Session(model, tokenizer, seed=recording.seed, policy=policy_of(recording.policy))
+        self._kept: dict[int, Session] = {} if start is None else {0: start.fork()}
+        self._ahead = start or Session(model, tokenizer, seed=recording.seed, policy=policy_of(recording.policy))
 
     def at(self, turn: int) -> Session:
         """An independent session whose next step is `turn`. Raises InterpError for a turn outside the recording."""
@@ -44,7 +47,7 @@ class Rewind:
 
     def _run_to(self, turn: int) -> None:
         while True:
-            here = self._ahead.turn
+            here = self._ahead.tape.turns  # of the recording, wherever in a conversation that begins
             if here >= self._since and (here - self._since) % EVERY == 0 and here not in self._kept:
                 self._kept[here] = self._ahead.fork()
             if here >= turn:

@@ -43,7 +43,7 @@ from tml_lab.stream.pooled import Pooled
 from tml_lab.stream.recording import SKIPPED, Recording, RecordingError, Skipped, Sound
 from tml_lab.stream.tape import Reel, Tape, Turn
 from tml_lab.stream.turn_input import Heard, SessionError, hear
-from tml_lab.stream.turn_result import TurnResult, pool_attention
+from tml_lab.stream.turn_result import TurnResult, pool_attention, pool_patches
 from tml_lab.stream.turn_steps import Append, Draw, Steps, run_alone
 from tml_lab.stream.voice import VoiceOut, turn_noise
 
@@ -201,10 +201,11 @@ class Session:
         logits = self.model.text_logits(hidden).cpu()[self._decisions].float()  # [n decisions]
         best = int(logits.argmax())
         p_speak = float(logits.softmax(-1)[DECISIONS.index(SPEAK)])
-        seen = None
+        seen = patches = None
         if taps is not None and self._watched is not None:
             layer, head = self._watched
             seen = pool_attention(taps[layer], head, self.tape, rows)
+            patches = pool_patches(taps[layer], head, self.tape, rows, frames)
         rows.append((Stream.TEXT_OUT, self._decisions[best]))
         self._leave(token=self._decisions[best])
         timings["decide"] = time.perf_counter() - began - timings["signal"]
@@ -221,7 +222,7 @@ class Session:
         sound = self.voice.step(mel, self.state, self._graphs)  # float32 [3200]
         timings["vocoder"] = time.perf_counter() - mark
         timings["total"] = time.perf_counter() - began
-        return self._finish(heard, frames, text, best, p_speak, words, sound, rows, bins, timings, seen)
+        return self._finish(heard, frames, text, best, p_speak, words, sound, rows, bins, timings, seen, patches)
 
     def _forward(self, tokens: Tokens, taps: dict[int, Tap] | None = None) -> Steps[Tensor]:
         """Append the tokens to the state; the hidden state `[d_model]` at the last of them."""
@@ -316,13 +317,15 @@ class Session:
     def _finish(
         self, heard: Heard, frames: np.ndarray | None, text: str | None, best: int, p_speak: float,
         words: list[int], sound: np.ndarray, rows: list[tuple[int, int]], bins: np.ndarray | None,
-        timings: dict[str, float], seen: Pooled | None,
+        timings: dict[str, float], seen: Pooled | None, patches: np.ndarray | None,
     ) -> TurnResult:  # fmt: skip
         """Write the turn to the tape and move the clock on."""
         text_out = self.tokenizer.decode(words)
         request = text_out if DECISIONS[best] == DELEGATE else ""
         said = () if request else tuple(text_out.split())
-        result = TurnResult(self.turn, DECISIONS[best], p_speak, " ".join(said), said, sound, timings, seen, request)
+        result = TurnResult(
+            self.turn, DECISIONS[best], p_speak, " ".join(said), said, sound, timings, seen, request, patches
+        )
         self.tape.head = self._watched or self.tape.head
         note = self._keeper.note
         self.tape.append(

@@ -1,4 +1,4 @@
-"""What one turn brings, and where a watched head looked from its decision."""
+"""What one turn brings, and where a watched head looked from its decision: by stream and turn, and by patch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from tml_lab.config import PATCH
+from tml_lab.stream.layout import Stream
 from tml_lab.stream.pooled import Pooled
 from tml_lab.stream.tape import Tape
 from tml_lab.stream.tokens import STREAMS
@@ -29,6 +31,8 @@ class TurnResult:
             over the positions of each turn; sums to 1 over all streams and turns. None when no head is
             watched.
         request: what the background model is asked, after `<delegate>`; it is not said.
+        patches: float32 [rows, columns], the part of `attention` that lies on this turn's pictures, patch by patch;
+            sums to `attention["video_in"][-1]`. None when no head is watched or no camera runs.
     """
 
     turn: int
@@ -40,6 +44,7 @@ class TurnResult:
     timings: dict[str, float]
     attention: Mapping[str, np.ndarray] | None = None
     request: str = ""
+    patches: np.ndarray | None = None
 
 
 def pool_attention(tap: dict[str, Tensor], head: int, tape: Tape, rows: list[tuple[int, int]]) -> Pooled:
@@ -49,8 +54,7 @@ def pool_attention(tap: dict[str, Tensor], head: int, tape: Tape, rows: list[tup
         tap: what the layer left there: `pattern` [1, heads, tokens, keys] and `key_pos` [1, keys].
         tape: the positions of earlier turns; `rows`: `(stream, token id)` of this turn's positions so far.
     """
-    weight = tap["pattern"][0, head, -1].double().cpu().numpy()  # [keys]
-    position = tap["key_pos"][0].cpu().numpy()  # [keys]
+    weight, position = _looks(tap, head)
     before = len(tape.rows)
     held = position < before + len(rows)  # slots that hold nothing yet carry a position far in the future
     weight, position = weight[held], position[held]
@@ -63,3 +67,28 @@ def pool_attention(tap: dict[str, Tensor], head: int, tape: Tape, rows: list[tup
     seen, column = np.unique(turn, return_inverse=True)  # [k], [keys]
     pooled = np.bincount(stream * len(seen) + column, weight, len(STREAMS) * len(seen))  # [S * k]
     return Pooled(tape.turns + 1, seen, pooled.reshape(len(STREAMS), -1).astype(np.float32))
+
+
+def pool_patches(
+    tap: dict[str, Tensor], head: int, tape: Tape, rows: list[tuple[int, int]], frames: np.ndarray | None
+) -> np.ndarray | None:
+    """One head's attention at the decision on each patch of this turn's pictures.
+
+    Args: as for `pool_attention`; `frames` uint8 [2, H, W, 3], this turn's, or None.
+
+    Returns float32 [ceil(H / 40), ceil(W / 40)], or None without pictures.
+    """
+    if frames is None:
+        return None
+    here = [n for n, (stream, _) in enumerate(rows) if stream == Stream.VIDEO_IN]
+    weight, position = _looks(tap, head)
+    first = len(tape.rows) + here[0]
+    seen = np.zeros(len(here), np.float32)
+    inside = (position >= first) & (position < first + len(here))
+    seen[position[inside] - first] = weight[inside]
+    return seen.reshape(-1, -(-frames.shape[2] // PATCH))  # [P] -> [rows, columns]
+
+
+def _looks(tap: dict[str, Tensor], head: int) -> tuple[np.ndarray, np.ndarray]:
+    """The decision's attention weights [keys], and the positions [keys] on which they lie."""
+    return tap["pattern"][0, head, -1].double().cpu().numpy(), tap["key_pos"][0].cpu().numpy()

@@ -1,7 +1,8 @@
 """Widgets of the lab for Jupyter: a small Python class and ES modules each, without a build step."""
 
+from tml_widgets.console import Console
 from tml_widgets.live_session import LiveSession
 from tml_widgets.sources import Clip, Microphone, open_source
 from tml_widgets.timeline import Timeline
 
-__all__ = ["Clip", "LiveSession", "Microphone", "Timeline", "open_source"]
+__all__ = ["Clip", "Console", "LiveSession", "Microphone", "Timeline", "open_source"]

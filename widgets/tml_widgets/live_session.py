@@ -28,8 +28,9 @@ from tml_lab.interp.live import Live, Reader, check_readers
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 from tml_widgets import subshells
 from tml_widgets.esm import link
-from tml_widgets.live_worker import LiveWorker, Row, SessionLike
-from tml_widgets.protocol import read_chunk, to_pcm
+from tml_widgets.live_worker import LiveWorker, SessionLike
+from tml_widgets.protocol import heard_message, read_chunk
+from tml_widgets.row import Row
 from tml_widgets.sources import Clip, ClipPlayer, Microphone, demo_clips
 from tml_widgets.understands import understands
 
@@ -99,6 +100,7 @@ class LiveSession(anywidget.AnyWidget):
             "hello": self._on_hello, "start": self._on_start, "stop": self._on_stop, "play": self._on_play,
             "chunk": self._on_chunk, "type": self._on_type, "pick": self._on_pick, "save": self._on_save,
             "stats": self._on_state, "state": self._on_state, "cancel": self._on_cancel, "tick": self._on_tick,
+            "pause": self._on_pause, "resume": self._on_resume,
         }  # fmt: skip
         self.on_msg(self._on_message)
 
@@ -114,7 +116,7 @@ class LiveSession(anywidget.AnyWidget):
 
     @property
     def phase(self) -> str:
-        """stopped, loading, live, playing or error."""
+        """stopped, loading, live, paused, playing or error."""
         return self._worker.phase
 
     @property
@@ -141,6 +143,11 @@ class LiveSession(anywidget.AnyWidget):
         if self._worker.session is None:
             raise RuntimeError("There is no session yet: press Start, or call play(clip).")
         return self._worker.session.recording()
+
+    @property
+    def before(self) -> Any:
+        """The `Recording` of the session before the current or last one; None when there was none."""
+        return None if self._worker.before is None else self._worker.before.recording()
 
     @property
     def panel(self) -> tuple[Item, ...]:
@@ -252,14 +259,7 @@ class LiveSession(anywidget.AnyWidget):
         """A clip's chunk begins to sound: the browser plays it, so that the room hears it too."""
         clip = self._player.clip if self._player else None
         words = clip.words_ending_in(chunk.seq) if clip else ""
-        content = {"kind": "heard", "turn": chunk.seq, "text": words, "typed": chunk.text, "parts": ["pcm"]}
-        sound = chunk.audio if isinstance(chunk.audio, np.ndarray) else np.zeros(TURN_SAMPLES, np.float32)
-        buffers = [to_pcm(sound)]
-        if chunk.frames is not None:
-            height, width = chunk.frames.shape[1:3]
-            content |= {"parts": ["pcm", "rgb"], "size": [width, height]}
-            buffers.append(chunk.frames[1].tobytes())
-        self._emit(content, buffers)
+        self._emit(*heard_message(chunk, words))
 
     def _clip_over(self) -> None:
         self._player = None
@@ -275,9 +275,10 @@ class LiveSession(anywidget.AnyWidget):
 
     def _on_hello(self, content: dict[str, Any], _: list[Any]) -> None:
         self.browser |= content
-        if self.phase == "live":  # the page was loaded anew: its microphone is gone
-            self._worker.end("The page was reloaded, so the session has ended.")
-        self._worker.status(self.phase, self.notice)
+        if self.phase == "live":  # a page was loaded anew: its microphone is gone, and opens only at a click
+            self._worker.pause("The page was loaded anew, so the session waits: press Go on.")
+        else:
+            self._worker.status(self.phase, self.notice)
         self._worker.command(self._worker.tell_all)
         if isinstance(self._factory, _Checkpoint):
             self._worker.command(self._factory.warm_up)  # so that Start need not wait for it
@@ -287,6 +288,14 @@ class LiveSession(anywidget.AnyWidget):
             self._player.stop()
             self._player = None
         self._worker.begin("live", lambda: self._emit({"kind": "ready", "sent": time.time()}))
+
+    def _on_pause(self, content: dict[str, Any], _: list[Any]) -> None:
+        self._worker.pause(str(content.get("notice", "")))
+
+    def _on_resume(self, content: dict[str, Any], _: list[Any]) -> None:
+        """Go on with the session that waits, from the chunk that the page will number `seq`."""
+        seq = int(content["seq"])
+        self._worker.resume(seq, lambda: self._emit({"kind": "ready", "sent": time.time(), "seq": seq}))
 
     def _on_play(self, content: dict[str, Any], _: list[Any]) -> None:
         try:

@@ -7,10 +7,9 @@ happens here, in order, so that no two threads ever share a session and the kern
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,39 +24,15 @@ from tml_lab.model.text import SPEAK
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 from tml_lab.stream.recording import SKIPPED, Skipped, Sound
 from tml_widgets.beside import Beside
+from tml_widgets.fast_switching import fast_switching
 from tml_widgets.protocol import pack_attention, turn_message
+from tml_widgets.row import Row, past_message
 from tml_widgets.words_heard import WordsHeard
 
 log = logging.getLogger("tml_widgets.live")
 
-LIVE_SWITCH_INTERVAL = 0.0005  # seconds; with Python's 5 ms a busy cell delays a message by up to 98 ms
 SILENCE = 1e-4  # largest sample of a turn that is not worth playing
-PATIENCE = 1800.0  # seconds without a chunk after which a live session ends by itself: a lid may be closed meanwhile
-
-
-class FastSwitching:
-    """Shortens Python's thread switch interval while at least one session is live, and puts it back afterwards."""
-
-    def __init__(self) -> None:
-        self._lock, self._users, self._before = threading.Lock(), 0, 0.0
-
-    def enter(self) -> None:
-        """One session more is live."""
-        with self._lock:
-            if self._users == 0:
-                self._before = sys.getswitchinterval()
-                sys.setswitchinterval(LIVE_SWITCH_INTERVAL)
-            self._users += 1
-
-    def leave(self) -> None:
-        """One session less is live."""
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                sys.setswitchinterval(self._before)
-
-
-_fast_switching = FastSwitching()
+PATIENCE = 1800.0  # seconds without a chunk after which a live session waits to be taken up again; a lid may be closed
 
 
 class TurnLike(Protocol):
@@ -85,28 +60,6 @@ Emit = Callable[..., None]  # emit(content, buffers=None): one message to the br
 
 
 @dataclass
-class Row:
-    """One turn as the widget keeps it: what `LiveSession.turns` lists.
-
-    Times are seconds: `model` inside `Session.step`, `waited` in the queue before it. `heard` are the words that the
-    model's listening head read; `typed` those of the person and of the background model.
-    """
-
-    turn: int
-    seq: int
-    decision: str
-    p_speak: float
-    words: tuple[str, ...]
-    heard: tuple[str, ...]
-    typed: str | None
-    model: float
-    waited: float
-    missed: int = 0  # turns without their chunk: this one, if it is a gap, and those that were skipped before it
-    late: bool = False  # its moment had passed when it was run: what was said in it was not played
-    read: dict[str, float] = field(default_factory=dict)  # what the attached readers said of the decision
-
-
-@dataclass
 class LiveWorker:
     """Takes chunks from `queue`, steps the session, emits a `turn` message for each.
 
@@ -120,11 +73,13 @@ class LiveWorker:
     queue: ChunkQueue
     emit: Emit
     session: SessionLike | None = None
+    before: SessionLike | None = None  # the one before it, so that a wrong click loses nothing
     rows: list[Row] = field(default_factory=list)
     phase: str = "stopped"
     notice: str = ""
     attention: tuple[int, int] | None = None
     beside: Beside | None = None  # when the session has a colleague
+    after_turn: Callable[[Row], None] | None = None  # called in the worker's thread
     inside: Callable[[Any], Live] | None = None  # makes the readers, and the edits, of a session
     _thread: threading.Thread | None = None
     _ear: WordsHeard | None = None
@@ -148,6 +103,15 @@ class LiveWorker:
         self.queue.clear()
         self.command(lambda: self._begin(phase, ready))
 
+    def pause(self, notice: str = "") -> None:
+        """Let a live session wait, after the chunks already queued; its clock stands still until `resume`."""
+        self.command(lambda: self._pause(notice))
+
+    def resume(self, seq: int, ready: Callable[[], None]) -> None:
+        """Take up the session that waits, from chunk `seq` on; where there is none, a fresh one."""
+        waits = ("paused", "live")  # live: a page that was away comes back before anybody missed it
+        self.command(lambda: self._resume(seq, ready) if self.phase in waits else self._begin("live", ready))
+
     def end(self, notice: str = "") -> None:
         """End the session after the chunks already queued; its recording can still be saved."""
         self.command(lambda: self._end(notice))
@@ -155,6 +119,21 @@ class LiveWorker:
     def save(self, folder: Path) -> None:
         """Save the session's recording to `folder`, between two turns."""
         self.command(lambda: self._save(folder))
+
+    def through(self, chunks: Iterable[Chunk]) -> Generator[Row, None, None]:
+        """A fresh session through these chunks at once, a turn at each `next`, in the thread that calls.
+
+        For a worker of its own: no queue and no thread take part.
+        """
+        self._begin("playing", None)
+        try:
+            for chunk in chunks:
+                if self.phase != "playing":
+                    return
+                self._turn(chunk)
+                yield self.rows[-1]
+        finally:
+            self._end("")
 
     def drain(self, seconds: float) -> None:
         """Wait until everything put into the queue so far is done. Raises TimeoutError after `seconds`."""
@@ -176,11 +155,17 @@ class LiveWorker:
 
     def _attach(self, inside: Callable[[Any], Live] | None) -> None:
         self.inside = inside
-        if hasattr(self._talk, "observer"):
-            self._talk.observer = None if inside is None else inside(self._talk)
+        if hasattr(self.talk, "observer"):
+            self.talk.observer = None if inside is None else inside(self.talk)
 
     def tell_all(self) -> None:
-        """Tell a page that knows nothing what stands beside the conversation."""
+        """Tell a page that knows nothing what stands beside the conversation, and what happened in the last minute."""
+        if self.rows:
+            reel = getattr(getattr(self.talk, "tape", None), "reel", None)
+            self.emit(past_message(self.rows, reel if hasattr(reel, "heard") else None))
+        self._tell_beside()
+
+    def _tell_beside(self) -> None:
         if self.beside is not None:
             self.emit(self.beside.whole(len(self.rows) - 1 if self.rows else 0))
 
@@ -192,6 +177,8 @@ class LiveWorker:
     def _begin(self, phase: str, ready: Callable[[], None] | None) -> None:
         self.status("loading", "Waking the model ...")
         self._dismiss()
+        if self.rows:
+            self.before = self.session
         try:
             self.session = self.make_session()
         except Exception as error:
@@ -201,29 +188,43 @@ class LiveWorker:
         self.rows, self._skipped = [], 0
         self._attach(self.inside)
         self.beside = Beside(self.session) if isinstance(self.session, Assisted) else None
-        has_ear = hasattr(getattr(self._talk, "model", None), "listen")
-        self._ear = WordsHeard(self._talk) if has_ear else None
+        has_ear = hasattr(getattr(self.talk, "model", None), "listen")
+        self._ear = WordsHeard(self.talk) if has_ear else None
         if isinstance(self.session, Assisted):
             self.session.heard = lambda: [row.heard for row in self.rows]
-        self.tell_all()
-        if not self._fast:
-            _fast_switching.enter()
-            self._fast = True
+        self._tell_beside()
+        self._hurry(True)
         self.status(phase)
         if ready is not None:
             ready()
 
+    def _pause(self, notice: str) -> None:
+        if self.phase == "live":
+            self._hurry(False)
+            self.queue.pause()
+            self.status("paused", notice)
+
+    def _resume(self, seq: int, ready: Callable[[], None] | None = None) -> None:
+        self._hurry(True)
+        self.queue.resume()
+        self.status("live")
+        if ready is not None:
+            ready()
+
+    def _hurry(self, on: bool) -> None:
+        if on != self._fast:
+            (fast_switching.enter if on else fast_switching.leave)()
+            self._fast = on
+
     @property
-    def _talk(self) -> Any:
+    def talk(self) -> Any:
         """The session itself, which a colleague may be wrapped around."""
         return self.session.session if isinstance(self.session, Assisted) else self.session
 
     def _end(self, notice: str) -> None:
         self._dismiss()
-        self.tell_all()
-        if self._fast:
-            _fast_switching.leave()
-            self._fast = False
+        self._tell_beside()
+        self._hurry(False)
         if self.phase != "error":
             self.status("stopped", notice)
 
@@ -247,12 +248,16 @@ class LiveWorker:
             live = self.phase in ("live", "playing")
             item = self.queue.get(patience=PATIENCE if live else None)
             if isinstance(item, Chunk):
+                if self.phase == "paused" and isinstance(item.audio, np.ndarray):  # a page that slept goes on by itself
+                    self._resume(item.seq)
                 if self.phase in ("live", "playing"):
                     self._turn(item)
             elif item is not None:
                 item()
             elif self.queue.closed:
                 return
+            elif self.phase == "live":
+                self._pause(f"No sound has come for {PATIENCE / 60:.0f} minutes, so the session waits: press Go on.")
             elif live:
                 self._end(f"No sound has come for {PATIENCE / 60:.0f} minutes, so the session has ended.")
 
@@ -271,8 +276,8 @@ class LiveWorker:
                 self.session.step(SKIPPED)
             self._skipped += chunk.turns
             return
-        if hasattr(self._talk, "attention"):
-            self._talk.attention = self.attention
+        if hasattr(self.talk, "attention"):
+            self.talk.attention = self.attention
         waited = time.monotonic() - chunk.arrived
         start = time.perf_counter()
         with self._ear.turn() if self._ear else nullcontext():
@@ -290,40 +295,26 @@ class LiveWorker:
             missed=self._skipped + (chunk.audio is None),
             late=chunk.late,
             read=self._read(),
+            request=getattr(result, "request", ""),
         )
         self._skipped = 0
         self.rows.append(row)
-        if row.late and row.decision == SPEAK and hasattr(self._talk, "not_played"):
-            self._talk.not_played(row.turn)
+        if row.late and row.decision == SPEAK and hasattr(self.talk, "not_played"):
+            self.talk.not_played(row.turn)
         self._emit_turn(row, chunk, result)
         if self.beside is not None and (news := self.beside.news(row.turn)) is not None:
             self.emit(news)
+        if self.after_turn is not None:
+            self.after_turn(row)
 
     def _read(self) -> dict[str, float]:
         """What the readers said of the turn just made."""
-        watch = getattr(self._talk, "observer", None)
+        watch = getattr(self.talk, "observer", None)
         return dict(watch.latest) if isinstance(watch, Live) and watch.readers else {}
 
     def _emit_turn(self, row: Row, chunk: Chunk, result: Any) -> None:
         attention, shares = pack_attention(getattr(result, "attention", None))
-        header = {
-            "seq": row.seq,
-            "turn": row.turn,
-            "decision": row.decision,
-            "p_speak": round(row.p_speak, 5),
-            "words": row.words,
-            "request": getattr(result, "request", ""),
-            "heard": " ".join(row.heard),
-            "typed": row.typed,
-            "missed": row.missed,
-            "late": row.late,
-            "t0": chunk.sent_at,
-            "shares": shares,
-            "model_ms": round(row.model * 1e3, 2),
-            "waited_ms": round(row.waited * 1e3, 2),
-            "lost_video": self.queue.lost_video,
-            "read": {name: round(value, 4) for name, value in row.read.items()},
-        }
-        sound = np.asarray(result.audio, np.float32)  # [3200]; silence is not sent, nor what comes too late
-        audible = np.abs(sound).max() > SILENCE and not row.late
-        self.emit(*turn_message(header, sound if audible else None, attention))
+        more = {"t0": chunk.sent_at, "shares": shares, "lost_video": self.queue.lost_video}
+        sound = np.asarray(result.audio, np.float32)  # [3200]; silence is not sent
+        heard = sound if np.abs(sound).max() > SILENCE and not row.late else None  # nor what comes too late
+        self.emit(*turn_message(row.header() | more, heard, attention, getattr(result, "patches", None)))

@@ -5,17 +5,24 @@ saved into the notebook.
 
     up    hello {secure}                     a page shows the widget
           start {video}, stop                the person pressed a button
+          pause {}, resume {seq}             let the session wait; take it up again from chunk `seq` on
           play {clip}                        "play a recording instead"
           chunk {seq, t0, size, parts}       parts: pcm int16 [3200]; rgb uint8 [2, H, W, 3]
           type {text}, save, pick {layer, head}
           cancel {id}, tick {id, entry, done}   of a background task; of an entry of a checklist
+          why {turn}                         what did this decision hang on? turn null: the last time it began to speak
+          whatif {from, to, parts, typed}    and if these turns had been blank in these parts, or this been typed?
           stats {underruns, ...}, state {state, error}
-    down  status {phase, notice, ...}        phase: stopped | loading | live | playing | error
-          ready {}                           the session exists: start sending chunks
+    down  status {phase, notice, ...}        phase: stopped | loading | live | paused | playing | error
+          ready {seq}                        the session exists: start sending chunks, from `seq` (or 0) on
+          past {turns}                       the last minute's turns, for a page that was loaded anew
           turn {seq, turn, ..., read, parts} read: what each attached reader says; parts: pcm int16 [3200];
-                                             attention float32 [4, turns back]
+                                             attention float32 [4, turns back]; patches float32 [grid]
           heard {turn, text, parts}          what a recorded clip says, to be played: pcm; rgb of one frame
           saved {path}
+          fallback {name, ready, messages}   a rehearsed session, message by message, with all their buffers in order
+          why {share, turn, from, to, tried, causes, sentence, layers} or {failed}       again and again, until share 1
+          whatif {share}, then {was, would, sentence, parts: was, would} or {failed}     pcm of both ways
           beside {turn, put, remove, tasks, whole}   background tasks, and what has changed on their panel
 """
 
@@ -105,10 +112,29 @@ def pack_attention(attention: dict[str, Any] | None) -> tuple[bytes | None, list
     return np.ascontiguousarray(table[:, ::-1][:, :LOOK_BACK]).tobytes(), shares
 
 
+def heard_message(chunk: Chunk, words: str) -> tuple[dict, list[bytes]]:
+    """`(content, buffers)` of a `heard` message: what a recorded clip says in this turn, and one of its pictures."""
+    content = {"kind": "heard", "turn": chunk.seq, "text": words, "typed": chunk.text, "parts": ["pcm"]}
+    sound = chunk.audio if isinstance(chunk.audio, np.ndarray) else np.zeros(TURN_SAMPLES, np.float32)  # a gap
+    buffers = [to_pcm(sound)]
+    if chunk.frames is not None:
+        height, width = chunk.frames.shape[1:3]
+        content |= {"parts": ["pcm", "rgb"], "size": [width, height]}
+        buffers.append(chunk.frames[1].tobytes())
+    return content, buffers
+
+
 def turn_message(
-    row: dict[str, Any], audio: np.ndarray | None, attention: bytes | None
+    row: dict[str, Any], audio: np.ndarray | None, attention: bytes | None, patches: np.ndarray | None = None
 ) -> tuple[dict, list[bytes]]:
-    """`(content, buffers)` of a `turn` message: header `row` plus the parts there are."""
+    """`(content, buffers)` of a `turn` message: header `row` plus the parts there are.
+
+    Args:
+        patches: float32 [rows, columns], attention on each patch of the turn's pictures.
+    """
     named = {"pcm": None if audio is None else to_pcm(audio), "attention": attention}
+    if patches is not None:
+        row = {**row, "grid": list(patches.shape)}
+        named["patches"] = np.ascontiguousarray(patches, np.float32).tobytes()
     present = {name: data for name, data in named.items() if data is not None}
     return {"kind": "turn", **row, "parts": list(present)}, list(present.values())

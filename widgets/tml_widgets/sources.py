@@ -116,12 +116,15 @@ def _clip_name(path: Path) -> str:
 def has_front_end() -> bool:
     """Whether a browser or editor shows this notebook (as far as the environment tells).
 
-    Jupyter's server names the notebook to the kernels it starts; nbconvert, nbval and plain Python do not.
+    Jupyter's server names the notebook to the kernels it starts, and Voila itself; nbconvert, nbval and plain Python do
+    neither.
     Set TML_HEADLESS=1 or =0 to decide by hand.
     """
     by_hand = os.environ.get("TML_HEADLESS")
     if by_hand is not None:
         return by_hand in ("", "0")
+    if os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):
+        return True
     return any(name in os.environ for name in ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG"))
 
 

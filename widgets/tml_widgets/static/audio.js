@@ -33,12 +33,15 @@ export class AudioGraph {
     });
     node.connect(this.context.destination);
     const player = {
-      stats: { underruns: 0, played: 0, buffered: 0 },
+      stats: { underruns: 0, longest: 0, played: 0, buffered: 0 },
       play: (turn, samples) => node.port.postMessage({ turn, samples }),
       end: () => node.port.postMessage({ end: true }),
       flush: () => node.port.postMessage({ flush: true }),
     };
-    node.port.onmessage = ({ data }) => Object.assign(player.stats, data);
+    node.port.onmessage = ({ data }) => {
+      Object.assign(player.stats, data);
+      player.onbeat?.(); // once a turn, also in a hidden tab
+    };
     return player;
   }
 

@@ -5,10 +5,12 @@ import { Desk } from "./beside.js";
 import { AudioGraph, fromPcm, toPcm, TURN_SAMPLES } from "./audio.js";
 import { Camera, HEIGHT, thumbnail, WIDTH } from "./camera.js";
 import { inPlainWords, obstacle } from "./errors.js";
-import { History, readAttention, rms } from "./history.js";
+import { floats, History, readAttention, rms } from "./history.js";
 import { WidgetStreamSource } from "./sources.js";
+import { Watchdog } from "./watchdog.js";
 
 const PICTURE_EVERY = 4; // turns between the pictures kept for the strip
+const GONE = "The kernel was restarted, so this view is dead: run its cell again.";
 
 export class Engine extends EventTarget {
   constructor(model) {
@@ -18,20 +20,30 @@ export class Engine extends EventTarget {
     this.audio = new AudioGraph();
     this.history = new History();
     this.desk = new Desk(); // tasks in the background, and what they have drawn
-    this.phase = "stopped"; // stopped | loading | live | playing | error
+    this.watchdog = new Watchdog(this);
+    this.phase = "stopped"; // stopped | loading | live | paused | playing | error
     this.notice = "";
     this.muted = false;
     this.camera = model.get("camera");
     this.level = 0;
     this.saved = "";
+    this.seen = null; // {seq, picture}: what the camera saw last
+    this.pending = new Map(); // chunks without an answer, by number
     this.lost = this.lostPictures = 0; // turns and pictures the model could not keep up with
+    this.waits = false; // a session is there that can be taken up again
+    this.attempt = 0; // counts starts, so that one that was overtaken while it asked for the microphone gives up
     this.receive = this.receive.bind(this);
     model.on("msg:custom", this.receive);
+    this.lostComm = () => this.fail(GONE, "kernel");
+    model.on("comm:close", this.lostComm);
+    model.on("comm_live_update", this.lostComm);
     this.send({ kind: "hello", v: 1, secure: window.isSecureContext });
   }
 
   dispose() {
     this.model.off("msg:custom", this.receive);
+    this.model.off("comm:close", this.lostComm);
+    this.model.off("comm_live_update", this.lostComm);
     this.release();
     this.audio.close();
   }
@@ -56,23 +68,45 @@ export class Engine extends EventTarget {
 
   // The Start button.
   async start() {
-    const trouble = obstacle();
-    if (trouble) return this.fail(trouble, "insecure");
-    this.show("loading", "Asking for the microphone ...");
-    try {
-      this.stream = await this.source.open(this.camera);
-    } catch (error) {
-      return this.fail(inPlainWords(error), error?.name);
-    }
-    if (!this.stream.getAudioTracks().length) return this.fail("This source has no sound.", "NoAudio");
-    await this.audio.open();
-    if (this.source.note) this.note = this.source.note;
+    if (!(await this.open())) return;
     this.begin();
     this.send({ kind: "start", video: this.stream.getVideoTracks().length > 0 });
   }
 
+  // Take up the session that waits.
+  async resume() {
+    const live = this.stream?.active; // it only fell silent for a while
+    if (!live && !(await this.open())) return;
+    this.show("loading", "Taking up the session ...");
+    this.send({ kind: "resume", seq: Math.max(this.history.length, this.seq ?? 0) });
+  }
+
+  // The microphone; false when there is none, or when something else was pressed meanwhile.
+  async open() {
+    const trouble = obstacle();
+    if (trouble) return this.fail(trouble, "insecure");
+    const attempt = ++this.attempt;
+    this.release();
+    this.show("loading", "Asking for the microphone ...");
+    try {
+      const stream = await this.source.open(this.camera);
+      await this.audio.open();
+      if (attempt !== this.attempt) {
+        for (const track of stream.getTracks()) track.stop();
+        return false;
+      }
+      this.stream = stream;
+    } catch (error) {
+      return attempt === this.attempt && this.fail(inPlainWords(error), error?.name);
+    }
+    if (!this.stream.getAudioTracks().length) return this.fail("This source has no sound.", "NoAudio");
+    if (this.source.note) this.note = this.source.note;
+    return true;
+  }
+
   // "Play a recording instead": the kernel sends the clip's sound while the model hears it.
   async play(clip) {
+    this.attempt += 1;
     this.release();
     if (!window.AudioWorkletNode) return this.fail(obstacle(), "insecure");
     await this.audio.open();
@@ -82,25 +116,44 @@ export class Engine extends EventTarget {
 
   begin() {
     this.history.clear();
-    this.audio.voice.flush();
-    this.audio.recording.flush();
+    this.quiet();
     this.saved = "";
     this.lost = this.lostPictures = 0;
     this.speaking = false;
+    this.seq = 0;
+    this.waits = false;
     this.show("loading", "Waking the model ...");
   }
 
-  stop() {
-    this.release();
+  quiet() {
     this.audio.voice?.flush();
     this.audio.recording?.flush();
+  }
+
+  stop() {
+    this.attempt += 1;
+    this.release();
+    this.quiet();
     this.send({ kind: "stop" });
   }
 
-  fail(notice, error) {
+  // Let the session wait; `resume` takes it up again.
+  pause(notice = "") {
+    this.attempt += 1;
     this.release();
-    this.show("error", notice);
+    this.quiet();
+    this.show("paused", notice);
+    this.send({ kind: "pause", notice });
+  }
+
+  // What the browser cannot do; a session that was live waits in the kernel.
+  fail(notice, error) {
+    const waits = this.waits && error !== "kernel";
+    this.release();
+    if (waits) this.send({ kind: "pause", notice });
+    this.show(waits ? "paused" : "error", notice);
     this.send({ kind: "state", state: "error", error, notice });
+    return false;
   }
 
   release() {
@@ -108,7 +161,10 @@ export class Engine extends EventTarget {
     this.eye?.close();
     this.eye = null;
     this.source.close();
+    this.stream = null;
+    this.pending.clear();
     this.level = 0;
+    this.watchdog.rest();
   }
 
   setMuted(muted) {
@@ -148,21 +204,24 @@ export class Engine extends EventTarget {
     this.send({ kind: "pick", layer, head });
   }
 
-  // The session exists: from now on every 200 ms is a chunk.
-  capture() {
+  // The session exists: from now on every 200 ms is a chunk. Chunks are numbered by the strip's time.
+  capture(seq) {
     if (!this.stream) return;
-    this.seq = 0;
+    this.seq = seq;
     this.half = null;
-    this.eye = this.stream.getVideoTracks().length ? new Camera(this.stream) : null;
+    this.eye ??= this.stream.getVideoTracks().length ? new Camera(this.stream) : null;
     const [track] = this.stream.getAudioTracks();
-    track.onended = () => this.fail("The microphone was unplugged or taken away.", "ended");
+    track.onended = () => this.fail("The microphone was unplugged or taken away. Plug it in and press Go on.", "ended");
     this.send({ kind: "state", state: "live", rate: this.audio.context.sampleRate, settings: track.getSettings() });
+    this.audio.release();
     this.audio.capture(this.stream, (half) => this.halfTurn(half));
+    this.watchdog.watch(track);
   }
 
   halfTurn(samples) {
     if (this.muted) samples.fill(0);
     this.level = rms(samples);
+    this.watchdog.alive();
     const picture = this.camera ? this.eye?.grab() ?? null : null;
     if (!this.half) {
       this.half = { samples, picture };
@@ -189,9 +248,8 @@ export class Engine extends EventTarget {
       buffers.push(rgb.buffer);
     }
     this.send(content, buffers);
-    const keep = pictures && seq % PICTURE_EVERY === 0;
-    this.pending ??= new Map(); // by seq: the turn's number is known when the model answers
-    this.pending.set(seq, { samples, picture: keep ? thumbnail(pictures[1]) : null });
+    // By seq: the turn's number is known when the model answers.
+    this.pending.set(seq, { samples, picture: pictures ? pictures[1] : null, sent: content.t0 });
     this.changed("level");
   }
 
@@ -211,19 +269,23 @@ export class Engine extends EventTarget {
     const parts = Object.fromEntries((message.parts ?? []).map((name, i) => [name, buffers[i]]));
     if (message.kind === "turn") this.onTurn(message, parts);
     else if (message.kind === "heard") this.onHeard(message, parts);
-    else if (message.kind === "ready") this.capture();
+    else if (message.kind === "ready") this.capture(message.seq ?? 0);
     else if (message.kind === "status") this.onStatus(message);
-    else if (message.kind === "beside") {
+    else if (message.kind === "past") {
+      if (!this.history.length) this.history.fill(message.turns);
+      this.changed("turn");
+    } else if (message.kind === "beside") {
       this.desk.update(message);
       this.changed("beside");
-    }
-    else if (message.kind === "saved") {
+    } else if (message.kind === "saved") {
       this.saved = message.path;
       this.changed("status");
     }
   }
 
   onStatus({ phase, notice }) {
+    this.waits = phase === "live" || phase === "paused";
+    if (phase === "loading" && !this.running) this.history.clear(); // begun in a cell, not on this page
     if (phase === "stopped" || phase === "error") this.release();
     if (phase === "live" && this.note) [notice, this.note] = [this.note, ""];
     this.show(phase, notice);
@@ -231,29 +293,35 @@ export class Engine extends EventTarget {
 
   onTurn(message, parts) {
     const samples = parts.pcm ? fromPcm(parts.pcm) : null;
-    this.desk.turn = message.turn;
-    if (samples) this.audio.voice?.play(message.turn, samples);
+    if (!message.recorded) this.desk.turn = message.turn;
+    if (samples) this.audio.voice?.play(message.seq, samples);
     else if (this.speaking) this.audio.voice?.end();
     this.speaking = Boolean(samples);
     if (message.t0 !== null) this.history.addLatency(performance.now() - message.t0);
-    const sent = this.pending?.get(message.seq);
-    if (sent) this.history.addHeard(message.turn, sent.samples, sent);
-    for (const seq of this.pending?.keys() ?? []) if (seq <= message.seq) this.pending.delete(seq);
+    const sent = this.pending.get(message.seq);
+    if (sent) this.addSent(message.seq, sent);
+    for (const seq of this.pending.keys()) if (seq <= message.seq) this.pending.delete(seq);
     this.lost += message.missed;
     this.lostPictures = message.lost_video;
     this.history.addDecision(message, samples, parts.attention ? readAttention(parts.attention) : null);
+    if (parts.patches) this.history.at(message.seq).patches = { weights: floats(parts.patches), grid: message.grid };
     this.changed("turn");
-    if (message.turn % 5 === 4) this.send({ kind: "stats", ...this.stats() });
+    if (message.turn % 5 === 4 && !message.recorded) this.send({ kind: "stats", ...this.stats() });
+  }
+
+  addSent(seq, { samples, picture }) {
+    this.seen = picture ? { seq, picture: thumbnail(picture) } : null;
+    this.history.addHeard(seq, samples, { picture: seq % PICTURE_EVERY === 0 ? this.seen?.picture : null });
   }
 
   onHeard(message, parts) {
     const samples = fromPcm(parts.pcm);
     this.audio.recording?.play(message.turn, samples);
     this.level = rms(samples);
-    const picture =
-      parts.rgb && message.turn % PICTURE_EVERY === 0
-        ? thumbnail(new Uint8Array(parts.rgb.buffer, parts.rgb.byteOffset, parts.rgb.byteLength), ...message.size)
-        : null;
+    const rgb = parts.rgb && new Uint8Array(parts.rgb.buffer, parts.rgb.byteOffset, parts.rgb.byteLength);
+    this.seen = null;
+    if (rgb) this.seen = { seq: message.turn, picture: thumbnail(rgb, ...message.size) };
+    const picture = rgb && message.turn % PICTURE_EVERY === 0 ? this.seen.picture : null;
     this.history.addHeard(message.turn, samples, { said: message.text, picture });
     this.changed("level");
   }

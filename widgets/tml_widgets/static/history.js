@@ -55,6 +55,15 @@ export class History {
     });
   }
 
+  // What happened before this page was loaded: the turns of a `past` message.
+  fill(turns) {
+    for (const turn of turns) {
+      this.addDecision(turn, null, null);
+      const [heard, voice] = turn.loud ?? [null, null];
+      Object.assign(this.at(turn.seq), { heard, voice: voice?.some((level) => level > 0) ? voice : null });
+    }
+  }
+
   addLatency(milliseconds) {
     this.latencies.push(milliseconds);
     if (this.latencies.length > 100) this.latencies.shift();
@@ -73,9 +82,11 @@ export class History {
   }
 }
 
+export const floats = (view) => new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+
 // float32 bytes [4, n] -> {rows: [4 Float32Arrays of n], peak}
 export function readAttention(view) {
-  const values = new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+  const values = floats(view);
   const n = values.length / STREAMS.length;
   const rows = STREAMS.map((_, row) => values.subarray(row * n, (row + 1) * n));
   return { rows, peak: values.reduce((peak, value) => Math.max(peak, value), 0) };

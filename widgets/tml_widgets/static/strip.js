@@ -2,6 +2,7 @@
 // Drawn anew for every turn (5 times a second): half a millisecond, where a plotting library needs thirty.
 
 import { isDark, palette } from "./colours.js";
+import { drawWithout } from "./without.js";
 import { heardStart, playedStart, STREAMS, TURN_SECONDS } from "./history.js";
 import { band, chips, heat, line, pictures, shade, stack, waveform } from "./tracks.js";
 
@@ -11,6 +12,7 @@ const GAP = 8;
 const HEARD_NOTE = ["you; boxed: what", "the model read"];
 const SHARES_NOTE = ["of each decision,", "by stream"];
 const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3]];
+const WITHOUT_NOTE = ["p(speak), had this", "not been; framed:", "another decision"];
 const INSIDE_NOTE = ["what readers say;", "middle line: 0"];
 
 export class Strip {
@@ -19,6 +21,12 @@ export class Strip {
     this.history = history;
     this.seconds = 12; // width of the window in seconds
     this.cursor = null; // the turn looked at; null: the newest
+    this.zoom = 1; // of the page around it: more pixels for the same drawing
+    this.only = null; // the names of the tracks that are drawn; null: all
+    this.lastSecond = 0; // where a strip that stands still ends
+    this.without = null; // a `why` message
+    this.marks = []; // turns with a flag
+    this.span = null; // [first, end) turns that are chosen
     this.offset = 0; // how many seconds the window's end lies before now
   }
 
@@ -36,7 +44,8 @@ export class Strip {
       { name: "own voice", note: ["what the model", "says"], height: 102, draw: (t, y) => this.drawVoice(t, y) },
       { name: "attention", note: SHARES_NOTE, height: 64, hidden: noHead, draw: (t, y) => this.drawShares(t, y) },
       { name: "inside", note: INSIDE_NOTE, height: 84, hidden: noReader, draw: (t, y) => this.drawInside(t, y) },
-    ].filter((track) => !track.hidden);
+      { name: "without it", note: WITHOUT_NOTE, height: 96, hidden: !this.without, draw: (t, y) => drawWithout(this, t, y) },
+    ].filter((track) => !track.hidden && (!this.only || this.only.includes(track.name) || track.name === "without it"));
     let y = 2;
     for (const track of tracks) {
       track.y = y;
@@ -51,6 +60,7 @@ export class Strip {
   }
 
   get end() {
+    if (this.lastSecond) return this.lastSecond;
     const now = Math.max(heardStart(this.history.length), playedStart(this.history.decided) + TURN_SECONDS);
     return Math.max(this.seconds, now) - this.offset;
   }
@@ -80,6 +90,18 @@ export class Strip {
     return Math.max(0, Math.min(this.history.decided, Math.round(seconds / TURN_SECONDS) - 1));
   }
 
+  // Choose the stretch between two turns, as far as it was begun before.
+  choose(anchor, turn) {
+    this.anchor = this.span ? this.anchor : anchor;
+    this.span = [Math.min(this.anchor, turn), Math.max(this.anchor, turn) + 1];
+  }
+
+  // The turn that hears what lies under a pixel.
+  heardAt(pixel) {
+    const seconds = this.end - this.seconds + ((pixel - GUTTER) / (this.width - GUTTER - 10)) * this.seconds;
+    return Math.max(0, Math.min(this.history.length - 1, Math.floor(seconds / TURN_SECONDS)));
+  }
+
   // Turns with a part inside the window.
   *visible() {
     const first = Math.max(0, Math.floor((this.end - this.seconds) / TURN_SECONDS) - 8);
@@ -91,7 +113,7 @@ export class Strip {
     const { tracks, height } = this.layout();
     this.width = this.canvas.clientWidth;
     if (!this.width) return;
-    const scale = window.devicePixelRatio || 1;
+    const scale = (window.devicePixelRatio || 1) * this.zoom;
     const [pixelWidth, pixelHeight] = [Math.round(this.width * scale), Math.round(height * scale)];
     if (this.canvas.width !== pixelWidth || this.canvas.height !== pixelHeight) {
       this.canvas.width = pixelWidth;
@@ -104,6 +126,7 @@ export class Strip {
     this.brush.clearRect(0, 0, this.width, height);
     for (const track of tracks) this.drawTrack(track);
     this.drawAxis(height, tracks);
+    this.drawChosen(height);
     this.drawCursor(height);
   }
 
@@ -183,7 +206,7 @@ export class Strip {
     const shown = this.history.turns[this.shown];
     if (!shown?.attention) return;
     const start = stream === "own voice" ? playedStart : heardStart;
-    const x = (turn) => this.x(start(turn));
+    const x = (modelTurn) => this.x(start((shown.chunkOf ?? this.history.chunkOf)[modelTurn] ?? modelTurn));
     const width = this.x(start(1)) - this.x(start(0));
     heat(this.brush, shown, STREAMS.indexOf(stream), x, width, y, this.colours[stream]);
   }
@@ -265,6 +288,29 @@ export class Strip {
       if (x > GUTTER - 4 && x < this.width - 14) brush.fillText(`${s} s`, x, height - AXIS + 2);
     }
     brush.textAlign = "left";
+  }
+
+  // Bookmarks, numbered, and the stretch that is chosen (turns as they were heard).
+  drawChosen(height) {
+    const { brush, colours } = this;
+    if (this.span) {
+      const [left, right] = this.span.map((turn) => Math.max(GUTTER, this.x(heardStart(turn))));
+      shade(brush, left, right, 0, height - AXIS, colours.typed, 0.18);
+    }
+    for (const turn of this.visible()) {
+      if (turn.recorded) shade(brush, this.x(heardStart(turn.turn)), this.x(heardStart(turn.turn + 1)), 0, 4, colours.typed, 1);
+    }
+    this.font(12, 700);
+    brush.textBaseline = "top";
+    this.marks.forEach((turn, i) => {
+      const x = this.x(playedStart(turn));
+      if (x < GUTTER) return;
+      shade(brush, x - 0.75, x + 0.75, 0, height - AXIS, colours.typed, 0.9);
+      brush.fillStyle = colours.typed;
+      brush.fillRect(x, 0, 17, 17);
+      brush.fillStyle = colours.paper;
+      brush.fillText(`${i + 1}`, x + 5, 3);
+    });
   }
 
   drawCursor(height) {

@@ -9,9 +9,11 @@ const PHASES = {
   stopped: "Stopped",
   loading: "Starting",
   live: "Listening",
+  paused: "Waiting",
   playing: "Playing a recording",
   error: "Not running",
 };
+const DOUBLE_CLICK = 600; // ms
 const LATENCY_TITLE =
   "From the end of a 0.2 s turn in the browser to the model's answer back in the browser: median and 95th percentile of the last 100 turns";
 
@@ -70,7 +72,8 @@ export class View {
 
   buildBar() {
     const { engine } = this;
-    this.startButton = this.button("start", ICONS.mic, "Start", () => (engine.running ? engine.stop() : engine.start()));
+    this.startButton = this.button("start", ICONS.mic, "Start", () => this.startOrStop());
+    this.endButton = this.button("end", ICONS.stop, "End", () => engine.stop());
     this.muteButton = this.button("mute", ICONS.mic, "Mute", () => engine.setMuted(!engine.muted));
     this.cameraButton = this.button("camera", ICONS.camera, "Camera", () => engine.setCamera(!engine.camera));
     this.clipList = h("select.tml-clips", { "aria-label": "Recording to play instead of the microphone" });
@@ -80,13 +83,28 @@ export class View {
     return h(
       "div.tml-bar",
       { role: "toolbar", "aria-label": "Session" },
-      this.startButton, this.muteButton, this.cameraButton,
+      this.startButton, this.endButton, this.muteButton, this.cameraButton,
       h("span.tml-rule"),
       this.playGroup = h("span.tml-group", {}, this.clipList, this.playButton),
       this.saveButton,
       h("span.tml-space"),
       this.pill,
     );
+  }
+
+  // A second click of a double click would stop what the first has started.
+  startOrStop() {
+    const { engine } = this;
+    const now = performance.now();
+    if (now - (this.pressed ?? -Infinity) < DOUBLE_CLICK) return;
+    this.pressed = now;
+    if (engine.running) this.leave();
+    else if (engine.phase === "paused") engine.resume();
+    else engine.start();
+  }
+
+  leave() {
+    this.engine.stop();
   }
 
   buildNotice() {
@@ -223,7 +241,9 @@ export class View {
     const { engine } = this;
     this.root.dataset.phase = engine.phase;
     const running = engine.running;
-    this.startButton.label(running ? "Stop" : "Start", running ? ICONS.stop : ICONS.mic);
+    const waits = engine.phase === "paused";
+    this.startButton.label(running ? "Stop" : waits ? "Go on" : "Start", running ? ICONS.stop : ICONS.mic);
+    this.endButton.hidden = !waits;
     this.startButton.classList.toggle("tml-running", running);
     this.muteButton.label(engine.muted ? "Unmute" : "Mute", engine.muted ? ICONS.muted : ICONS.mic);
     this.muteButton.setAttribute("aria-pressed", engine.muted);
@@ -286,19 +306,25 @@ export class View {
     const { strip } = this;
     const last = this.engine.history.decided;
     const moves = { ArrowLeft: -1, ArrowRight: 1, PageUp: -25, PageDown: 25 };
+    const before = strip.shown;
     if (event.key in moves) strip.cursor = Math.max(0, Math.min(last, strip.shown + moves[event.key]));
     else if (event.key === "Home") strip.cursor = 0;
     else if (event.key === "End" || event.key === "Escape") strip.cursor = null;
     else return;
+    if (event.shiftKey && strip.cursor !== null) strip.choose(before, strip.cursor);
     event.preventDefault();
     event.stopPropagation();
     strip.reveal();
     this.draw();
   }
 
+  dark() {
+    return isDark(this.root);
+  }
+
   draw() {
     if (!this.strip) return;
-    this.root.dataset.theme = isDark(this.root) ? "dark" : "light";
+    this.root.dataset.theme = this.dark() ? "dark" : "light";
     this.strip.draw();
     const words = this.strip.describe();
     this.description.textContent = words || "Press Start and talk, or play a recording. On the strip, arrow keys step through the turns.";

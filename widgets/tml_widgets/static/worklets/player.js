@@ -2,13 +2,17 @@
 //
 // The first turn after a silence waits behind 120 ms of silence, the lead, so that later turns may come that much
 // late. Turns in which nothing was said are not sent; a turn number left out becomes silence of its length.
+// Each gap within what is said makes the lead longer, up to 300 ms: better late than torn.
 // Messages in: {turn, samples}, {end: true} (what was said is complete), {flush: true} (stop at once).
-// Messages out, after every turn's worth of playing: {underruns, played, buffered}, in samples of the context.
+// Messages out, after every turn's worth of playing: {underruns, longest, played, buffered}: gaps within what was said,
+// the longest of them in milliseconds, and samples of the context.
 
 registerProcessor("tml-player", class extends AudioWorkletProcessor {
   constructor({ processorOptions }) {
     super();
     this.lead = Math.round(processorOptions.lead * sampleRate);
+    this.longestLead = 2.5 * this.lead;
+    this.moreLead = this.lead / 2;
     this.turnLength = processorOptions.turnSeconds * sampleRate;
     this.resampler = new globalThis.TmlResampler(processorOptions.rate, sampleRate);
     this.pieces = []; // Float32Arrays still to be played
@@ -16,7 +20,8 @@ registerProcessor("tml-player", class extends AudioWorkletProcessor {
     this.buffered = 0;
     this.open = false; // more of this utterance is to come
     this.nextTurn = 0;
-    this.underruns = 0;
+    this.dry = 0; // samples of silence since it ran out in the middle of what is said
+    this.underruns = this.longest = 0;
     this.played = 0;
     this.sinceReport = 0;
     this.port.onmessage = ({ data }) => this.receive(data);
@@ -27,12 +32,15 @@ registerProcessor("tml-player", class extends AudioWorkletProcessor {
       this.pieces = [];
       this.offset = this.buffered = 0;
       this.open = false;
+      this.dry = 0;
       this.resampler.reset();
     } else if (message.end) {
       if (this.open) this.push(this.resampler.flush());
       this.resampler.reset();
       this.open = false;
+      this.dry = 0; // nothing more was to come: that was the end, and no gap
     } else {
+      if (this.dry) this.gap();
       if (this.buffered === 0 && !this.open) this.push(new Float32Array(this.lead));
       else if (message.turn > this.nextTurn) {
         this.push(new Float32Array(Math.round((message.turn - this.nextTurn) * this.turnLength)));
@@ -41,6 +49,15 @@ registerProcessor("tml-player", class extends AudioWorkletProcessor {
       this.nextTurn = message.turn + 1;
       this.open = true;
     }
+  }
+
+  // What is said goes on after it had run dry.
+  gap() {
+    this.underruns += 1;
+    this.lead = Math.round(Math.min(this.longestLead, this.lead + this.moreLead));
+    this.longest = Math.max(this.longest, (1000 * (this.dry + this.lead)) / sampleRate);
+    this.dry = 0;
+    this.open = false;
   }
 
   push(samples) {
@@ -65,15 +82,12 @@ registerProcessor("tml-player", class extends AudioWorkletProcessor {
     }
     this.buffered -= filled;
     this.played += filled;
-    if (filled < out.length && this.open) {
-      this.underruns += 1; // ran dry in the middle of an utterance; the next turn gets a new lead
-      this.open = false;
-    }
+    if (filled < out.length && this.open) this.dry += out.length - filled; // the next turn gets a new lead
     for (let c = 1; c < output.length; c++) output[c].set(out);
     this.sinceReport += out.length;
     if (this.sinceReport >= this.turnLength) {
       this.sinceReport = 0;
-      this.port.postMessage({ underruns: this.underruns, played: this.played, buffered: this.buffered });
+      this.port.postMessage({ underruns: this.underruns, longest: this.longest, played: this.played, buffered: this.buffered });
     }
     return true;
   }

@@ -1,0 +1,151 @@
+"""Why now and what if, as the page asks them, on a live session of a real model; answered in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tml_lab.config import TURN_SAMPLES
+from tml_widgets import Console
+from tml_widgets.protocol import from_pcm, to_pcm
+from tml_widgets.snapshots import FINE, Snapshots
+
+TURNS = 40
+SKIPPED = 7  # the page numbers its chunks from here on, as after a fall-back
+
+
+class Here:
+    """Answers at once, in the thread that asks."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.excerpts: list[Any] = []
+
+    def ask(self, question: Callable[..., Any], excerpt: Any, *more: Any, told: Any, done: Any, failed: Any) -> None:
+        self.excerpts.append(excerpt)
+        try:
+            done(question(excerpt, *self.console.checkpoint, *more, told=told))
+        except ValueError as error:
+            failed(str(error))
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+@pytest.fixture(scope="module")
+def talked(pico: str) -> Iterator[tuple[Console, list[dict], Here]]:
+    """A console after 40 turns of noise, with words typed in turn 5, whose questions are answered here."""
+    console = Console(pico)
+    sent: list[dict] = []
+    console.send = lambda content, buffers=None: sent.append({**content, "buffers": buffers or []})  # type: ignore[method-assign]
+    here = Here(console)
+    console.inquiry.aside = here  # type: ignore[assignment]
+    console._on_message(console, {"kind": "start"}, [])
+    console.wait(60)
+    rng = np.random.default_rng(2)
+    for n in range(TURNS):
+        if n == 5:
+            console.type("stop now")
+        sound = rng.standard_normal(TURN_SAMPLES) * 10.0 ** rng.uniform(-3, -0.7)
+        chunk = {"kind": "chunk", "seq": SKIPPED + n, "t0": 0.0, "parts": ["pcm"]}
+        console._on_message(console, chunk, [to_pcm(sound)])
+        console.wait(60)
+    yield console, sent, here
+    console.close()
+
+
+def answers(sent: list[dict], kind: str) -> list[dict]:
+    return [message for message in sent if message["kind"] == kind]
+
+
+def test_why_of_a_turn_is_told_step_by_step_in_the_pages_own_numbers(talked: tuple[Console, list[dict], Here]) -> None:
+    console, sent, here = talked
+    sent.clear()
+    console._on_message(console, {"kind": "why", "turn": SKIPPED + 30}, [])
+    first, *_, last = answers(sent, "why")
+    assert first["share"] == 0 and last["share"] == 1
+    assert len(last["tried"]) == 16 + 1  # 31 turns, two by two, and the message
+    assert (last["turn"], last["to"]) == (SKIPPED + 30, SKIPPED + 31)
+    assert last["p"] == round(console.turns[30].p_speak, 4)
+    assert {part["stream"] for part in last["tried"]} == {"heard", "typed"}
+    assert [part["words"] for part in last["tried"] if part["stream"] == "typed"] == ["stop now"]
+    assert all(SKIPPED <= part["from"] < part["to"] <= SKIPPED + 31 for part in last["tried"])
+    assert last["sentence"].startswith(f"At {(SKIPPED + 30) / 5:.1f} s it ")
+    assert here.excerpts[-1].first == 0
+
+
+def test_why_now_asks_about_the_last_time_it_began_to_speak(talked: tuple[Console, list[dict], Here]) -> None:
+    console, sent, _ = talked
+    sent.clear()
+    console._on_message(console, {"kind": "why", "turn": None}, [])
+    decisions = [row.decision for row in console.turns]
+    onsets = [n for n in range(1, TURNS) if decisions[n] == "<speak>" != decisions[n - 1]]
+    assert answers(sent, "why")[-1]["turn"] == SKIPPED + (onsets[-1] if onsets else TURNS - 1)
+
+
+def test_what_if_runs_both_ways_and_both_can_be_heard(talked: tuple[Console, list[dict], Here]) -> None:
+    console, sent, here = talked
+    sent.clear()
+    asked = {"kind": "whatif", "from": SKIPPED + 26, "to": SKIPPED + 29, "parts": ["audio"], "typed": "one"}
+    console._on_message(console, asked, [])
+    last = answers(sent, "whatif")[-1]
+    assert here.excerpts[-1].first == 20  # the nearest state that was kept, not the beginning
+    was, would = last["was"], last["would"]
+    assert [turn["seq"] for turn in was] == [SKIPPED + n for n in range(21, TURNS)]
+    assert [turn["p_speak"] for turn in was] == [round(row.p_speak, 5) for row in console.turns[21:]]
+    assert was[:5] == would[:5] and was[5:] != would[5:]
+    assert would[5]["typed"] == "one" and max(would[6]["loud"][0]) < max(was[6]["loud"][0])
+    sounds = [from_pcm(buffer) for buffer in last["buffers"]]
+    assert last["parts"] == ["was", "would"]
+    assert [len(sound) for sound in sounds] == [(TURNS - 21 + 1) * TURN_SAMPLES] * 2
+    assert np.array_equal(sounds[0][: 5 * TURN_SAMPLES], sounds[1][: 5 * TURN_SAMPLES])
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"kind": "why", "turn": 2}, "The live session had no turn at 0.4 s"),
+        ({"kind": "whatif", "from": SKIPPED + 9, "to": SKIPPED + 9, "parts": []}, "Nothing is changed"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_in_a_sentence(
+    talked: tuple[Console, list[dict], Here], asked: dict, words: str
+) -> None:
+    console, sent, _ = talked
+    sent.clear()
+    console._on_message(console, asked, [])
+    (answer,) = sent
+    assert answer["failed"].startswith(words) and answer["failed"].endswith(".")
+
+
+def test_nothing_has_happened_yet(pico: str) -> None:
+    console = Console(pico)
+    sent: list[dict] = []
+    console.send = lambda content, buffers=None: sent.append(content)  # type: ignore[method-assign]
+    console._on_message(console, {"kind": "why", "turn": None}, [])
+    assert "failed" in sent[-1]
+    console.close()
+
+
+class Walking:
+    """A session of which only turn and state are asked."""
+
+    def __init__(self) -> None:
+        self.turn, self.state = 0, {}
+
+
+def test_snapshots_are_dense_near_now_and_sparse_before() -> None:
+    snapshots, session = Snapshots(), Walking()
+    for _ in range(2000):
+        session.turn += 1
+        snapshots.keep(session)
+    kept = sorted(snapshots._kept)
+    assert len(kept) < 30 and kept[0] >= 2000 - 900
+    assert kept[-7:] == list(range(2000 - 6 * FINE, 2001, FINE))
+    assert snapshots.before(1999) is snapshots._kept[1990] and snapshots.before(100) is None
+    session.turn = 1
+    snapshots.keep(session)
+    assert snapshots.oldest is None  # a new session has no past

@@ -1,0 +1,74 @@
+"""What a live session keeps of each turn, and how a page that was loaded anew is told of the turns before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+POINTS = 8  # loudness values of a turn, for the drawn waveform
+TOLD_ANEW = 300  # turns: a minute, as much as the strip shows
+
+
+@dataclass
+class Row:
+    """One turn as the widget keeps it: what `LiveSession.turns` lists.
+
+    Times are seconds: `model` inside `Session.step`, `waited` in the queue before it. `heard` are the words that the
+    model's listening head read; `typed` those of the person and of the background model.
+    """
+
+    turn: int
+    seq: int
+    decision: str
+    p_speak: float
+    words: tuple[str, ...]
+    heard: tuple[str, ...]
+    typed: str | None
+    model: float
+    waited: float
+    missed: int = 0  # turns without their chunk: this one, if it is a gap, and those that were skipped before it
+    late: bool = False  # its moment had passed when it was run: what was said in it was not played
+    read: dict[str, float] = field(default_factory=dict)  # what the attached readers said of the decision
+    request: str = ""  # what the background model was asked
+
+    def header(self) -> dict[str, Any]:
+        """The row as a page reads it."""
+        return {
+            "seq": self.seq,
+            "turn": self.turn,
+            "decision": self.decision,
+            "p_speak": round(self.p_speak, 5),
+            "words": self.words,
+            "request": self.request,
+            "heard": " ".join(self.heard),
+            "typed": self.typed,
+            "missed": self.missed,
+            "late": self.late,
+            "model_ms": round(self.model * 1e3, 2),
+            "waited_ms": round(self.waited * 1e3, 2),
+            "read": {name: round(value, 4) for name, value in self.read.items()},
+        }
+
+
+def loudness(sound: np.ndarray) -> list[float]:
+    """float32 [3200] -> POINTS root-mean-square values."""
+    parts = np.asarray(sound, np.float32).reshape(POINTS, -1)  # [3200] -> [8, 400]
+    return [round(float(level), 4) for level in np.sqrt(np.square(parts).mean(1))]
+
+
+def past_message(rows: Sequence[Row], reel: Any) -> dict[str, Any]:
+    """The last minute for a page that knows nothing of it: a `past` message.
+
+    Args:
+        reel: the session's sound, turn by turn (`tml_lab.stream.reels.MemoryReel`); None: the words alone are told.
+    """
+    turns = []
+    for row in rows[-TOLD_ANEW:]:
+        turn = row.header()
+        if reel is not None and row.turn < len(reel.heard):
+            turn["loud"] = [loudness(reel.heard[row.turn]), loudness(reel.own[row.turn])]
+        turns.append(turn)
+    return {"kind": "past", "turns": turns}

@@ -1,0 +1,93 @@
+// What the console can do beyond the live widget: the fall-back, and bookmarks.
+
+import { fromPcm } from "./audio.js";
+import { Engine } from "./engine.js";
+import { Fallback } from "./fallback.js";
+
+export class ConsoleEngine extends Engine {
+  constructor(model) {
+    super(model);
+    this.fallback = new Fallback(this);
+  }
+
+  get running() {
+    return super.running || Boolean(this.fallback?.playing);
+  }
+
+  // From the microphone to the recording, and back.
+  toggleFallback() {
+    if (this.fallback.playing) return this.backToLive();
+    if (!this.fallback.ready) return this.say("The fall-back is still being rehearsed; try again in a few seconds.");
+    this.before = this.phase === "playing" || this.phase === "loading" ? "stopped" : this.phase;
+    if (this.phase === "playing") this.stop();
+    else if (this.phase === "live") this.pause();
+    else if (this.phase === "loading") this.attempt += 1;
+    const started = this.fallback.start();
+    this.show(this.waits ? "paused" : "stopped", `A recorded session: ${this.fallback.name}. F goes back.`);
+    return started;
+  }
+
+  backToLive() {
+    this.fallback.stop();
+    this.quiet();
+    if (this.before === "live") return this.resume();
+    return this.show(this.waits ? "paused" : "stopped");
+  }
+
+  fallbackOver() {
+    const back = this.waits ? "Space goes on with the live session." : "Space starts the microphone.";
+    this.show(this.waits ? "paused" : "stopped", `The recording is over. ${back} F plays it again.`);
+  }
+
+  say(notice) {
+    this.show(this.phase, notice);
+  }
+
+  start() {
+    this.fallback.stop();
+    return super.start();
+  }
+
+  resume() {
+    this.fallback.stop();
+    return super.resume();
+  }
+
+  // Only the fall-back itself may draw while it plays; what the kernel still answers is over.
+  receive(message, buffers = []) {
+    if (message.kind === "fallback") {
+      this.fallback.fill(message, buffers);
+      return this.changed("status");
+    }
+    if (message.kind === "why" || message.kind === "whatif") return this.answered(message, buffers);
+    if (this.fallback?.playing && !message.recorded && message.kind === "status") {
+      this.waits = message.phase === "live" || message.phase === "paused";
+      return undefined;
+    }
+    return super.receive(message, buffers);
+  }
+
+  answered(message, buffers) {
+    const sounds = Object.fromEntries((message.parts ?? []).map((name, i) => [name, buffers[i] && fromPcm(buffers[i])]));
+    return this.dispatchEvent(new CustomEvent(message.kind, { detail: { ...message, sounds } }));
+  }
+
+  // Plays a sound into the room.
+  async listen(samples) {
+    await this.audio.open();
+    const player = this.audio.recording;
+    player.flush();
+    player.play(0, samples);
+    player.end();
+  }
+
+  // A flag at the turn that is looked at, or the newest.
+  bookmark(turn) {
+    if (turn < 0) return;
+    const marks = this.model.get("bookmarks");
+    const rest = marks.filter((mark) => mark !== turn);
+    this.model.set("bookmarks", rest.length === marks.length ? [...marks, turn] : rest);
+    this.model.save_changes();
+    this.changed("turn");
+  }
+}
