@@ -6,15 +6,15 @@ Its turns count from 0; the session's own numbers begin at `first`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 from safetensors.torch import load, save
 
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.state import State
 from tml_lab.model.text import TextTokenizer
-from tml_lab.stream.recording import Inputs, Recording
+from tml_lab.stream.policy import policy_of
+from tml_lab.stream.recording import Recording
 from tml_lab.stream.reels import MemoryReel
 from tml_lab.stream.session import Session
 from tml_lab.stream.turn_input import SessionError
@@ -44,7 +44,7 @@ class Excerpt:
 
         Where a head looked is not to be asked of it: the positions of what came before are not on its tape.
         """
-        session = Session(model, tokenizer, seed=self.recording.seed)
+        session = Session(model, tokenizer, seed=self.recording.seed, policy=policy_of(self.recording.policy))
         loaded = load(self.state)
         session.state = {name: tensor.to(session.state[name].device) for name, tensor in loaded.items()}
         return session
@@ -62,17 +62,6 @@ def cut(session: Session, state: State, end: int | None = None) -> Excerpt:
     end = tape.turns if end is None else min(end, tape.turns)
     if end <= first:
         raise SessionError(f"the session has had turns 0..{tape.turns - 1}: there are none from {first} to {end}.")
-    here, none = slice(first, end), np.zeros(0, np.float32)
-    frames = tape.reel.frames[here]
-    typed = tuple((turn - first, text) for turn, text in list(tape.typed) if first <= turn < end)
-    seen = frames if any(pair is not None for pair in frames) else None
-    recording = Recording(
-        inputs=Inputs(np.concatenate([none, *tape.reel.heard[here]]), typed, seen),
-        decisions=tuple(tape.decisions[here]),
-        p_speak=np.array(tape.p_speak[here], np.float32),
-        words=tuple(tape.words[here]),
-        audio_out=np.concatenate([none, *tape.reel.own[here]]),
-        seed=session.seed,
-    )
+    recording = replace(tape.part(first, end), seed=session.seed, policy=session.policy.to_dict())
     contiguous = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
     return Excerpt(first, save(contiguous), recording)
