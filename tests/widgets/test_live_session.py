@@ -168,7 +168,7 @@ def test_the_time_that_a_session_waits_is_no_gap(open_live: Callable, pico: str)
     for seq in (50, 51, 53):
         live._on_message(live, *chunk(seq))
     live.wait(60)
-    assert [(row.turn, row.seq, row.missed) for row in live.turns][2:] == [(2, 50, 0), (3, 51, 0), (4, 53, 1)]
+    assert [(row.turn, row.seq, row.missed) for row in live.turns][2:] == [(2, 50, 0), (3, 51, 0), (5, 53, 1)]
     assert "a word" in [message["notice"] for message in sent if message["kind"] == "status"]
 
 

@@ -271,6 +271,7 @@ class LiveSession(anywidget.AnyWidget):
             handler(content, buffers)
 
     def _on_chunk(self, content: dict[str, Any], buffers: list[Any]) -> None:
+        self._worker.stand_still(False)  # sound that comes by itself takes a waiting session up
         self._queue.put(read_chunk(content, buffers))
 
     def _on_hello(self, content: dict[str, Any], _: list[Any]) -> None:

@@ -85,6 +85,7 @@ class LiveWorker:
     _ear: WordsHeard | None = None
     _fast: bool = False
     _skipped: int = 0  # turns since the last row
+    stands_still: bool = False  # the queue's time
 
     def status(self, phase: str, notice: str = "", **more: Any) -> None:
         """Set the phase and tell the browser."""
@@ -100,17 +101,26 @@ class LiveWorker:
 
     def begin(self, phase: str, ready: Callable[[], None] | None = None) -> None:
         """Ask for a fresh session; `ready` runs in the worker's thread once it exists."""
+        self.stand_still(False)
         self.queue.clear()
         self.command(lambda: self._begin(phase, ready))
 
     def pause(self, notice: str = "") -> None:
         """Let a live session wait, after the chunks already queued; its clock stands still until `resume`."""
+        self.stand_still(True)
         self.command(lambda: self._pause(notice))
 
     def resume(self, seq: int, ready: Callable[[], None]) -> None:
         """Take up the session that waits, from chunk `seq` on; where there is none, a fresh one."""
         waits = ("paused", "live")  # live: a page that was away comes back before anybody missed it
+        self.stand_still(False)
         self.command(lambda: self._resume(seq, ready) if self.phase in waits else self._begin("live", ready))
+
+    def stand_still(self, on: bool) -> None:
+        """Stop the queue's time, from what waits there on, or let it go on with the next chunk."""
+        if on != self.stands_still:
+            (self.queue.pause if on else self.queue.resume)()
+            self.stands_still = on
 
     def end(self, notice: str = "") -> None:
         """End the session after the chunks already queued; its recording can still be saved."""
@@ -201,12 +211,11 @@ class LiveWorker:
     def _pause(self, notice: str) -> None:
         if self.phase == "live":
             self._hurry(False)
-            self.queue.pause()
+            self.stand_still(True)
             self.status("paused", notice)
 
     def _resume(self, seq: int, ready: Callable[[], None] | None = None) -> None:
         self._hurry(True)
-        self.queue.resume()
         self.status("live")
         if ready is not None:
             ready()

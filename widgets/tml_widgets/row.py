@@ -69,6 +69,6 @@ def past_message(rows: Sequence[Row], reel: Any) -> dict[str, Any]:
     for row in rows[-TOLD_ANEW:]:
         turn = row.header()
         if reel is not None and row.turn < len(reel.heard):
-            turn["loud"] = [loudness(reel.heard[row.turn]), loudness(reel.own[row.turn])]
+            turn["loud"] = [loudness(column.part(row.turn, row.turn + 1)) for column in (reel.heard, reel.own)]
         turns.append(turn)
     return {"kind": "past", "turns": turns}
