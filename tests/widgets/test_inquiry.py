@@ -53,6 +53,8 @@ def talked(pico: str) -> Iterator[tuple[Console, list[dict], Here]]:
         chunk = {"kind": "chunk", "seq": SKIPPED + n, "t0": 0.0, "parts": ["pcm"]}
         console._on_message(console, chunk, [to_pcm(sound)])
         console.wait(60)
+    console._on_message(console, {"kind": "pause"}, [])  # or turns in which nothing is heard would go on
+    console.wait(60)
     yield console, sent, here
     console.close()
 
