@@ -245,6 +245,8 @@ def test_after_hanging_up_nothing_is_left(way: Way) -> None:
     remote.hang_up()
     with pytest.raises(ServeError, match="hung up"):
         remote.append(opened.id, opened.writer, chunk(1))
+    with pytest.raises(ServeError, match="hung up"):
+        remote.info(opened.id)
     assert "tml-remote" not in {thread.name for thread in threading.enumerate()}
     assert httpx.get(way.url.replace("ws", "http", 1) + "/health").status_code == 200
 

@@ -48,6 +48,7 @@ ANSWER_SECONDS, DOWNLOAD_SECONDS = 30.0, 300.0  # an hour's recording takes a wh
 CLOSE_SECONDS = 5.0
 SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 
+_HUNG_UP = "this connection was hung up: connect again."
 _ANY = Limits(lost=2**31, patches=2**31)  # how much a server takes it says itself
 
 
@@ -167,6 +168,8 @@ class RemoteSessions:
 
     def _insist(self, request: Callable[[], httpx.Response], patience: float = math.inf) -> httpx.Response:
         """Ask until there is an answer that is no "later", for `patience` seconds at most."""
+        if self._ended:
+            raise ServeError(_HUNG_UP)
         until, tries = time.monotonic() + min(patience, self.patience), 0
         while True:
             try:
@@ -203,7 +206,7 @@ class RemoteSessions:
     def _in_loop(self, action: Callable[[], Any]) -> None:
         with self._lock:
             if self._ended:
-                raise ServeError("this connection was hung up: connect again.")
+                raise ServeError(_HUNG_UP)
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=_turn_loop, args=(self._loop,), name="tml-remote", daemon=True)
