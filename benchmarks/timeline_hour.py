@@ -21,8 +21,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
-from hour import FRAMES, HOUR, fare, hour, tasks  # noqa: E402
-from lab import browser_with  # noqa: E402
+from hour import FRAMES, HOUR, fare, hour, tasks  # noqa: E402 # pyright: ignore[reportMissingImports]
+from lab import browser_with  # noqa: E402 # pyright: ignore[reportMissingImports]
 from playwright.sync_api import Browser, sync_playwright  # noqa: E402
 
 from tml_lab.plot.linked import LinkedTracks  # noqa: E402

@@ -160,7 +160,7 @@ def test_light_dark_and_for_a_projector(shown: WidgetPage) -> None:
 def test_in_words_for_those_who_cannot_see(shown: WidgetPage) -> None:
     page = shown.page
     stage = page.locator(".tml-stage")
-    assert stage.get_attribute("role") == "slider" and "five at 1.4 seconds" in stage.get_attribute("aria-label")
+    assert stage.get_attribute("role") == "slider" and "five at 1.4 seconds" in str(stage.get_attribute("aria-label"))
     page.locator(".tml-words summary").click()
     rows = page.locator(".tml-words tr[data-at]").all_inner_texts()
     assert [row.split("\t")[-1] for row in rows if "said" in row] == ["five", "two", "three"]

@@ -43,13 +43,14 @@ function twoClocks(brush, { axis, rows, parting, turn, turnSeconds, colours }) {
     const [a, b] = group === "out" ? played : heard;
     brush.fillRect(a, top, b - a, bottom - top);
   }
-  if (!parting) return;
-  brush.globalAlpha = BAND * 2;
-  brush.beginPath();
-  brush.moveTo(heard[0], parting.top);
-  brush.lineTo(heard[1], parting.top);
-  brush.lineTo(played[1], parting.bottom);
-  brush.lineTo(played[0], parting.bottom);
-  brush.fill();
+  if (parting) {
+    brush.globalAlpha = BAND * 2;
+    brush.beginPath();
+    brush.moveTo(heard[0], parting.top);
+    brush.lineTo(heard[1], parting.top);
+    brush.lineTo(played[1], parting.bottom);
+    brush.lineTo(played[0], parting.bottom);
+    brush.fill();
+  }
   brush.globalAlpha = 1;
 }

@@ -213,13 +213,13 @@ export function valueAt(lane, t, part = 0) {
     const n = firstFrom(arrays.x, t + 1e-6, (start) => start) - 1;
     return n >= 0 && t < arrays.x[n] + data.width + 1e-6 ? n : -1;
   };
-  const number = (value) => (Number.isFinite(value) ? String(+value.toPrecision(3)) : "");
+  const number = (value) => (Number.isFinite(value) ? String(+(Math.abs(value) < 1 ? value.toFixed(3) : value.toPrecision(4))) : "");
   if (lane.kind === "bars") return turn() < 0 ? "" : number(arrays.values[turn()]);
   if (lane.kind === "stack") {
     const [n, many] = [turn(), data.names.length];
     if (n < 0) return "";
     const shares = data.names.map((name, s) => [arrays.values[n * many + s], name]).sort((a, b) => b[0] - a[0]);
-    return shares.slice(0, 2).map(([share, name]) => `${name} ${Math.round(100 * share)} %`).join(", ");
+    return shares.slice(0, 2).filter(([share], n) => !n || share >= 0.05).map(([share, name]) => `${name} ${Math.round(100 * share)} %`).join(", ");
   }
   if (lane.kind === "lines") {
     const found = data.series.map(({ name, filled }, n) => {
