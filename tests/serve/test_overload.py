@@ -195,7 +195,7 @@ def test_when_nothing_helps_all_wait_alike_and_nobody_new_comes(world):
     assert max(one.worst for one in learners) <= (10 + 2) * 3 * 0.1  # no more wait than may
     assert "late" in str(refused[0][1]) and refused[0][1].retry_after > 0
     stats = here.engine.stats()
-    assert stats.since.missed > 100 and stats.late > TURN_SECONDS
+    assert stats.since.missed > 100
 
 
 def test_when_it_is_over_sessions_are_opened_again(model, tokenizer):

@@ -18,6 +18,7 @@ from tml_lab.model.state import clone_state
 from tml_lab.model.tap import Tap
 from tml_lab.model.text import DELEGATE, SILENT, SPEAK, TextTokenizer
 from tml_lab.stream import together
+from tml_lab.stream.reels import Pictures
 from tml_lab.stream.replay import differences
 from tml_lab.stream.session import Session
 from tml_lab.stream.together import Together, share_out, step_together
@@ -83,7 +84,7 @@ def same(a: Any, b: Any) -> bool:
     """Equal to the bit, NaN included."""
     if isinstance(a, Mapping):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
+    if isinstance(a, list | tuple | Pictures):
         return len(a) == len(b) and all(map(same, a, b))
     return np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
 

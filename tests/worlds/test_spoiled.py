@@ -92,4 +92,4 @@ def test_a_room_turn_by_turn_is_the_room_at_once():
         heard.append(live.heard())
     whole = echo(own.reshape(-1), Room(np.random.default_rng(2), -6.0))
     np.testing.assert_allclose(np.concatenate(heard[1:]), whole, atol=1e-5)
-    assert not heard[0].any() and not heard[1][: SAMPLE_RATE // 10].any()
+    assert not heard[0].any() and np.abs(heard[1][: SAMPLE_RATE // 10]).max() < 1e-6  # nothing but rounding

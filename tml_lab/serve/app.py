@@ -12,7 +12,6 @@ The writer's key goes into the header Writer-Key; the token into Authorization: 
 from __future__ import annotations
 
 import asyncio
-import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -173,8 +172,8 @@ def _add_sessions(guarded: APIRouter, service: Service) -> None:
 def _zipped(sessions: Sessions, session: str) -> tuple[IO[bytes], int]:
     file = tempfile.TemporaryFile(prefix="tml-recording-")  # noqa: SIM115  (it lives until it is sent)
     with tempfile.TemporaryDirectory(prefix="tml-recording-") as folder:
-        with sessions.recording(session).save(Path(folder) / "recording.tml.zip").open("rb") as written:
-            shutil.copyfileobj(written, file)
+        written = sessions.recording(session).save(Path(folder) / "recording.tml.zip")
+        file.write(written.read_bytes())
     size = file.tell()
     file.seek(0)
     return file, size
