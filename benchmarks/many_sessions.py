@@ -235,8 +235,9 @@ def beside_moshi(
 
 def show(result: dict[str, Any], console: Console) -> None:
     """The result as three tables."""
-    table = Table(title=f"{SESSIONS} sessions, {result['threads']} threads, {result['checkpoint']}", title_justify="left")
-    for column in ("8 x 150 x (16 + 7)", "head ms", "tail ms", "tail / head", "p99 ms", "unequal turns"):
+    title = f"{SESSIONS} sessions x (16 in + 7 out), {result['threads']} threads, {result['checkpoint']}"
+    table = Table(title=title, title_justify="left")
+    for column in ("sessions", "head ms", "tail ms", "tail / head", "p99 ms", "unequal turns"):
         table.add_column(column, justify="right")
     for name, row in result["over_time"].items():
         cells = (row["head_ms"], row["tail_ms"], row["tail_by_head"], row["p99_ms"], row.get("unequal_turns", ""))

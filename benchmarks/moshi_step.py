@@ -1,4 +1,6 @@
-"""The rival of `turn_latency.py` and `many_sessions.py`: Kyutai's Moshi, `LMGen.step`, with random weights at a given active size.
+"""The rival of `turn_latency.py` and `many_sessions.py`: Kyutai's Moshi, with random weights at a given active size.
+
+What is timed is `LMGen.step`.
 
 Moshi (PyPI `moshi`, MIT, https://github.com/kyutai-labs/moshi) takes one step per 80 ms frame, so 200 ms
 are 2.5 steps. Its proportions are kept (depth transformer a quarter as wide, 6 layers, 16 code streams of

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import carray, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
-from tml_kernels.weights import F32, jit
+from tml_kernels.weights import jit
 
 I64 = NDArray[np.int64]
 PARTS = ("k", "v", "k_conv", "v_conv", "attn_conv", "mlp_conv")
@@ -48,7 +49,7 @@ def _pointer(typing_context, address):  # an address as what `carray` takes
 
 @jit
 def floats(address, shape):  # the float32 array that lies there: a view, which keeps nothing alive
-    return carray(_pointer(address), shape, np.float32)
+    return carray(_pointer(address), shape, np.float32)  # pyright: ignore[reportCallIssue] - Numba gives the context
 
 
 @jit

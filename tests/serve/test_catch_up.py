@@ -61,8 +61,12 @@ def test_a_good_line_is_heard_at_once():
 def test_lost_chunks_become_gaps_and_time_stays_true():
     done, keeper = run(Loss(share=0.2))
     assert all(mine == world for mine, world in heard(done))
-    assert keeper.turn >= 97 and keeper.lost == len(turns_of(done, "gap")) > 10
-    assert sorted([*turns_of(done, "gap"), *(mine for mine, _ in heard(done))]) == list(range(keeper.turn))
+    gaps, skipped = turns_of(done, "gap"), turns_of(done, "skip")
+    assert keeper.turn >= 97 and (keeper.lost, keeper.skipped) == (len(gaps), len(skipped)) and len(skipped) > 10
+    assert sorted([*gaps, *skipped, *(mine for mine, _ in heard(done))]) == list(range(keeper.turn))
+    assert all(step.turns <= Rule().bridge for _, step in done if step.kind == "skip")
+    each, _ = run(Loss(share=0.2), rule=Rule(bridge=0))
+    assert heard(each) == heard(done) and turns_of(each, "gap") == sorted([*gaps, *skipped])
 
 
 def test_late_chunks_are_all_heard_and_none_is_a_gap():
@@ -119,7 +123,7 @@ def test_a_skewed_clock_is_kept_true(ppm):
     done, _ = run(Skew(ppm=ppm), n=6000 if abs(ppm) < 1000 else 1500)
     for at, step in done:
         assert abs(at - 0.2 * (step.turn + 1)) < 0.45, (at, step)
-    assert bool(turns_of(done, "gap")) == (ppm > 0)
+    assert bool(turns_of(done, "skip")) == (ppm > 0) and not turns_of(done, "gap")
 
 
 def test_a_late_start_moves_the_clock_and_loses_nothing():

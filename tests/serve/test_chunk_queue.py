@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tml_lab.serve.catch_up import Rule
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 from tml_lab.stream.recording import SKIPPED
 
@@ -120,13 +121,17 @@ def taken(queue: ChunkQueue) -> list[tuple[int, str, str | None, bool]]:
 
 def test_a_missing_chunk_is_a_gap_with_the_words_typed_meanwhile() -> None:
     clock = Seconds()
-    queue = ChunkQueue(clock=clock)
+    queue = ChunkQueue(clock=clock, rule=Rule(bridge=1))
     queue.put(chunk(0))
     assert taken(queue) == [(0, "heard", None, False)]
     queue.type("hello")
-    clock.now = 0.4
-    queue.put(chunk(2))
-    assert taken(queue) == [(1, "gap", "hello", False), (2, "heard", None, False)]
+    clock.now = 0.6
+    queue.put(chunk(3))
+    assert taken(queue) == [(1, "gap", "hello", False), (2, "gap", None, False), (3, "heard", None, False)]
+    queue.type("again")
+    clock.now = 1.0
+    queue.put(chunk(5))  # only one is missing: it is bridged
+    assert taken(queue) == [(4, "skip 1", None, False), (5, "heard", "again", False)]
 
 
 def test_a_burst_is_heard_whole_and_its_old_turns_are_late() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.checkpoint import new_model
@@ -215,3 +216,33 @@ def test_chunks_that_come_while_the_model_loads_are_kept() -> None:
     loaded.set()
     host.stop(PATIENCE)
     assert seqs(session) == [1]
+
+
+def test_a_burst_catches_up_and_the_recording_tells_what_nobody_heard() -> None:
+    tokenizer = TextTokenizer.build(["one", "two"])
+    model = new_model("pico", tokenizer, seed=3).eval()
+    with torch.no_grad():  # it always speaks
+        model.unembed.weight[tokenizer.id("<silent>")] = -model.unembed.weight[tokenizer.id("<speak>")]
+    seconds = [0.0]
+    session, served, run = Session(model, tokenizer, seed=1), list[Served](), threading.Semaphore(0)
+
+    def listen(one: Served) -> None:
+        served.append(one)
+        run.release()
+
+    host = started(session, listen)
+    host._queue._clock = lambda: seconds[0]
+    rng = np.random.default_rng(0)
+    for seq in (0, 1, *range(4, 16)):  # two are lost; those behind come in one burst, three seconds later
+        seconds[0] = 0.2 * seq if seq < 2 else 3.0
+        host.put(Chunk(seq, rng.standard_normal(TURN_SAMPLES).astype(np.float32) / 10))
+        assert seq > 1 or run.acquire(timeout=PATIENCE)  # before time goes on
+    host.stop(PATIENCE)
+    recording = host.recording()
+    assert recording.turns == 16 and recording.inputs.skipped == (2, 3) == recording.gaps
+    assert [one.result.turn for one in served] == [0, 1, *range(4, 16)]
+    late = [one.result.turn for one in served if one.chunk.late]
+    assert late == [n for n in range(4, 16) if n < 10]
+    spoke = [n for n in late if recording.decisions[n] == "<speak>"]
+    assert recording.unplayed == tuple(spoke)
+    assert np.array_equal(replay(recording, model, tokenizer).p_speak, recording.p_speak)

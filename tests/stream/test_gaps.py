@@ -66,7 +66,7 @@ def test_a_recording_without_gaps_is_written_as_ever(model, tokenizer, run, tmp_
     assert "gaps" not in header and Recording.load(folder).gaps == ()
     header["gaps"] = ["x"]
     (folder / "recording.json").write_text(json.dumps(header))
-    with pytest.raises(RecordingError, match="not a whole recording"):
+    with pytest.raises(RecordingError, match="not a whole header"):
         Recording.load(folder)
 
 
@@ -135,3 +135,20 @@ def test_words_are_not_skipped(model, tokenizer):
     with pytest.raises(SessionError, match="give them to the next turn"):
         session.step(SKIPPED, None, "remind me")
     assert session.turn == 0
+
+
+def test_what_was_not_played_is_told(session, tmp_path, model, tokenizer):
+    twin = session.fork()
+    spoke = [n for n, words in enumerate(twin.recording().words) if words]
+    assert len(spoke) > 1
+    twin.not_played(spoke[0])
+    recording = twin.recording()
+    assert recording.unplayed == (spoke[0],) and len(recording.said()) == len(session.recording().said()) - len(
+        recording.words[spoke[0]]
+    )
+    here = slice((spoke[0] + 1) * TURN_SAMPLES, (spoke[0] + 2) * TURN_SAMPLES)
+    assert not recording.played_audio()[here].any() and session.recording().played_audio()[here].any()
+    back = Recording.load(recording.save(tmp_path / "r"))
+    assert back.unplayed == replay(back, model, tokenizer).unplayed == (spoke[0],)
+    assert back.fork(t=0.0, inputs={"typed": []}).unplayed == ()
+    assert Session.load(twin.save(tmp_path / "s"), model, tokenizer).recording().unplayed == (spoke[0],)

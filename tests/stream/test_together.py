@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from tml_lab.model.state import clone_state
 from tml_lab.model.tap import Tap
 from tml_lab.model.text import DELEGATE, SILENT, SPEAK, TextTokenizer
 from tml_lab.stream import together
+from tml_lab.stream.reels import Pictures
 from tml_lab.stream.replay import differences
 from tml_lab.stream.session import Session
 from tml_lab.stream.together import Together, share_out, step_together
@@ -33,7 +34,6 @@ BAD: dict[str, tuple[Any, ...]] = {
     "not float": (np.zeros(TURN_SAMPLES, np.int16),),
     "no picture": (np.zeros(TURN_SAMPLES, np.float32), np.zeros((2, 3), np.uint8)),
     "too much typed": (np.zeros(TURN_SAMPLES, np.float32), None, "one " * 1000),
-    "nothing": (),
 }
 
 
@@ -82,9 +82,9 @@ class Pair:
 
 def same(a: Any, b: Any) -> bool:
     """Equal to the bit, NaN included."""
-    if isinstance(a, dict):
+    if isinstance(a, Mapping):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
+    if isinstance(a, list | tuple | Pictures):
         return len(a) == len(b) and all(map(same, a, b))
     return np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
 

@@ -34,6 +34,9 @@ def test_every_wording_is_understood_and_repeated_in_a_trained_one(rule: Rule) -
             (item,) = memory["known"]
             assert item["kind"] == rule.kind and item["name"] == rule.name
             note = policy.note(memory, 12, 60)
+            if rule.kind == "hold":
+                assert note is None
+                continue
             left = {**SLOTS, "n": "eight"}
             assert note in {other.format(**left) for other in rule.wordings}
 

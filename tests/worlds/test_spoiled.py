@@ -8,7 +8,7 @@ import pytest
 from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES
 from tml_lab.worlds.episode import SPOILED, training_episode
 from tml_lab.worlds.reply_voice import reply_audio
-from tml_lab.worlds.spoiled import MAX_SKIP, Spoiling, echo, leak, own_voice, spoil, without
+from tml_lab.worlds.spoiled import MAX_SKIP, Room, Spoiling, echo, leak, own_voice, spoil, without
 from tml_lab.worlds.stage import Episode, Expect, Say, Segment
 from tml_lab.worlds.voices import VoiceBank
 
@@ -62,8 +62,7 @@ def test_the_own_voice_comes_back_late_and_weaker(scene):
     said = reply_audio("five")
     assert (own[13 * TURN_SAMPLES :][: 2 * TURN_SAMPLES] == said[: 2 * TURN_SAMPLES]).all()
     assert not own[: 13 * TURN_SAMPLES].any()
-    rng = np.random.default_rng(1)
-    back = echo(own, rng, -10.0, delay=0.2)
+    back = echo(own, Room(np.random.default_rng(1), -10.0, delay=0.2))
     first = np.flatnonzero(np.abs(back) > 1e-4)[0] / SAMPLE_RATE
     assert 2.79 < first < 2.95 and len(back) == len(own)
     loud = 10 * np.log10(np.sum(back**2) / np.sum(own**2))
@@ -81,3 +80,16 @@ def test_only_the_lessons_that_say_so_are_spoiled():
     assert any(e.gaps or e.skipped for e in drawn) and not all(e.gaps or e.skipped for e in drawn)
     plain = [training_episode(seed, bank, "all") for seed in range(6)]
     assert not any(e.gaps or e.skipped or e.unseen for e in plain)
+
+
+def test_a_room_turn_by_turn_is_the_room_at_once():
+    rng = np.random.default_rng(0)
+    own = rng.uniform(-0.5, 0.5, (6, TURN_SAMPLES)).astype(np.float32)
+    live = Room(np.random.default_rng(2), -6.0)
+    heard = [live.heard()]  # nothing was played yet
+    for turn in own:
+        live.played(turn)
+        heard.append(live.heard())
+    whole = echo(own.reshape(-1), Room(np.random.default_rng(2), -6.0))
+    np.testing.assert_allclose(np.concatenate(heard[1:]), whole, atol=1e-5)
+    assert not heard[0].any() and np.abs(heard[1][: SAMPLE_RATE // 10]).max() < 1e-6  # nothing but rounding

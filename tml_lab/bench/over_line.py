@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tml_lab.bench.emissions import Emissions
-from tml_lab.bench.runner import SEED, SteeredModel, turns_of
+from tml_lab.bench.runner import SEED, turns_of
 from tml_lab.config import TURN_SECONDS
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import SILENT, SPEAK, TextTokenizer
-from tml_lab.serve.catch_up import CatchUp, Next
+from tml_lab.serve.catch_up import Next
 from tml_lab.serve.faults import Arrival, FaultPlan
 from tml_lab.stream.session import Session
 from tml_lab.worlds.stage import Episode
@@ -26,7 +26,7 @@ KEPT = 8  # chunks that waited at most, under the rule that let the clock stand 
 
 
 class Keeper(Protocol):
-    """Who decides which turn is run next: `CatchUp`, or `StandStill`."""
+    """Who decides which turn is run next: `tml_lab.serve.catch_up.CatchUp`, or `StandStill`."""
 
     def put(self, seq: int, chunk: Arrival, now: float) -> bool: ...
     def next(self, now: float) -> Next[Arrival] | None: ...
@@ -89,16 +89,10 @@ class Lived:
 
 
 def live_through(
-    model: InteractionModel, tokenizer: TextTokenizer, item: Episode, plan: FaultPlan, keeper: Keeper,
-    hush: bool = False,
-) -> Lived:  # fmt: skip
-    """One episode through `Session.step`, its sound over a line with faults.
-
-    Args:
-        hush: in a turn that is late the model is kept from speaking; else it speaks, and nobody hears it.
-    """
-    steered = SteeredModel(model, tokenizer)
-    session = Session(steered, tokenizer, seed=SEED)  # pyright: ignore[reportArgumentType]
+    model: InteractionModel, tokenizer: TextTokenizer, item: Episode, plan: FaultPlan, keeper: Keeper
+) -> Lived:
+    """One episode through `Session.step`, over a line with faults; what is said in a late turn is not played."""
+    session = Session(model, tokenizer, seed=SEED)
     inputs = list(turns_of(item))
     typed = deque((TURN_SECONDS * (turn + 1), text) for turn, (_, _, text) in enumerate(inputs) if text)
     arrivals = deque(plan.arrivals(item.n_turns))
@@ -123,7 +117,6 @@ def live_through(
         words = []
         while typed and typed[0][0] <= now + 1e-9:
             words.append(typed.popleft()[1])
-        steered.imposed = SILENT if hush and step.late else None
         result = session.step(audio, frames, " ".join(words) or None)
         if result.decision == SPEAK and step.late:
             listener.unheard += 1
@@ -132,10 +125,3 @@ def live_through(
         now += COST
     log = Emissions(item.n_turns, tuple(listener.words), tuple(listener.decisions))
     return Lived(log, counts, listener.unheard)
-
-
-def with_rule(rule: str) -> tuple[Keeper, bool]:
-    """A keeper by its name, and whether it hushes: `gaps`, `hushed` or `still`."""
-    if rule == "still":
-        return StandStill(), False
-    return CatchUp[Arrival](), rule == "hushed"

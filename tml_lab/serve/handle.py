@@ -69,6 +69,8 @@ class Handle:
 
     @attention.setter
     def attention(self, watched: tuple[int, int] | None) -> None:
+        if watched == self._attention:  # the live widget sets it at every turn
+            return
         self._patiently(lambda: self.sessions.watch(self.id, self._writer, watched))
         self._attention = watched
 

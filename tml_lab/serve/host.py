@@ -25,6 +25,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from tml_lab.config import TURN_SECONDS
+from tml_lab.model.text import SPEAK
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 from tml_lab.stream.recording import SKIPPED, Skipped, Sound
 
@@ -52,7 +53,7 @@ class Served:
 
     Args:
         chunk: what went in; its `audio` is None in a gap.
-        result: what `step` gave back.
+        result: what `step` gave back; when the chunk is `late`, its sound is not to be played.
         missed: turns without their chunk: this one, if it is a gap, and those that were skipped before it.
         waited: seconds in the queue.
         model: seconds inside `step`.
@@ -261,6 +262,8 @@ class SessionHost:
             self._enter("error", f"The model stopped with an error in chunk {chunk.seq}: {error}")
             return False
         model = time.perf_counter() - began
+        if chunk.late and hasattr(session, "not_played") and result.decision == SPEAK:
+            session.not_played(result.turn)  # pyright: ignore[reportAttributeAccessIssue]
         missed, self._skipped = self._skipped + (chunk.audio is None), 0
         served = Served(chunk, result, missed, waited, model)
         self._latency.append(served.latency)

@@ -3,7 +3,8 @@
 The rules are data: wordings the model was trained on, with `{x}` for one word and `{n}` for a number of seconds. What
 was told and what stands is typed again, in a wording of its rule, when it is older than `every` positions and nothing
 is going on. When that is depends on how old it is: a reminder that is typed again goes on with the time that is left,
-whenever it is due.
+whenever it is due. While the model counts (to a reminder that it can still see, or ticking) nothing is typed: one word
+in between, and the nano's reminder does not come.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ QUIET = 3  # turns without a word heard, said or typed, before something is type
 PAUSE = 4  # turns between two words that do not belong to one sentence
 FEWEST = 5  # positions of a turn, at least
 LONGEST = 16  # words of a sentence that are looked at
-KINDS = ("told", "standing", "reminder", "cancel", "stop")
+KINDS = ("told", "standing", "reminder", "hold", "cancel", "stop")
 _NUMBERS = {number_words(n): n for n in range(100)}
 _NUMBER = "|".join(sorted(_NUMBERS, key=len, reverse=True))
 
@@ -33,8 +34,8 @@ class Rule:
 
     Args:
         kind: `told`: a fact; a new one of its name takes its place. `standing`: an instruction, of which one stands
-            at a time. `reminder`: with the seconds `{n}` until it is due. `cancel` forgets the reminders, `stop` the
-            instruction.
+            at a time. `reminder`: with the seconds `{n}` until it is due. `hold`: something during which nothing is
+            typed. `cancel` forgets the reminders, `stop` ends the instruction and what holds.
         name: of the fact.
         wordings: ways to put it; the first one is typed. Of an instruction any, and the same one is typed.
         done: the word by which the model gives the reminder.
@@ -75,22 +76,24 @@ class Compact(SinksAndWindow):
 
     def fresh(self) -> dict[str, Any]:
         """See `Policy`."""
-        return {"known": [], "words": [], "busy": 0, "last": 0}
+        return {"known": [], "words": [], "busy": 0, "spoke": 0, "last": 0}
 
     def note(self, memory: Mapping[str, Any], turn: int, position: int) -> str | None:
         """What has become too old, when nothing is going on (a little later in any case); one thing, the oldest."""
-        known = [item for item in memory["known"] if not self._nearly_over(item, turn)]
+        known = memory["known"]
+        if any(item["kind"] == "hold" or self._in_reach(item, turn, position) for item in known):
+            return None
         oldest = min(known, key=lambda item: item["typed"], default=None)
         if oldest is None:
             return None
         age, quiet = position - oldest["typed"], turn - memory["busy"] > QUIET
-        if age < self.every or not (quiet or age >= 1.2 * self.every):
+        if turn - memory["spoke"] <= QUIET or age < self.every or not (quiet or age >= 1.2 * self.every):
             return None
         return self._wording(oldest, turn)
 
-    def _nearly_over(self, item: Mapping[str, Any], turn: int) -> bool:
-        """A reminder that comes before what was typed of it is out of reach; said twice, it might be given twice."""
-        return "due" in item and (item["due"] - turn) * FEWEST < self.every / 2
+    def _in_reach(self, item: Mapping[str, Any], turn: int, position: int) -> bool:
+        """A reminder that is due before what was said of it is out of reach: the model counts, and is left alone."""
+        return "due" in item and position - item["typed"] + (item["due"] - turn) * FEWEST <= 1.5 * self.every
 
     def _wording(self, item: Mapping[str, Any], turn: int) -> str:
         if "due" not in item:
@@ -113,8 +116,9 @@ class Compact(SinksAndWindow):
         if heard:
             known = self._learn(known, _sentence(words), turn, position)
         known = self._done(known, turn, said)
-        busy = turn if typed or heard or note or decision != "<silent>" else memory["busy"]
-        return {**memory, "known": known, "words": words, "busy": busy}
+        busy = turn if typed or heard or note else memory["busy"]
+        spoke = turn if decision != "<silent>" else memory["spoke"]
+        return {**memory, "known": known, "words": words, "busy": busy, "spoke": spoke}
 
     def _learn(self, known: list[dict[str, Any]], text: str, turn: int, position: int) -> list[dict[str, Any]]:
         """What is known after a text that ends now, by the rule whose wording is longest."""
@@ -130,8 +134,8 @@ class Compact(SinksAndWindow):
         _, rule, wording, match = min(found, key=lambda one: one[0])
         slots = match.groupdict()
         if rule.kind in ("stop", "cancel"):
-            gone = "standing" if rule.kind == "stop" else "reminder"
-            return [item for item in known if item["kind"] != gone]
+            gone = ("standing", "hold") if rule.kind == "stop" else ("reminder",)
+            return [item for item in known if item["kind"] not in gone]
         item: dict[str, Any] = {"kind": rule.kind, "name": rule.name, "typed": position}
         if rule.kind == "reminder":
             seconds = _NUMBERS[slots["n"]]
@@ -152,7 +156,7 @@ def _replaces(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     """A fact replaces what was told under its name, an instruction the one before; reminders stand side by side."""
     if new["kind"] != old["kind"] or new["kind"] == "reminder":
         return False
-    return new["kind"] == "standing" or new["name"] == old["name"]
+    return new["kind"] == "standing" or new["name"] == old["name"]  # a fact, or what holds
 
 
 def _sentence(words: Sequence[Sequence[Any]]) -> str:

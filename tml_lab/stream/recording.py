@@ -134,6 +134,8 @@ class Recording:
         about: anything else worth keeping (source file, machine, versions).
         panel: what was drawn beside the conversation: plain data, one entry for each change, with the "turn" in which
             it came (see `tml_lab.background.panel`). Like typed words it comes from outside, so a replay keeps it.
+        unplayed: turns that spoke and were not heard, because they were run after their moment (a late chunk): the
+            model said it, and nobody knows. It comes from outside too.
         policy: what the session remembered by (`tml_lab.stream.policy`); empty: as the model was trained.
         notes: `(turn, words)` that the policy typed. Not an input: a replay makes them anew.
     """
@@ -152,6 +154,7 @@ class Recording:
     attention: Attention | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     panel: tuple[Mapping[str, Any], ...] = ()
+    unplayed: tuple[int, ...] = ()
     policy: Mapping[str, Any] = field(default_factory=dict)
     notes: Typed = ()
 
@@ -184,13 +187,15 @@ class Recording:
         return found
 
     def said(self) -> list[tuple[str, float, float]]:
-        """`(word, start, end)` in seconds on the *played* clock.
+        """`(word, start, end)` in seconds on the *played* clock, of all words that were played.
 
         Words of one turn share it; the last one goes on sounding through the `<speak>` turns that bring no
         new word.
         """
         out = []
         for turn, words in enumerate(self.words):
+            if turn in self.unplayed:
+                continue
             start, end = played_span(turn)
             part = (end - start) / max(1, len(words))
             ends = [start + (i + 1) * part for i in range(len(words) - 1)] + [self._sounds_until(turn)]
@@ -205,8 +210,11 @@ class Recording:
         return played_start(after)
 
     def played_audio(self) -> np.ndarray:
-        """Own voice on the recording's time axis: float32 [(turns + 1) * 3200], sample 0 = second 0."""
-        return np.concatenate([np.zeros(TURN_SAMPLES, np.float32), self.audio_out])
+        """Own voice as it was heard, on the recording's axis: float32 [(turns + 1) * 3200], sample 0 = second 0."""
+        heard = np.concatenate([np.zeros(TURN_SAMPLES, np.float32), self.audio_out])
+        for turn in self.unplayed:
+            heard[(turn + 1) * TURN_SAMPLES : (turn + 2) * TURN_SAMPLES] = 0.0
+        return heard
 
     def fork(self, t: float | None = None, inputs: Inputs | Mapping[str, Any] | None = None) -> Recording:
         """A recording that shares the past with this one, with other inputs from `t` on, to be replayed.
@@ -243,23 +251,33 @@ class Recording:
             about={**self.about, "forked_at_turn": at},
             notes=tuple((turn, text) for turn, text in self.notes if turn < kept),
             panel=self.panel if inputs is None else tuple(change for change in self.panel if change["turn"] < at),
+            unplayed=self.unplayed if inputs is None else tuple(turn for turn in self.unplayed if turn < at),
         )
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the recording as a folder of float32 WAV, safetensors and JSON; returns the folder."""
-        from tml_lab.stream.recording_io import save
+    def save(self, path: str | Path) -> Path:
+        """Write the recording as a folder of float32 WAV, safetensors and JSON; returns the path.
 
-        return save(self, Path(folder))
+        A name that ends in `.zip` (we write `talk.tml.zip`) gives all of it as one file to share.
+
+        Raises RecordingError, in one sentence, when it cannot be written; of one file then nothing is left.
+        """
+        from tml_lab.stream.recording_io import save_folder
+        from tml_lab.stream.recording_zip import save_zip
+
+        path = Path(path)
+        return save_zip(self, path) if path.suffix.lower() == ".zip" else save_folder(self, path)
 
     @staticmethod
-    def load(folder: str | Path) -> Recording:
-        """Read `save`'s folder. Sound and pictures are mapped from disk, not copied into memory.
+    def load(path: str | Path) -> Recording:
+        """Read what `save` wrote. Sound and pictures are mapped from disk, not copied into memory.
 
-        Raises RecordingError, in one sentence, when something is missing, truncated or of another format.
+        Raises RecordingError, in one sentence, when something is missing, truncated, edited or of another format.
         """
-        from tml_lab.stream.recording_io import load
+        from tml_lab.stream.recording_io import load_folder
+        from tml_lab.stream.recording_zip import load_zip
 
-        return load(Path(folder))
+        path = Path(path)
+        return load_zip(path) if path.is_file() else load_folder(path)
 
 
 def _splice(old: Inputs, at: int, new: Inputs | Mapping[str, Any]) -> Inputs:

@@ -57,7 +57,7 @@ def replay(
         result = session.step(*recording.inputs.turn(turn))
         if on_turn is not None:
             on_turn(result)
-    return replace(session.recording(recording.about), panel=recording.panel)
+    return replace(session.recording(recording.about), panel=recording.panel, unplayed=recording.unplayed)
 
 
 def differences(one: Recording, other: Recording) -> list[str]:

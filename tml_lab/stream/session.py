@@ -161,6 +161,10 @@ class Session:
         for _ in range(turns):
             self.step(SKIPPED)
 
+    def not_played(self, turn: int) -> None:
+        """Whoever plays the sound says that a turn's came too late and was left out; the recording tells."""
+        self.tape.unplayed.append(int(turn))
+
     def _skip(self, frames: np.ndarray | None, text: str | None) -> TurnResult:
         if self._broken:
             raise SessionError(BROKEN)

@@ -47,6 +47,11 @@ DONE = np.dtype([("decision", "u1"), ("p_speak", "<f4"), ("first", "<i8")])  # o
 SEEN = np.dtype([("lag", "<f2", (len(STREAMS), LAGS)), ("share", "<f4", (len(STREAMS),))])  # by the watched head
 
 
+def looked_of(attention: Pooled | Looked) -> Looked:
+    """What is kept of a turn's attention: float16 lag [S, LAGS], float32 share [S]."""
+    return (attention.lag(LAGS), attention.share) if isinstance(attention, Pooled) else attention
+
+
 class Tape:
     """Collects turns; `recording()` may be asked at any time.
 
@@ -61,6 +66,7 @@ class Tape:
         self.typed: list[tuple[int, str]] = []
         self.gaps: list[int] = []
         self.skipped: list[int] = []
+        self.unplayed: list[int] = []
         self.notes: list[tuple[int, str]] = []
         self.words: list[tuple[int, str]] = []
         self.names: list[str] = []  # of the decisions so far
@@ -112,9 +118,7 @@ class Tape:
             if looked is None:
                 return
             self.seen = Column(SEEN, (), self.spill, zeros=self.turns - 1)
-        if isinstance(looked, Pooled):
-            looked = (looked.lag(LAGS), looked.share)
-        self.seen.append(np.zeros((), SEEN) if looked is None else looked)
+        self.seen.append(np.zeros((), SEEN) if looked is None else looked_of(looked))
 
     def piece(self, names: Sequence[str], start: int, n: int, unfinished: Sequence[tuple[int, int]]) -> Piece:
         """The positions `start .. start + n` of the sequence, the last ones of a turn that is not on the tape yet."""
@@ -133,6 +137,7 @@ class Tape:
         twin = Tape(self.reel.copy())
         twin.typed, twin.words, twin.names = list(self.typed), list(self.words), list(self.names)
         twin.notes, twin.gaps, twin.skipped = list(self.notes), list(self.gaps), list(self.skipped)
+        twin.unplayed = list(self.unplayed)
         twin.done, twin.rows, twin.voice = (c.copy(twin.spill) for c in (self.done, self.rows, self.voice))
         twin.timings = {stage: column.copy(twin.spill) for stage, column in self.timings.items()}
         twin.head = self.head
@@ -159,7 +164,7 @@ class Tape:
             said = (recording.decisions[n], float(recording.p_speak[n]), recording.words[n])
             looked = recording.attention and (recording.attention.lag[n], recording.attention.share[n])
             tape.append(Turn(audio, frames, typed, *said, own, rows, voice, timings, looked, None, gap, skipped))
-        tape.notes = list(recording.notes)
+        tape.notes, tape.unplayed = list(recording.notes), list(recording.unplayed)
         if (seen := recording.attention) is not None:
             tape.head = (seen.layer, seen.head)
         return tape
@@ -218,6 +223,7 @@ class Tape:
             voice=self.voice.array(),
             timings={stage: self.timings[stage].array() for stage in sorted(self.timings)},
             attention=attention,
+            unplayed=tuple(self.unplayed),
             notes=tuple(self.notes),
             **about_session,
         )

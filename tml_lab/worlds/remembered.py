@@ -11,11 +11,15 @@ STANDING_MORE = ("twice", "over", "okay_first", "one_word", "two_words", "wrong"
 
 
 def rules(more: bool = False) -> tuple[Rule, ...]:
-    """What is told, what stands until "stop", and reminders; `more`: also of what the next nano is to understand."""
+    """What is told, what stands until "stop", and reminders; nothing is typed while it ticks.
+
+    `more`: also of what the next nano is to understand.
+    """
     found = [
         Rule("told", "name", WORDINGS["my_name_is"]),
         *(Rule("standing", name, WORDINGS[name]) for name in STANDING),
         Rule("reminder", "remind", WORDINGS["remind"], "reminder"),
+        Rule("hold", "tick", WORDINGS["tick"]),
         Rule("stop", "stop", WORDINGS["stop"]),
     ]
     if more:

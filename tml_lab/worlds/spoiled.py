@@ -47,19 +47,35 @@ class Spoiling:
     leak_db: tuple[float, float] = (-30.0, -4.0)
 
 
-def echo(
-    own: np.ndarray, rng: np.random.Generator, gain_db: float, delay: float | None = None
-) -> np.ndarray:
-    """What comes back of one's own voice out of a room: float32 [n] -> float32 [n], both on the played clock.
+class Room:
+    """A loudspeaker, a room and a microphone, turn by turn: what is played now is heard a little later.
 
     Args:
         gain_db: of the voice as it arrives (energy over the whole response) over the voice as it was played.
-        delay: seconds of the way through loudspeaker, room and microphone; None: 0.1 to 0.3.
+        delay: seconds of the way; None: 0.1 to 0.3.
     """
-    late = round((rng.uniform(0.1, 0.3) if delay is None else delay) * SAMPLE_RATE)
-    room = room_response(rng, float(rng.uniform(0.15, 0.6)), float(rng.uniform(-3.0, 10.0)))
-    heard = oaconvolve(own, room)[: len(own)] * 10 ** (gain_db / 20)  # [n]
-    return np.pad(heard, (late, 0))[: len(own)].astype(np.float32)
+
+    def __init__(self, rng: np.random.Generator, gain_db: float, delay: float | None = None) -> None:
+        late = round((rng.uniform(0.1, 0.3) if delay is None else delay) * SAMPLE_RATE)
+        room = room_response(rng, float(rng.uniform(0.15, 0.6)), float(rng.uniform(-3.0, 10.0)))
+        self.response = np.pad(room * 10 ** (gain_db / 20), (late, 0)).astype(np.float32)  # [late + room]
+        self._coming = np.zeros(TURN_SAMPLES + len(self.response), np.float32)  # from the turn that plays next on
+
+    def played(self, sound: np.ndarray) -> None:
+        """A turn's sound, float32 [3200], is played while the next turn is heard."""
+        whole = oaconvolve(sound, self.response)  # [3200 + late + room - 1]
+        self._coming[: len(whole)] += whole
+
+    def heard(self) -> np.ndarray:
+        """What comes back in this turn, float32 [3200]; time moves on by one turn."""
+        now, later = self._coming[:TURN_SAMPLES].copy(), self._coming[TURN_SAMPLES:]
+        self._coming = np.pad(later, (0, TURN_SAMPLES))
+        return now
+
+
+def echo(own: np.ndarray, room: Room) -> np.ndarray:
+    """What comes back of one's own voice, float32 [n] -> float32 [n], both on the played clock."""
+    return oaconvolve(own, room.response)[: len(own)].astype(np.float32)
 
 
 def own_voice(episode: Episode) -> np.ndarray:
@@ -72,7 +88,7 @@ def own_voice(episode: Episode) -> np.ndarray:
 
 def leak(episode: Episode, rng: np.random.Generator, gain_db: float) -> Episode:
     """The same episode through a loudspeaker beside the microphone; nothing else is said because of it."""
-    heard = episode.audio + echo(own_voice(episode), rng, gain_db)
+    heard = episode.audio + echo(own_voice(episode), Room(rng, gain_db))
     return replace(episode, audio=np.clip(heard, -1, 1).astype(np.float32))
 
 

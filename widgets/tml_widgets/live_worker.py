@@ -21,6 +21,7 @@ import torch
 
 from tml_lab.background.colleague import Assisted
 from tml_lab.interp.live import Live
+from tml_lab.model.text import SPEAK
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 from tml_lab.stream.recording import SKIPPED, Skipped, Sound
 from tml_widgets.beside import Beside
@@ -292,6 +293,8 @@ class LiveWorker:
         )
         self._skipped = 0
         self.rows.append(row)
+        if row.late and row.decision == SPEAK and hasattr(self._talk, "not_played"):
+            self._talk.not_played(row.turn)
         self._emit_turn(row, chunk, result)
         if self.beside is not None and (news := self.beside.news(row.turn)) is not None:
             self.emit(news)
