@@ -1,6 +1,6 @@
 """A class on one engine, in real time: seconds from a chunk's arrival to its reply, for more and more sessions.
 
-    OMP_NUM_THREADS=1 python benchmarks/live_sessions.py --folder /tmp/sessions --json benchmarks/results/live_sessions.json
+    OMP_NUM_THREADS=1 python benchmarks/live_sessions.py --folder FOLDER --json benchmarks/results/live_sessions.json
 
 Each session sends a chunk every 0.2 s, at a time of its own within the turn (`--at-once`: all at the same time), with a
 160x120 camera (`--no-camera`: without), from a recorded clip, so that the model listens and speaks as it likes. With a
