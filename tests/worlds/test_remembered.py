@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tml_lab.stream.compact import Rule
@@ -16,7 +18,7 @@ TRAINED |= {wording for told, _ in FACTS.values() for wording in told}
 
 @pytest.mark.parametrize("rule", rules(more=True), ids=lambda rule: rule.name)
 def test_every_wording_is_understood_and_repeated_in_a_trained_one(rule: Rule) -> None:
-    policy = compact(every=10, more=True)
+    policy = replace(compact(every=10, more=True), standing_every=10)
     for wording in rule.wordings:
         assert wording in TRAINED
         start = policy.fresh()

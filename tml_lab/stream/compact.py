@@ -1,14 +1,15 @@
 """A summary in text turns: what still matters is typed in again, before the model cannot see it any more.
 
 The rules are data: wordings the model was trained on, with `{x}` for one word and `{n}` for a number of seconds. What
-was told and what stands is typed again, in a wording of its rule, when it is older than `every` positions and nothing
-is going on. When that is depends on how old it is: a reminder that is typed again goes on with the time that is left,
+was told and what stands is typed again, in a wording of its rule, when it is so many positions old and nothing is going
+on. When that is depends on how old it is: a reminder that is typed again goes on with the time that is left,
 whenever it is due. While the model counts (to a reminder that it can still see, or ticking) nothing is typed: one word
 in between, and the nano's reminder does not come.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from tml_lab.model.text import normalise_text, number_words
 from tml_lab.stream.clock import TURNS_PER_SECOND
 from tml_lab.stream.policy import SinksAndWindow
 
-QUIET = 3  # turns without a word heard, said or typed, before something is typed
+QUIET = 5  # turns without a word heard, said or typed, before something is typed
 PAUSE = 4  # turns between two words that do not belong to one sentence
 FEWEST = 5  # positions of a turn, at least
 LONGEST = 16  # words of a sentence that are looked at
@@ -58,14 +59,17 @@ class Compact(SinksAndWindow):
 
     Args:
         rules: see `Rule`; plain data will do.
-        every: positions after which something is typed again: within the nano's local window of 256, which is as far
-            as it knows a name (ten seconds, three with the camera on; `tml bench long`).
+        every: positions after which a fact or a reminder is typed again: within the nano's local window of 256, which
+            is as far as it knows a name (ten seconds, three with the camera on; `tml bench long`).
+        standing_every: the same of an instruction. It is obeyed as long as it is in the global layers' reach (4,096
+            positions, two minutes and a half), and typing it again between two words that it applies to costs some.
     """
 
     name: ClassVar[str] = "compact"
     listens: ClassVar[bool] = True
     rules: tuple[Rule, ...] = ()
     every: int = 200
+    standing_every: int = 3000
 
     def __post_init__(self) -> None:
         rules = tuple(rule if isinstance(rule, Rule) else Rule.of(rule) for rule in self.rules)
@@ -79,17 +83,21 @@ class Compact(SinksAndWindow):
         return {"known": [], "words": [], "busy": 0, "spoke": 0, "last": 0}
 
     def note(self, memory: Mapping[str, Any], turn: int, position: int) -> str | None:
-        """What has become too old, when nothing is going on (a little later in any case); one thing, the oldest."""
+        """What has become too old, when nothing is going on; one thing, the oldest."""
         known = memory["known"]
         if any(item["kind"] == "hold" or self._in_reach(item, turn, position) for item in known):
             return None
-        oldest = min(known, key=lambda item: item["typed"], default=None)
-        if oldest is None:
+        quiet = turn - memory["busy"] > QUIET
+        old = [item for item in known if position - item["typed"] >= self._age(item, quiet)]
+        if not old or turn - memory["spoke"] <= QUIET:
             return None
-        age, quiet = position - oldest["typed"], turn - memory["busy"] > QUIET
-        if turn - memory["spoke"] <= QUIET or age < self.every or not (quiet or age >= 1.2 * self.every):
-            return None
-        return self._wording(oldest, turn)
+        return self._wording(min(old, key=lambda item: item["typed"]), turn)
+
+    def _age(self, item: Mapping[str, Any], quiet: bool) -> float:
+        """At which it is typed again. An instruction does not wait for quiet for ever."""
+        if item["kind"] == "standing":
+            return self.standing_every * (1.0 if quiet else 1.2)
+        return self.every if quiet else math.inf
 
     def _in_reach(self, item: Mapping[str, Any], turn: int, position: int) -> bool:
         """A reminder that is due before what was said of it is out of reach: the model counts, and is left alone."""
