@@ -107,7 +107,7 @@ def test_an_instruction_is_typed_as_rarely_as_it_may() -> None:
 
 def test_several_things_come_one_after_the_other() -> None:
     _, notes = live(30, typed={1: "my name is anna", 2: "repeat each number"})
-    assert notes[:2] == [(11, "my name is anna"), (17, "repeat each number")]
+    assert notes[:2] == [(11, "my name is anna"), (14, "repeat each number")]
 
 
 SPOKEN = [w.format(x="anna", n="ten") for rule in RULES for w in rule.wordings]
