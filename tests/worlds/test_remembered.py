@@ -20,7 +20,7 @@ TRAINED |= {wording for told, _ in FACTS.values() for wording in told}
 def test_every_wording_is_understood_and_repeated_in_a_trained_one(rule: Rule) -> None:
     policy = replace(compact(every=10, more=True), standing_every=10)
     for wording in rule.wordings:
-        assert wording in TRAINED
+        assert wording in TRAINED or any(wording in whole for whole in TRAINED)
         start = policy.fresh()
         if rule.kind in ("stop", "cancel"):
             before = "remind me in nine seconds" if rule.kind == "cancel" else "repeat each number"
@@ -36,7 +36,7 @@ def test_every_wording_is_understood_and_repeated_in_a_trained_one(rule: Rule) -
             (item,) = memory["known"]
             assert item["kind"] == rule.kind and item["name"] == rule.name
             note = policy.note(memory, 12, 60)
-            if rule.kind == "hold":
+            if rule.kind in ("hold", "pause"):
                 assert note is None
                 continue
             left = {**SLOTS, "n": "eight"}

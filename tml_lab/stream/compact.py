@@ -24,7 +24,9 @@ QUIET = 5  # turns without a word heard, said or typed, before something is type
 PAUSE = 4  # turns between two words that do not belong to one sentence
 FEWEST = 5  # positions of a turn, at least
 LONGEST = 16  # words of a sentence that are looked at
-KINDS = ("told", "standing", "reminder", "hold", "cancel", "stop")
+PATIENCE = 55  # turns that words of kind `pause` hold everything up: more than the nano's longest reminder
+KINDS = ("told", "standing", "reminder", "hold", "pause", "cancel", "stop")
+HOLDING = ("hold", "pause")
 _NUMBERS = {number_words(n): n for n in range(100)}
 _NUMBER = "|".join(sorted(_NUMBERS, key=len, reverse=True))
 
@@ -36,7 +38,8 @@ class Rule:
     Args:
         kind: `told`: a fact; a new one of its name takes its place. `standing`: an instruction, of which one stands
             at a time. `reminder`: with the seconds `{n}` until it is due. `hold`: something during which nothing is
-            typed. `cancel` forgets the reminders, `stop` ends the instruction and what holds.
+            typed; `pause`: the same for eleven seconds, by words of a request that was not understood whole. `cancel`
+            forgets the reminders, `stop` ends the instruction and what holds.
         name: of the fact.
         wordings: ways to put it; the first one is typed. Of an instruction any, and the same one is typed.
         done: the word by which the model gives the reminder.
@@ -85,7 +88,7 @@ class Compact(SinksAndWindow):
     def note(self, memory: Mapping[str, Any], turn: int, position: int) -> str | None:
         """What has become too old, when nothing is going on; one thing, the oldest."""
         known = memory["known"]
-        if any(item["kind"] == "hold" or self._in_reach(item, turn, position) for item in known):
+        if any(item["kind"] in HOLDING or self._in_reach(item, turn, position) for item in known):
             return None
         quiet = turn - memory["busy"] > QUIET
         old = [item for item in known if position - item["typed"] >= self._age(item, quiet)]
@@ -118,10 +121,11 @@ class Compact(SinksAndWindow):
         for item in known:
             if note is not None and self._wording(item, turn) == note:
                 item["typed"] = position
-        words = [*memory["words"], *([turn, word] for word in heard)][-LONGEST:]
+        words = list(memory["words"])
         if typed:
             known = self._learn(known, normalise_text(typed), turn, position)
-        if heard:
+        for word in heard:
+            words = [*words, [turn, word]][-LONGEST:]
             known = self._learn(known, _sentence(words), turn, position)
         known = self._done(known, turn, said)
         busy = turn if typed or heard or note else memory["busy"]
@@ -145,7 +149,9 @@ class Compact(SinksAndWindow):
             gone = ("standing", "hold") if rule.kind == "stop" else ("reminder",)
             return [item for item in known if item["kind"] not in gone]
         item: dict[str, Any] = {"kind": rule.kind, "name": rule.name, "typed": position}
-        if rule.kind == "reminder":
+        if rule.kind == "pause":
+            item |= {"text": "", "due": turn + PATIENCE}
+        elif rule.kind == "reminder":
             seconds = _NUMBERS[slots["n"]]
             item |= {"text": rule.wordings[0], "due": turn + 1 + seconds * TURNS_PER_SECOND, "done": rule.done}
         else:
@@ -161,10 +167,13 @@ class Compact(SinksAndWindow):
 
 
 def _replaces(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """A fact replaces what was told under its name, an instruction the one before; reminders stand side by side."""
-    if new["kind"] != old["kind"] or new["kind"] == "reminder":
-        return False
-    return new["kind"] == "standing" or new["name"] == old["name"]  # a fact, or what holds
+    """A fact replaces what was told under its name, an instruction the one before; reminders stand side by side.
+
+    What holds replaces itself, and a request that was understood after all takes back the pause for it.
+    """
+    if new["kind"] in ("reminder", "hold"):
+        return old["kind"] == "pause" or new["kind"] == old["kind"] == "hold"
+    return new["kind"] == old["kind"] and (new["kind"] == "standing" or new["name"] == old["name"])
 
 
 def _sentence(words: Sequence[Sequence[Any]]) -> str:
