@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = "tml-lab"
-UNPINNED = {"offline", "rivals"}  # extras that nobody installs by default
+UNPINNED = {"offline", "ray", "rivals"}  # extras that nobody installs by default
 HEADER = """\
 # Exact versions, the whole transitive set: what continuous integration and `make lab` install.
 # Written by `make constraints`; pyproject.toml holds the ranges.

@@ -1,4 +1,6 @@
-"""The rival of `turn_latency.py`: Kyutai's Moshi, `LMGen.step`, with random weights at a given active size.
+"""The rival of `turn_latency.py` and `many_sessions.py`: Kyutai's Moshi, with random weights at a given active size.
+
+What is timed is `LMGen.step`.
 
 Moshi (PyPI `moshi`, MIT, https://github.com/kyutai-labs/moshi) takes one step per 80 ms frame, so 200 ms
 are 2.5 steps. Its proportions are kept (depth transformer a quarter as wide, 6 layers, 16 code streams of
@@ -50,20 +52,21 @@ class MoshiRival:
     gen: Any
     dim: int
     n_layers: int
+    batch: int = 1
 
     @property
     def active(self) -> int:
         return active_parameters(self.lm)
 
     def step(self) -> None:
-        """One `LMGen.step` on a frame of random user codes (int64 [1, 8, 1])."""
-        codes = torch.randint(0, 2048, (1, 8, 1))
+        """One `LMGen.step` on a frame of random user codes (int64 [batch, 8, 1])."""
+        codes = torch.randint(0, 2048, (self.batch, 8, 1))
         self.gen.step(codes)
 
 
-def build(active: int, text_card: int, n_layers: int = 6, seed: int = 0) -> MoshiRival:
+def build(active: int, text_card: int, n_layers: int = 6, seed: int = 0, batch: int = 1) -> MoshiRival:
     """The Moshi of `n_layers` layers whose active size comes nearest to `active`; streaming starts with
-    batch 1.
+    `batch` conversations.
 
     Raises ImportError saying how to install Moshi.
     """
@@ -83,5 +86,5 @@ def build(active: int, text_card: int, n_layers: int = 6, seed: int = 0) -> Mosh
     dim = min(sizes, key=lambda d: abs(sizes[d] - active))
     lm = LMModel(**moshi_config(dim, n_layers, text_card)).eval()
     gen = LMGen(lm)
-    gen.streaming_forever(1)
-    return MoshiRival(lm, gen, dim, n_layers)
+    gen.streaming_forever(batch)
+    return MoshiRival(lm, gen, dim, n_layers, batch)

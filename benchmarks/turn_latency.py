@@ -107,12 +107,12 @@ def summary(seconds: list[float]) -> dict[str, float]:
     }
 
 
-def build_rival(active: int, text_card: int) -> Any | None:
+def build_rival(active: int, text_card: int, batch: int = 1) -> Any | None:
     """Moshi at the same active size, or None (with one sentence printed) where it is not installed."""
     try:
         from moshi_step import build
 
-        return build(active, text_card)
+        return build(active, text_card, batch=batch)
     except ImportError as error:
         print(f"going on without the rival: {error}")
         return None

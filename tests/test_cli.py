@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from tml_lab import cli, doctor
 
-COMMANDS = ("doctor", "lab", "train", "bench", "redteam", "play")
+COMMANDS = ("doctor", "lab", "train", "bench", "redteam", "play", "serve")
 
 
 def tml(*arguments: str) -> Result:

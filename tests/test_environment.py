@@ -45,7 +45,7 @@ def test_conda_and_pip_ask_for_the_same_packages() -> None:
     assert [entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict)] == [["-e ."]]
 
 
-UNPINNED = {"offline", "rivals"}  # installed by `make offline` and `make rivals` alone
+UNPINNED = {"offline", "ray", "rivals"}  # installed by `make offline`, `make rivals`, or by hand
 
 
 def test_every_direct_requirement_is_pinned_inside_its_range() -> None:
@@ -84,7 +84,7 @@ def test_library_imports_resolve_from_any_folder(tmp_path: Path) -> None:
 
 def test_makefile_installs_every_extra_for_the_tests() -> None:
     lists = re.findall(r'^\t\$\(PIP\).* -e "\.\[(.*?)\]"', (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert {extra for listed in lists for extra in listed.split(",")} == set(EXTRAS)
+    assert {extra for listed in lists for extra in listed.split(",")} == set(EXTRAS) - {"ray"}
 
 
 def third_party_imports(path: Path) -> set[str]:

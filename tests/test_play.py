@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from tml_lab.background.told import told
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.checkpoint import load_checkpoint, new_model, save_checkpoint
 from tml_lab.model.text import TextTokenizer
-from tml_lab.play import PlayError, parse_typed, play
+from tml_lab.play import PlayError, _report, _write_words, parse_typed, play
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import differences, replay
+from tml_lab.stream.session import Session
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +81,7 @@ def test_results_agree(checkpoint, speech, quiet, tmp_path):
     assert (
         "http" not in page.replace("http-equiv", "") and "<script src" not in page
     )  # nothing from the network
-    assert "{{" not in page and '"attention":{' in page
+    assert "{{" not in page and '"name":"attention L' in page
     assert "x real time" in quiet.file.getvalue()
 
 
@@ -178,3 +180,15 @@ def test_typed_words_that_cannot_be_read(entry):
     with pytest.raises(PlayError, match="SECONDS: words"):
         parse_typed(entry)
     assert parse_typed("2.5: repeat: all ") == (2.5, "repeat: all")
+
+
+def test_gaps_are_told(checkpoint, quiet, tmp_path):
+    model, tokenizer = load_checkpoint(checkpoint)
+    session = Session(model, tokenizer)
+    for n in range(8):
+        session.step(None if n in (2, 3, 6) else np.full(TURN_SAMPLES, 0.1, np.float32))
+    _write_words(session.recording(), tmp_path, None)
+    assert json.loads((tmp_path / "output.json").read_text())["gaps"] == [[0.4, 0.8], [1.2, 1.4]]
+    source = SimpleNamespace(notes=[])
+    _report(session.recording(), source, 1.0, tmp_path, quiet)
+    assert "not heard: 0.6 s in 2 gaps: 0.4 to 0.8 s, 1.2 to 1.4 s" in quiet.file.getvalue()

@@ -72,7 +72,7 @@ def sentence(error: Exception) -> str:
     """One line for an exception: the library's own errors are sentences already, others name their type."""
     text = " ".join(str(error).split())
     if isinstance(error, ModuleNotFoundError):
-        remedy = 'install it with `make lab`, or `pip install -e ".[lab,judges,voices]" -c constraints.txt`'
+        remedy = 'install it with `make lab`, or `pip install -e ".[lab,judges,serve,voices]" -c constraints.txt`'
         return f"the Python package {error.name!r} is missing: {remedy}; `tml doctor` lists what works."
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; check the path and try again."
@@ -288,6 +288,44 @@ def play(
         device=device,
         seed=seed,
         colleague=colleague,
+    )
+
+
+@app.command()
+@plainly
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines, which then need a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8321,
+    checkpoint: Annotated[str, typer.Option(help="Checkpoint: a shipped name or a folder.")] = "nano",
+    folder: Annotated[
+        Path | None, typer.Option(help="Keep sessions here over a restart; without it they end with the server.")
+    ] = None,
+    token: Annotated[
+        list[str] | None, typer.Option(envvar="TML_TOKEN", help="Who has it may come in; repeatable.")
+    ] = None,
+    origin: Annotated[list[str] | None, typer.Option(help="Pages of this origin may come too; repeatable.")] = None,
+    certfile: Annotated[Path | None, typer.Option(help="Certificate (PEM), for wss.")] = None,
+    keyfile: Annotated[Path | None, typer.Option(help="The certificate's key (PEM).")] = None,
+    max_sessions: Annotated[int | None, typer.Option(min=1, help="Sessions at a time; 64 when not given.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads that the model computes with.")] = None,
+) -> None:
+    """Serve sessions to notebooks on this and other machines; Ctrl-C or SIGTERM ends it."""
+    from tml_lab.serve.launch import serve as run_server
+
+    run_server(
+        checkpoint=checkpoint,
+        host=host,
+        port=port,
+        folder=folder,
+        tokens=token or [],
+        origins=origin or [],
+        certfile=certfile,
+        keyfile=keyfile,
+        max_sessions=max_sessions,
+        threads=threads,
+        say=typer.echo,
     )
 
 

@@ -155,11 +155,18 @@ PRESETS: dict[str, ModelConfig] = {
         name="mini", d_model=512, n_layers=12, n_heads=8, n_kv_heads=2, d_head=64, window=512, n_experts=32,
         top_k=4, d_expert=512, hmlp_widths=(64, 160, 512), flow_width=512, flow_depth=4, global_budget=8192,
     ),
+    # the released configurations, for arithmetic (what is not published: the flow head and the vocoder)
     "inkling_small": ModelConfig(
-        name="inkling_small", d_model=4096, n_layers=42, n_heads=64, n_kv_heads=8, d_head=128,
-        local_n_kv_heads=16, window=512, n_experts=256, n_shared_experts=2, top_k=6, d_expert=2048,
-        n_dense_layers=2, d_dense=16384, route_scale=8.0, mup_width_multiplier=16.0, vocab_size=201_024,
-        hmlp_widths=(128, 320, 4800), flow_width=1024, flow_depth=6, global_budget=131_072,
+        name="inkling_small", d_model=4096, n_layers=42, global_every=6, n_heads=32, n_kv_heads=8, d_head=128,
+        window=512, log_scaling_n_floor=128_000, n_experts=256, n_shared_experts=2, top_k=6, d_expert=2048,
+        n_dense_layers=2, d_dense=16_384, route_scale=8.0, mup_width_multiplier=16.0, vocab_size=201_024,
+        hmlp_widths=(128, 320, 4800), flow_width=1024, flow_depth=6, global_budget=1_048_576,
+    ),
+    "inkling": ModelConfig(
+        name="inkling", d_model=6144, n_layers=66, global_every=6, n_heads=64, n_kv_heads=8, d_head=128,
+        local_n_kv_heads=16, window=512, n_experts=256, n_shared_experts=2, top_k=6, d_expert=3072,
+        n_dense_layers=2, d_dense=24_576, route_scale=8.0, mup_width_multiplier=24.0, vocab_size=201_024,
+        hmlp_widths=(128, 320, 4800), flow_width=1024, flow_depth=6, global_budget=1_048_576,
     ),
 }
 

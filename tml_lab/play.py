@@ -2,7 +2,8 @@
 
     OUT/output.wav      the model's voice, 16 kHz, aligned: sample 0 is the recording's second 0
     OUT/output.json     {"text", "chunks": [{"text", "timestamp": [start, end]}]}, seconds played;
-                        with a colleague also "requests" to it and the changes of its "panel", by turns
+                        with a colleague also "requests" to it and the changes of its "panel", by turns;
+                        where something was not heard also "gaps": [[start, end]], seconds heard
     OUT/recording/      the Recording: replay it, fork it, look inside it
     OUT/timeline.html   one page with everything on one time axis, to be opened in any browser
 
@@ -31,6 +32,7 @@ from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES, TURN_SECONDS
 from tml_lab.model.checkpoint import load_checkpoint
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.plot.timeline import write_timeline
+from tml_lab.plot.timeline_data import gap_spans, gaps_in_words
 from tml_lab.stream.clock import turn_hearing
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.recording_io import save_columns
@@ -206,6 +208,8 @@ def _write_words(recording: Recording, folder: Path, assisted: Assisted | None) 
         {"text": word, "timestamp": [round(start, 3), round(end, 3)]} for word, start, end in recording.said()
     ]
     content: dict[str, object] = {"text": recording.text, "chunks": chunks}
+    if recording.gaps:
+        content["gaps"] = gap_spans(recording)
     if assisted is not None:
         content["requests"] = [asdict(task) for task in assisted.tasks.values()]
         content["panel"] = recording.panel
@@ -216,6 +220,8 @@ def _report(recording: Recording, sound: SoundFile, took: float, folder: Path, c
     """Three lines: what was odd, what was said, where it is."""
     for note in sound.notes:
         console.print(f"note: {note}", markup=False)
+    if lost := gaps_in_words(recording):
+        console.print(f"not heard: {lost}", markup=False)
     heard = recording.turns * TURN_SECONDS
     per_turn = 1e3 * np.percentile(recording.timings["total"], [50, 99])
     console.print(

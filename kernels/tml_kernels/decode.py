@@ -1,5 +1,8 @@
 """A turn's tokens through one block on a CPU, in one call, without the cost of a hundred operators.
 
+The tokens of one session, or of several beside each other: norms, products, router and experts take them all at once,
+and read each weight once; ShortConvs and attention take one session after the other.
+
 A session feeds few tokens at a time: six to twenty that were heard and seen, then the model's own, one by one. Torch
 spends most of that time between operators, and its matrix product for a single row reads the weights at a third of
 the memory's speed. These loops read each weight once, whatever the number of tokens, and add in an order that does
@@ -15,7 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tml_kernels.weights import F32, Matrix, jit, matmul, ordered, part, summing
+from tml_kernels.sequences import ATTN_CONV, K_CONV, MLP_CONV, V_CONV, K, V, ring_of, tail_of
+from tml_kernels.tiles import LANES, mixing_1, mixing_2, product_1x1, product_1x2, product_4x1, product_4x2
+from tml_kernels.weights import F32, NO_SCALE, Matrix, jit, matmul, ordered, part, summing
 
 STRETCH = 128  # keys that all queries meet before the next ones: a multiple of four, so that no sum is regrouped
 
@@ -42,17 +47,6 @@ class BlockWeights(NamedTuple):
     down: Matrix
     shared_gate_up: Matrix
     shared_down: Matrix
-    mlp_conv: F32
-
-
-class BlockState(NamedTuple):
-    """Views of a block's state: rings `[kv heads, slots, d_head]`, ShortConv tails `[kernel - 1, channels]`."""
-
-    k: F32
-    v: F32
-    k_conv: F32
-    v_conv: F32
-    attn_conv: F32
     mlp_conv: F32
 
 
@@ -102,38 +96,47 @@ def slot_of(pos, slots, sinks):
     return pos if pos < sinks else sinks + (pos - sinks) % (slots - sinks)
 
 
-@summing
-def dots(q, keys, seen, out):  # [d_head], [slots, d_head], slots [n] -> out [n]; four keys at a time
-    whole = len(seen) // 4 * 4
-    for i in range(0, whole, 4):
-        k0, k1, k2, k3 = keys[seen[i]], keys[seen[i + 1]], keys[seen[i + 2]], keys[seen[i + 3]]
-        a = b = c = e = np.float32(0.0)
-        for d in range(len(q)):
-            a += q[d] * k0[d]
-            b += q[d] * k1[d]
-            c += q[d] * k2[d]
-            e += q[d] * k3[d]
-        out[i], out[i + 1], out[i + 2], out[i + 3] = a, b, c, e
-    for i in range(whole, len(seen)):
-        key = keys[seen[i]]
-        a = np.float32(0.0)
-        for d in range(len(q)):
-            a += q[d] * key[d]
-        out[i] = a
+@jit
+def dots(q, row, heads, keys, seen, first, last, out):
+    """`out[row + h, first .. last]`: queries `q [.., d_head]` times the keys in the slots `seen`; `heads` is 1 or 2."""
+    i = first
+    while i < last:
+        four = i + 4 <= last and seen[i + 3] == seen[i] + 3  # side by side: the ring's end is not between them
+        if heads == 2 and four:
+            product_4x2(keys, NO_SCALE, seen[i], q, row, out, i)
+        elif heads == 2:
+            product_1x2(keys, NO_SCALE, seen[i], q, row, out, i)
+        elif four:
+            product_4x1(keys, NO_SCALE, seen[i], q, row, out, i)
+        else:
+            product_1x1(keys, NO_SCALE, seen[i], q, row, out, i)
+        i += 4 if four else 1
+    d_head = q.shape[1]
+    for h in range(row, row + heads if d_head % LANES else row):  # what fills no tile
+        for i in range(first, last):
+            for d in range(d_head // LANES * LANES, d_head):
+                out[h, i] += q[h, d] * keys[seen[i], d]
 
 
 @jit
-def mix(weight, values, seen, out):  # out [d_head] += the weighted values, four at a time
-    whole = len(seen) // 4 * 4
-    for i in range(0, whole, 4):
-        v0, v1, v2, v3 = values[seen[i]], values[seen[i + 1]], values[seen[i + 2]], values[seen[i + 3]]
-        a, b, c, e = weight[i], weight[i + 1], weight[i + 2], weight[i + 3]
-        for d in range(len(out)):
-            out[d] += (a * v0[d] + b * v1[d]) + (c * v2[d] + e * v3[d])
-    for i in range(whole, len(seen)):
-        value = values[seen[i]]
-        for d in range(len(out)):
-            out[d] += weight[i] * value[d]
+def mix(weight, row, heads, values, seen, first, last, out):
+    """`out [.., d_head]` from `row` on += the weighted values, four at a time, then the rest one by one."""
+    d_head, whole = out.shape[1], first + (last - first) // 4 * 4
+    tiled = d_head // LANES * LANES
+    for column in range(0, tiled, LANES):
+        if heads == 2:
+            mixing_2(weight, row, first, whole, values, seen, out, column)
+        else:
+            mixing_1(weight, row, first, whole, values, seen, out, column)
+    for h in range(row, row + heads):
+        w = weight[h]
+        for i in range(first, whole if tiled < d_head else first, 4):
+            v0, v1, v2, v3 = values[seen[i]], values[seen[i + 1]], values[seen[i + 2]], values[seen[i + 3]]
+            for d in range(tiled, d_head):
+                out[h, d] += (w[i] * v0[d] + w[i + 1] * v1[d]) + (w[i + 2] * v2[d] + w[i + 3] * v3[d])
+        for i in range(whole, last):
+            for d in range(d_head):
+                out[h, d] += w[i] * values[seen[i], d]
 
 
 @jit
@@ -170,11 +173,14 @@ def total_of(x):  # [n] -> scalar
 
 
 @ordered
-def largest_of(x):  # [n] -> scalar; a maximum has no order
-    top = x[0]
-    for i in range(1, len(x)):
-        top = max(top, x[i])
-    return top
+def largest_of(x):  # [n] -> scalar; a maximum has no order, and four at a time need not wait for each other
+    a = b = c = e = x[0]
+    whole = len(x) // 4 * 4
+    for i in range(0, whole, 4):
+        a, b, c, e = max(a, x[i]), max(b, x[i + 1]), max(c, x[i + 2]), max(e, x[i + 3])
+    for i in range(whole, len(x)):
+        a = max(a, x[i])
+    return max(max(a, b), max(c, e))
 
 
 @jit
@@ -221,56 +227,77 @@ def attend(q, bias, ring_k, ring_v, pos, sinks, window, pattern):
     group = n_heads // n_kv
     looks = [look(pos + t, slots, sinks, window) for t in range(n)]
     longest = len(looks[n - 1][0])
-    weight = np.empty((n, n_heads, longest), np.float32)
-    out = np.zeros((n, n_heads * d_head), np.float32)
+    q = q.reshape(n * n_heads, d_head)
+    weight = np.empty((n * n_heads, longest), np.float32)
+    out = np.zeros((n * n_heads, d_head), np.float32)
     for start in range(0, longest, STRETCH):
-        for h in range(n_heads):
+        for h in range(0, n_heads, 2 if group % 2 == 0 else 1):  # heads in pairs that see the same keys
             for t in range(n):
-                seen = looks[t][0][start : start + STRETCH]
-                dots(q[t, h], ring_k[h // group], seen, weight[t, h, start : start + len(seen)])
+                seen = looks[t][0]
+                stop = max(start, min(len(seen), start + STRETCH))
+                dots(q, t * n_heads + h, 2 - group % 2, ring_k[h // group], seen, start, stop, weight)
     for t in range(n):
         seen, n_sinks = looks[t]
         for h in range(n_heads):
-            score = weight[t, h, : len(seen)]
+            score = weight[t * n_heads + h, : len(seen)]
             add_bias(score, bias[t, h], pos + t, n_sinks)
             score[:] = exp_below(score - largest_of(score))
             score /= total_of(score)
             for i in range(len(seen) if pattern.shape[2] else 0):
                 pattern[h, t, seen[i]] = score[i]
     for start in range(0, longest, STRETCH):
-        for h in range(n_heads):
+        for h in range(0, n_heads, 2 if group % 2 == 0 else 1):
             for t in range(n):
-                seen = looks[t][0][start : start + STRETCH]
-                said = weight[t, h, start : start + len(seen)]
-                mix(said, ring_v[h // group], seen, out[t, h * d_head : (h + 1) * d_head])
-    return out
+                seen = looks[t][0]
+                stop = max(start, min(len(seen), start + STRETCH))
+                mix(weight, t * n_heads + h, 2 - group % 2, ring_v[h // group], seen, start, stop, out)
+    return out.reshape(n, n_heads * d_head)
 
 
 @jit
-def attention(x, w, state, pos, sinks, window, tau, eps, pattern):  # [n, d_model] -> [n, d_model]
-    n_kv, slots, d_head = state.k.shape
-    n = x.shape[0]
-    q = matmul(w.q_proj, x)
-    n_heads, d_rel, extent = q.shape[1] // d_head, w.rel.shape[0], w.rel.shape[1]
-    q = normed(q.reshape(n * n_heads, d_head), w.q_norm, eps).reshape(n, n_heads, d_head)
-    k = short_conv(matmul(w.k_proj, x), w.k_conv, state.k_conv)
-    k = normed(k.reshape(n * n_kv, d_head), w.k_norm, eps).reshape(n, n_kv, d_head)
-    v = short_conv(matmul(w.v_proj, x), w.v_conv, state.v_conv).reshape(n, n_kv, d_head)
-    r = matmul(w.r_proj, x).reshape(n, n_heads, d_rel)
+def bias_of(r, rel, tau, pos):  # r [n, heads, d_rel], rel [d_rel, extent], tau [n] -> by distance [n, heads, extent]
+    n, n_heads, d_rel = r.shape
+    extent = rel.shape[1]
+    bias = np.zeros((n, n_heads, extent), np.float32)
     for t in range(n):
-        at = slot_of(pos + t, slots, sinks)
-        state.k[:, at] = k[t]
-        state.v[:, at] = v[t]
-    bias = np.zeros((n, n_heads, extent), np.float32)  # by distance
-    for t in range(n):
-        q[t] *= np.float32(tau[t] / d_head)
         for h in range(n_heads):
             for i in range(d_rel):
                 factor = r[t, h, i] * np.float32(tau[t])
                 for e in range(min(extent, pos + t + 1)):
-                    bias[t, h, e] += factor * w.rel[i, e]
-    out = attend(q, bias, state.k, state.v, pos, sinks, window, pattern)
+                    bias[t, h, e] += factor * rel[i, e]
+    return bias
+
+
+@jit
+def attention(x, w, where, sinks, window, tau, eps, pattern):  # [n, d_model] -> [n, d_model]
+    n, d_head, d_rel = x.shape[0], w.q_norm.shape[0], w.rel.shape[0]
+    q, k_new, v_new, r = matmul(w.q_proj, x), matmul(w.k_proj, x), matmul(w.v_proj, x), matmul(w.r_proj, x)
+    n_heads, n_kv = q.shape[1] // d_head, k_new.shape[1] // d_head
+    q = normed(q.reshape(n * n_heads, d_head), w.q_norm, eps).reshape(n, n_heads, d_head)
+    for t in range(n):
+        q[t] *= np.float32(tau[t] / d_head)
+    r = r.reshape(n, n_heads, d_rel)
+    out = np.empty((n, n_heads * d_head), np.float32)
+    for s in range(len(where.pos)):
+        a, b, pos, slots = where.first[s], where.first[s + 1], where.pos[s], where.slots[s]
+        ring_k, ring_v = ring_of(where, s, K, n_kv, d_head), ring_of(where, s, V, n_kv, d_head)
+        k = short_conv(k_new[a:b], w.k_conv, tail_of(where, s, K_CONV, w.k_conv))
+        k = normed(k.reshape((b - a) * n_kv, d_head), w.k_norm, eps).reshape(b - a, n_kv, d_head)
+        v = short_conv(v_new[a:b], w.v_conv, tail_of(where, s, V_CONV, w.v_conv)).reshape(b - a, n_kv, d_head)
+        for t in range(b - a):
+            at = slot_of(pos + t, slots, sinks)
+            ring_k[:, at] = k[t]
+            ring_v[:, at] = v[t]
+        bias = bias_of(r[a:b], w.rel, tau[a:b], pos)
+        out[a:b] = attend(q[a:b], bias, ring_k, ring_v, pos, sinks, window, pattern)
     return matmul(w.o_proj, out)
+
+
+@jit
+def add_convolved(x, branch, weight, where, part):  # x [n, d_model] += the ShortConv of branch, with its own tail
+    for s in range(len(where.pos)):
+        a, b = where.first[s], where.first[s + 1]
+        x[a:b] += short_conv(branch[a:b], weight, tail_of(where, s, part, weight))
 
 
 @jit
@@ -327,17 +354,18 @@ def experts(x, w, top_k, scale):
 
 
 @jit
-def decode_block(x, w, state, pos, sinks, window, tau, top_k, scale, eps, pattern):
-    """The next tokens through one block.
+def decode_block(x, w, where, sinks, window, tau, top_k, scale, eps, pattern):
+    """The next tokens of each sequence through one block.
 
     Args:
-        x: float32 [n, d_model], replaced by the residual after the block.
-        w, state: `BlockWeights`, `BlockState`.
-        pos: the first token's absolute position; `sinks`, `window`: what the layer sees, in tokens.
+        x: float32 [n, d_model], all sequences' tokens; replaced by the residual after the block.
+        w, where: `BlockWeights`, `Sequences`; their state is written in place.
+        sinks, window: what the layer sees, in tokens.
         tau: float64 [n], factor on scores (log scaling); `top_k`, `scale`: of the router; `eps`: of the norms.
-        pattern: float32 [heads, n, slots in use] of zeros, filled in, or [heads, n, 0] when nobody asks.
+        pattern: float32 [heads, n, slots in use] of zeros, filled in, for one sequence that is watched; or
+            [heads, n, 0].
     """
-    mixed = attention(normed(x, w.attn_norm, eps), w, state, pos, sinks, window, tau, eps, pattern)
-    x += short_conv(mixed, w.attn_conv, state.attn_conv)
+    mixed = attention(normed(x, w.attn_norm, eps), w, where, sinks, window, tau, eps, pattern)
+    add_convolved(x, mixed, w.attn_conv, where, ATTN_CONV)
     mixed = experts(normed(x, w.mlp_norm, eps), w, top_k, scale)
-    x += short_conv(mixed, w.mlp_conv, state.mlp_conv)
+    add_convolved(x, mixed, w.mlp_conv, where, MLP_CONV)

@@ -57,6 +57,17 @@ def experts_reference(x: Tensor, weight: Tensor, chosen: Tensor, gate_up: Tensor
     return (said * counts[..., None].to(said.dtype)).sum(1)
 
 
+def experts_gathered(x: Tensor, weight: Tensor, chosen: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+    """Gather + gemv in torch's words (arguments as of `experts`): each pair's matrices are picked out, then multiplied.
+
+    What `experts_triton` computes; but torch copies what it picks, and reads it again. Float64 stays float64.
+    """
+    gate, up = torch.einsum("nd,nkid->nki", x, gate_up[chosen]).chunk(2, dim=-1)  # [n, top_k, inner] twice
+    said = torch.einsum("nki,nkdi->nkd", F.silu(gate) * up, down[chosen])  # [n, top_k, d]
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return (said.to(wide) * weight[..., None].to(wide)).sum(1)  # [n, d]
+
+
 def gated(x: Tensor) -> Tensor:
     """SwiGLU's middle: `x [..., 2 * inner]`, gate first -> `[..., inner]`."""
     gate, up = x.chunk(2, dim=-1)

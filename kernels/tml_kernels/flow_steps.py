@@ -1,4 +1,4 @@
-"""All Euler steps of the flow head for one token on a CPU, in one call (see `decode` for why).
+"""All Euler steps of the flow head for a few tokens on a CPU, in one call (see `decode` for why).
 
 The reference is `FlowHead.sample` in `tml_lab.model.flow`. Arrays are float32 and C-contiguous.
 """
@@ -40,11 +40,6 @@ class FlowWeights(NamedTuple):
 
 
 @jit
-def matvec(weight, x):  # [rows, cols], [cols] -> [rows]
-    return matmul(weight, x.reshape(1, x.shape[0]))[0]
-
-
-@jit
 def silu(x):  # [n, d], in place
     for t in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -53,44 +48,50 @@ def silu(x):  # [n, d], in place
 
 
 @jit
-def modulated(x, shift, scale):  # layer norm without gain, then shifted and scaled: [width]
-    centred = x - np.float32(x.mean())
-    factor = np.float32(1.0) / np.sqrt(square_sum(centred) / np.float32(x.shape[0]) + np.float32(1e-5))
-    return centred * factor * (np.float32(1.0) + scale) + shift
+def modulated(x, shift, scale):  # layer norm without gain, then shifted and scaled: [n, width]
+    out = np.empty_like(x)
+    for t in range(x.shape[0]):
+        centred = x[t] - np.float32(x[t].mean())
+        factor = np.float32(1.0) / np.sqrt(square_sum(centred) / np.float32(x.shape[1]) + np.float32(1e-5))
+        out[t] = centred * factor * (np.float32(1.0) + scale[t]) + shift[t]
+    return out
 
 
 @jit
-def velocity(x, modulation, w):  # [n_out], [5 * width] -> [n_out]
-    hidden = matvec(w.embed_x, x) + w.embed_x_bias
-    width = hidden.shape[0]
+def velocity(x, modulation, w):  # [n, n_out], [n, 5 * width] -> [n, n_out]
+    hidden = matmul(w.embed_x, x) + w.embed_x_bias
+    width = hidden.shape[1]
     for b in range(len(w.up)):
-        m = modulation[: 3 * width] + w.offset[b]
-        y = matvec(w.up[b], modulated(hidden, m[:width], m[width : 2 * width])) + w.up_bias[b]
-        y = silu(y.reshape(1, width))[0]
-        hidden += m[2 * width :] * (matvec(w.down[b], y) + w.down_bias[b])
-    shift, scale = modulation[3 * width : 4 * width], modulation[4 * width :]
-    return matvec(w.out, modulated(hidden, shift, scale)) + w.out_bias
+        m = modulation[:, : 3 * width] + w.offset[b]
+        y = silu(matmul(w.up[b], modulated(hidden, m[:, :width], m[:, width : 2 * width])) + w.up_bias[b])
+        hidden += m[:, 2 * width :] * (matmul(w.down[b], y) + w.down_bias[b])
+    shift, scale = modulation[:, 3 * width : 4 * width], modulation[:, 4 * width :]
+    return matmul(w.out, modulated(hidden, shift, scale)) + w.out_bias
 
 
 @jit
-def modulations(h, times, w):  # [d_model], [steps] -> [steps, 5 * width]
-    n, n_rates = times.shape[0], w.rates.shape[0]
-    waves = np.empty((n, 2 * n_rates), np.float32)
-    for t in range(n):
+def modulations(h, times, w):  # [n, d_model], [steps] -> [steps, n, 5 * width]
+    n, steps, n_rates = h.shape[0], times.shape[0], w.rates.shape[0]
+    waves = np.empty((steps, 2 * n_rates), np.float32)
+    for i in range(steps):
         for j in range(n_rates):
-            angle = times[t] * w.rates[j]
-            waves[t, j], waves[t, n_rates + j] = np.sin(angle), np.cos(angle)
+            angle = times[i] * w.rates[j]
+            waves[i, j], waves[i, n_rates + j] = np.sin(angle), np.cos(angle)
     time = matmul(w.time_down, silu(matmul(w.time_up, waves) + w.time_up_bias)) + w.time_down_bias
-    return matmul(w.modulate, silu(time + (matvec(w.embed_h, h) + w.embed_h_bias))) + w.modulate_bias
+    embedded = matmul(w.embed_h, h) + w.embed_h_bias
+    both = np.empty((steps * n, time.shape[1]), np.float32)
+    for i in range(steps):
+        both[i * n : (i + 1) * n] = time[i] + embedded
+    return (matmul(w.modulate, silu(both)) + w.modulate_bias).reshape(steps, n, -1)
 
 
 @jit
 def flow_steps(x, h, times, w):
-    """Follow the velocity from noise to a token.
+    """Follow the velocity from noise to a token, for each of some tokens.
 
     Args:
-        x: float32 [n_out], the noise; replaced by the token.
-        h: float32 [d_model], the hidden state that conditions it.
+        x: float32 [n, n_out], the noise; replaced by the tokens.
+        h: float32 [n, d_model], the hidden states that condition them.
         times: float32 [steps], flow time at the start of each step.
         w: `FlowWeights`.
     """

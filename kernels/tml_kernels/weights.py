@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tml_kernels.rounding import BITS, to_integers
+from tml_kernels.tiles import LANES, integer_4x1, integer_4x2, product_1x1, product_4x1, product_4x2
 
 F32 = NDArray[np.float32]
 # Strict arithmetic, so that a compiler's choice between vector and scalar code cannot change a bit ...
@@ -77,49 +78,31 @@ def part(m, i):  # [n, rows, cols] -> the i-th [rows, cols]
     return Matrix(m.full[i], m.small[i], m.scale[i])
 
 
-@summing
-def four(w0, w1, w2, w3, x):  # rows [cols] of float32, x [cols]: four numbers for each reading of x
-    a = b = c = e = np.float32(0.0)
-    for j in range(len(x)):
-        value = x[j]
-        a += w0[j] * value
-        b += w1[j] * value
-        c += w2[j] * value
-        e += w3[j] * value
-    return a, b, c, e
-
-
-@summing
-def one(w, x):
-    total = np.float32(0.0)
-    for j in range(len(x)):
-        total += w[j] * x[j]
-    return total
+NO_SCALE = np.zeros(0, np.float32)  # of weights that are float32
 
 
 @jit
-def matmul_full(full, x, first, last, out):  # rows `first .. last` of x
+def tokens_of(full, i, x, first, last, out, at):  # four rows of weights from i on, for the rows `first .. last` of x
+    for t in range(first, last - 1, 2):
+        product_4x2(full, NO_SCALE, i, x, t, out, at)
+    if (last - first) % 2:
+        product_4x1(full, NO_SCALE, i, x, last - 1, out, at)
+
+
+@jit
+def matmul_full(full, x, first, last, out):
     for i in range(0, full.shape[0] // 4 * 4, 4):
-        w0, w1, w2, w3 = full[i], full[i + 1], full[i + 2], full[i + 3]
-        for t in range(first, last):
-            out[t, i], out[t, i + 1], out[t, i + 2], out[t, i + 3] = four(w0, w1, w2, w3, x[t])
+        tokens_of(full, i, x, first, last, out, i)
 
 
-@summing
-def matmul_small(small, scale, x, out):  # for few rows of x: every weight is made float32 once for each of them
+@jit
+def matmul_small(small, scale, x, out):  # for few rows of x: every weight is made float32 once for each two of them
+    n = x.shape[0]
     for i in range(0, small.shape[0] // 4 * 4, 4):
-        w0, w1, w2, w3 = small[i], small[i + 1], small[i + 2], small[i + 3]
-        s0, s1, s2, s3 = scale[i], scale[i + 1], scale[i + 2], scale[i + 3]
-        for t in range(x.shape[0]):
-            row = x[t]
-            a = b = c = e = np.float32(0.0)
-            for j in range(x.shape[1]):
-                value = row[j]
-                a += (np.float32(w0[j]) * s0) * value
-                b += (np.float32(w1[j]) * s1) * value
-                c += (np.float32(w2[j]) * s2) * value
-                e += (np.float32(w3[j]) * s3) * value
-            out[t, i], out[t, i + 1], out[t, i + 2], out[t, i + 3] = a, b, c, e
+        for t in range(0, n - 1, 2):
+            integer_4x2(small, scale, i, x, t, out, i)
+        if n % 2:
+            integer_4x1(small, scale, i, x, n - 1, out, i)
 
 
 @jit
@@ -129,13 +112,26 @@ def matmul_widened(small, scale, x, first, last, out):  # for many: made float32
         for r in range(4):
             for j in range(x.shape[1]):
                 wide[r, j] = np.float32(small[i + r, j]) * scale[i + r]
-        w0, w1, w2, w3 = wide[0], wide[1], wide[2], wide[3]
-        for t in range(first, last):
-            out[t, i], out[t, i + 1], out[t, i + 2], out[t, i + 3] = four(w0, w1, w2, w3, x[t])
+        tokens_of(wide, 0, x, first, last, out, i)
 
 
 @jit
-def matmul(m, x):  # [rows, cols], [n, cols] -> [n, rows]; four rows at a time share each reading of x
+def last_rows(full, x, out):  # rows of weights that do not fill a tile
+    for i in range(full.shape[0] // 4 * 4, full.shape[0]):
+        for t in range(x.shape[0]):
+            product_1x1(full, NO_SCALE, i, x, t, out, i)
+
+
+@jit
+def padded(x):  # the columns that do not fill a tile's lanes, and zeros: [n, cols] -> [n, LANES]
+    whole = x.shape[1] // LANES * LANES
+    out = np.zeros((x.shape[0], LANES), np.float32)
+    out[:, : x.shape[1] - whole] = x[:, whole:]
+    return out
+
+
+@jit
+def matmul(m, x):  # [rows, cols], [n, cols] -> [n, rows]; tiles of four rows and two tokens (see `tiles`)
     n, rows = x.shape[0], m.full.shape[0]
     out = np.empty((n, rows), np.float32)
     if len(m.scale) and n <= FEW:
@@ -147,7 +143,11 @@ def matmul(m, x):  # [rows, cols], [n, cols] -> [n, rows]; four rows at a time s
                 matmul_widened(m.small, m.scale, x, first, last, out)
             else:
                 matmul_full(m.full, x, first, last, out)
-    for i in range(rows // 4 * 4, rows):
-        for t in range(n):
-            out[t, i] = one(m.full[i], x[t])
+    last_rows(m.full, x, out)
+    if x.shape[1] % LANES:
+        full, x = padded(m.full), padded(x)
+        rest = np.empty((n, rows), np.float32)
+        matmul_full(full, x, 0, n, rest)
+        last_rows(full, x, rest)
+        out += rest
     return out

@@ -17,8 +17,8 @@ spec = importlib.util.spec_from_file_location("plot_fixtures", {str(REPOSITORY /
 known = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(known)
 from tml_lab.plot.decision import lens_track
-from tml_lab.plot.linked import Timeline
-line = Timeline(known._recording()).add(lens_track(np.linspace(-3, 3, 80).reshape(4, 20)))
+from tml_lab.plot.linked import LinkedTracks
+line = LinkedTracks(known._recording()).add(lens_track(np.linspace(-3, 3, 80).reshape(4, 20)))
 moves = []
 line.observe(moves.append)
 line
@@ -51,7 +51,7 @@ def shown(playwright: Playwright, lab: Lab) -> Iterator[tuple[Page, Kernel]]:
 def test_a_click_in_any_track_is_the_kernels_time(shown: tuple[Page, Kernel], row: int, turn: int) -> None:
     page, kernel = shown
     x, y = page.evaluate(PLACE, [row, (turn + 0.4) / 5])
-    for _ in range(3):  # see Timeline.widget: on a busy machine a click may be lost, and a person clicks again
+    for _ in range(3):  # see LinkedTracks.widget: on a busy machine a click may be lost, and a person clicks again
         page.mouse.move(x - 7, y)
         page.mouse.move(x, y)
         page.wait_for_function(HOVERED, arg=x)  # a click goes by the last hover, and hovers are throttled

@@ -44,10 +44,10 @@ def known_timeline():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     from tml_lab.plot.decision import lens_track
-    from tml_lab.plot.linked import Timeline
+    from tml_lab.plot.linked import LinkedTracks
 
     recording = module._recording()
-    return Timeline(recording).add(lens_track(np.linspace(-3, 3, 80).reshape(4, 20)))
+    return LinkedTracks(recording).add(lens_track(np.linspace(-3, 3, 80).reshape(4, 20)))
 
 
 def test_one_cursor_in_all_tracks(tmp_path):

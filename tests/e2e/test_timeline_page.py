@@ -1,68 +1,99 @@
-"""The timeline page in a real browser: drawn, moved by keys, and heard."""
+"""The timeline as a page in a real browser: drawn, moved by keys, heard; it asks the network for nothing."""
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from lab import browser_with
+from playwright.sync_api import Browser, Page, Playwright
+from widget_page import COLOURS, plot_fixtures
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = Path("/usr/bin/chromium")
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium")]
+from tml_lab.plot.esm import link
+from tml_lab.plot.timeline import STATIC, write_timeline
 
-
-def known_recording():
-    """The recording of the plot tests."""
-    path = Path(__file__).parents[1] / "plot" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("plot_fixtures", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module._recording()
+pytestmark = pytest.mark.e2e
 
 
-def test_page(tmp_path):
-    from tml_lab.plot.timeline import write_timeline
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    browser = browser_with(playwright)
+    yield browser
+    browser.close()
 
-    page_file = write_timeline(known_recording(), tmp_path / "timeline.html", "known")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1000, "height": 700})
-        wrong: list[str] = []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on(
-            "request", lambda request: wrong.append(request.url) if request.url.startswith("http") else None
-        )
-        page.goto(page_file.as_uri())
-        readout = page.locator("#readout")
-        assert readout.inner_text().startswith(
-            "turn 6 · hears 1.2 to 1.4 s, plays 1.4 to 1.6 s · decides speak"
-        )
-        assert "says five" in readout.inner_text()
 
-        pixels = "() => new Set(new Uint32Array(ctx.getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size"
-        page.wait_for_function(f"() => ({pixels})() > 20")  # painted, in many colours
-
-        page.keyboard.press("ArrowRight")
-        assert readout.inner_text().startswith("turn 7 ")
-        page.keyboard.press("Shift+ArrowLeft")
-        assert readout.inner_text().startswith("turn 5 ")
-        page.keyboard.press("n")
-        page.keyboard.press("n")
-        assert readout.inner_text().startswith("turn 13 ")  # the words of turn 12 sound while turn 13 hears
-        page.keyboard.press("+")
-        assert page.evaluate("view.to - view.from") == pytest.approx(4.2 * 0.6)
-        page.locator("#tiers").click(position={"x": 2, "y": 60})
-        assert page.evaluate("cursor") == pytest.approx(page.evaluate("view.from"), abs=0.02)
-
-        page.keyboard.press("Home")
-        page.keyboard.press(" ")
-        page.wait_for_function("() => cursor > 0.3")  # the players run and the cursor follows
-        page.keyboard.press(" ")
-        assert page.evaluate("players.every((player) => player.paused)")
-        page.locator("summary").click()
-        assert page.locator("#words tr").count() == 5
-        assert "</script>" in page.locator("#words").inner_text()
-        browser.close()
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1000, "height": 800})
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: wrong.append(request.url) if request.url.startswith("http") else None)
+    yield page
+    page.close()
     assert wrong == []
+
+
+def test_a_short_one_with_its_sound_inside(page: Page, tmp_path: Path) -> None:
+    page.goto(write_timeline(plot_fixtures()._recording(), tmp_path / "timeline.html", "known").as_uri())
+    readout = page.locator(".tml-readout")
+    page.wait_for_function("() => window.timeline")
+    assert readout.inner_text().startswith("turn 6 · hears 1.2 s to 1.4 s · plays 1.4 s to 1.6 s · decides speak")
+    for lane in ("heard", "heard: spectrogram", "heard: dMel", "looked back", "own voice"):
+        page.wait_for_function(f"(name) => ({COLOURS})(name) >= 3", arg=lane)
+    assert not page.locator('[data-menu="export"]').is_visible()  # there is no Python to write files
+    page.locator(".tml-stage").focus()
+    page.keyboard.press("ArrowRight")
+    assert readout.inner_text().startswith("turn 7 ")
+    page.keyboard.press("+")
+    assert page.evaluate("timeline.axis.span") == pytest.approx(2.1)
+    page.keyboard.press("Home")
+    page.keyboard.press(" ")
+    page.wait_for_function("() => timeline.t > 0.3")  # FLAC decoded, scheduled, and followed
+    assert page.evaluate("timeline.sound.playing")
+    page.keyboard.press(" ")
+    assert not page.evaluate("timeline.sound.playing")
+
+
+def test_a_long_one_with_its_sound_beside(page: Page, tmp_path: Path) -> None:
+    recording = plot_fixtures()._recording(900)
+    recording.save(tmp_path / "recording")
+    voice = tmp_path / "output.wav"
+    voice.write_bytes((tmp_path / "recording" / "own.wav").read_bytes())
+    page.goto(write_timeline(recording, tmp_path / "timeline.html", "long", voice).as_uri())
+    page.wait_for_function("() => window.timeline")
+    drawn = "() => [...document.querySelectorAll('canvas')].length > 1"  # the lanes come after the page
+    page.wait_for_function(drawn)
+    page.wait_for_function(f"(name) => {{ try {{ return ({COLOURS})(name) >= 3; }} catch {{ return false; }} }}",
+                           arg="heard: spectrogram")
+    page.locator(".tml-stage").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press(" ")
+    page.wait_for_function("() => timeline.t > 0.3")
+    assert page.evaluate("timeline.sound.player.files.every((file) => !file.paused)")
+    page.keyboard.press(" ")
+    assert page.evaluate("timeline.sound.player.files.every((file) => file.paused)")
+
+
+STRETCH = """async ([module, speed]) => {
+  const { Stretcher } = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));
+  const tone = Float32Array.from({ length: 64000 }, (_, n) => 0.5 * Math.sin((2 * Math.PI * 200 * n) / 16000));
+  const stretcher = new Stretcher(speed), out = [];
+  for (let at = 0; at < tone.length; at += 32000) {
+    const piece = tone.subarray(at, at + 32000);
+    out.push(...stretcher.push([piece, piece])[0]);
+  }
+  return out;
+}"""
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.75, 1.5])
+def test_half_speed_keeps_the_pitch(page: Page, speed: float) -> None:
+    sound = np.array(page.evaluate(STRETCH, [link(STATIC / "stretch.js"), speed]), np.float32)
+    assert len(sound) / 64000 == pytest.approx(1 / speed, rel=0.03)
+    middle = sound[1000:-1000]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    assert spectrum.argmax() * 16000 / len(middle) == pytest.approx(200, abs=1)
+    loud = np.abs(middle).reshape(-1)[: len(middle) // 160 * 160].reshape(-1, 160).max(1)
+    assert loud.min() > 0.42  # no holes where windows meet

@@ -11,7 +11,7 @@ from tml_lab.interp.cache import run_with_cache
 from tml_lab.interp.decision import decision, decision_lens
 from tml_lab.interp.hearing import words_heard
 from tml_lab.plot import interp as plots
-from tml_lab.plot.linked import Timeline
+from tml_lab.plot.linked import LinkedTracks
 from tml_lab.plot.style import to_json
 
 
@@ -46,7 +46,7 @@ def test_attention_and_pattern(cache):
 
 
 def test_timeline_of_a_cache(cache):
-    line = Timeline(cache.recording, cache).add(plots.attribution_track(attribute_decision(cache)))
+    line = LinkedTracks(cache.recording, cache).add(plots.attribution_track(attribute_decision(cache)))
     names = [track.name for track in line.tracks]
     assert line.left_out == () and len(names) == 8
     assert names[2:5] == ["words it heard", "p(speak)", "said"]
@@ -57,7 +57,7 @@ def test_timeline_of_a_cache(cache):
 
 def test_timeline_says_what_a_small_cache_lacks(cache):
     small = run_with_cache(cache.model, cache.tokenizer, cache.recording, names=())
-    line = Timeline(cache.recording, small)
+    line = LinkedTracks(cache.recording, small)
     assert [track.name for track in line.tracks] == ["heard", "typed", "p(speak)", "said"]
     assert [reason.split(":")[0] for reason in line.left_out] == ["words heard", "attention", "lens"]
     assert all("was not kept" in reason for reason in line.left_out)

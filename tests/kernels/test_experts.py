@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tml_kernels.experts import experts, experts_grouped, experts_reference
+from tml_kernels.experts import experts, experts_gathered, experts_grouped, experts_reference
 
 
 def scene(n: int, d: int, inner: int, n_experts: int, top_k: int, seed: int = 0) -> tuple[Tensor, ...]:
@@ -20,10 +20,10 @@ def scene(n: int, d: int, inner: int, n_experts: int, top_k: int, seed: int = 0)
 
 
 @pytest.mark.parametrize("sizes", [(1, 3, 2, 4, 1), (5, 33, 7, 3, 3), (40, 64, 32, 10, 2), (0, 8, 4, 3, 2)])
-def test_grouped_is_the_weighted_sum(sizes: tuple[int, ...]) -> None:
+def test_all_paths_are_the_weighted_sum(sizes: tuple[int, ...]) -> None:
     args = scene(*sizes)
     exact = experts_reference(args[0].double(), args[1].double(), args[2], args[3].double(), args[4].double())
-    for path in (experts, experts_grouped):
+    for path in (experts, experts_grouped, experts_gathered):
         out = path(*args)
         assert out.dtype == torch.float32 and out.shape == args[0].shape
         assert (out - exact).norm() <= 1e-6 * exact.norm()
@@ -38,6 +38,14 @@ def test_the_gradient_reaches_every_part() -> None:
         if theirs.is_floating_point():
             assert ours.grad is not None and theirs.grad is not None
             assert (ours.grad - theirs.grad).norm() <= 1e-5 * theirs.grad.norm()
+
+
+def test_gathering_reads_only_what_was_chosen() -> None:
+    x, weight, chosen, gate_up, down = scene(2, 8, 4, 9, 2)
+    unused = [e for e in range(9) if e not in chosen]
+    gate_up[unused], down[unused] = torch.nan, torch.nan
+    assert experts_gathered(x, weight, chosen, gate_up, down).isfinite().all()
+    assert experts_gathered(x.double(), weight, chosen, gate_up.double(), down.double()).dtype == torch.float64
 
 
 def test_shapes_are_checked() -> None:

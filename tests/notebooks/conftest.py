@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +35,19 @@ def as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def run_chapter(as_it_was: None, capsys: pytest.CaptureFixture[str]) -> RunChapter:
-    """`run_chapter(notebook, solved)` runs all code cells, the stubs replaced by the answers that are given, by name.
+def run_chapter(
+    as_it_was: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> RunChapter:
+    """`run_chapter(notebook, solved)` runs all code cells, with the stubs as they are or each as its solution.
 
     Returns what was printed, and the chapter's names.
     """
 
-    def run(notebook: str, solved: Mapping[str, str] | None = None) -> tuple[str, dict[str, Any]]:
+    def run(notebook: str, solved: bool = False) -> tuple[str, dict[str, Any]]:
+        monkeypatch.setenv("TML_SOLVED", str(int(solved)))
         cells = json.loads((NOTEBOOKS / notebook).read_text(encoding="utf-8"))["cells"]
-        names: dict[str, Any] = {}
+        names: dict[str, Any] = {"__name__": "__main__"}
         for source in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"):
-            if solved and "raise NotImplementedError" in source:
-                source = solved[source.split("(")[0].removeprefix("def ")]
             exec(compile(source, notebook, "exec"), names)
         return capsys.readouterr().out, names
 

@@ -13,19 +13,16 @@ from tml_kernels import rmsnorm
 from tml_lab.course import checks
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "10_triton_puzzles.ipynb"
-SOLVED = Path(__file__).with_name("solved_ch10.py")
 
 
-def run(solved: bool) -> None:
+def run() -> None:
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     names: dict[str, Any] = {}
     for number, cell in enumerate(cells):
         source = "".join(cell["source"])
         if cell["cell_type"] != "code":
             continue
-        if solved and "raise NotImplementedError" in source:  # Triton reads a kernel's source from its file
-            name = source.split("(")[0].removeprefix("def ")
-            source = f"import runpy\n{name} = runpy.run_path({str(SOLVED)!r})[{name!r}]\n"
+        # Triton reads a kernel's source from its file
         place = f"{NOTEBOOK.name}, cell {number}"
         linecache.cache[place] = (len(source), None, source.splitlines(keepends=True), place)
         exec(compile(source, place, "exec"), names)
@@ -33,8 +30,11 @@ def run(solved: bool) -> None:
 
 @pytest.mark.skipif(not rmsnorm.triton_available(), reason="Triton is not installed (Linux only, extra `kernels`)")
 @pytest.mark.parametrize("solved", [True, False])
-def test_chapter_10(solved: bool, small_nano: None, capsys: pytest.CaptureFixture[str]) -> None:
-    run(solved)
+def test_chapter_10(
+    solved: bool, small_nano: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TML_SOLVED", str(int(solved)))
+    run()
     out = capsys.readouterr().out
     assert out.count("yours now runs inside") == (3 if solved else 0)
     assert out.count("not started") == (0 if solved else 3)
@@ -47,5 +47,5 @@ def test_without_triton_the_chapter_runs_on(
     for name in checks.__all__:
         if getattr(checks, name).needs:
             monkeypatch.setattr(getattr(checks, name), "needs", "a_package_that_nobody_has")
-    run(solved=False)
+    run()
     assert capsys.readouterr().out.count("not checked") == 3

@@ -12,7 +12,7 @@ from tml_lab.interp.attribution import Attribution
 from tml_lab.interp.decision import Decisions
 from tml_lab.interp.patching import Sweep
 from tml_lab.plot import interp as plots
-from tml_lab.plot.linked import Timeline
+from tml_lab.plot.linked import LinkedTracks
 from tml_lab.plot.timeline import timeline
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.tokens import STREAMS
@@ -146,7 +146,7 @@ OVER_TIME: dict[str, Callable[[Recording], go.Figure]] = {
     "parts": lambda r: plots.plot_parts(r, parts_of(r.turns)),
     "probe": _probe,
     "features": lambda r: plots.plot_features(r, routing_of(r.turns), FEATURES),
-    "linked": lambda r: Timeline(r).add(plots.lens_track(lens_of(r.turns))).figure(),
+    "linked": lambda r: LinkedTracks(r).add(plots.lens_track(lens_of(r.turns))).figure(),
 }
 """Every figure that stands on the time axis, of a recording of any length."""
 OF_MOMENTS: dict[str, Callable[[Recording], go.Figure]] = {

@@ -9,12 +9,12 @@ import pytest
 from plot_inside import attention_of, lens_of
 
 from tml_lab.plot import interp as plots
-from tml_lab.plot.linked import Timeline
+from tml_lab.plot.linked import LinkedTracks
 
 
 @pytest.fixture
-def line(recording) -> Timeline:
-    return Timeline(recording).add(plots.lens_track(lens_of(20))).add(plots.attention_track(attention_of(20)))
+def line(recording) -> LinkedTracks:
+    return LinkedTracks(recording).add(plots.lens_track(lens_of(20))).add(plots.attention_track(attention_of(20)))
 
 
 def cursor_of(figure):
@@ -33,7 +33,7 @@ def test_tracks_from_top_to_bottom(line):
     figure = line.figure()
     above = {note.text: note.y for note in figure.layout.annotations}
     assert [above[name] for name in names] == sorted((above[name] for name in names), reverse=True)
-    assert repr(line) == "Timeline(6 tracks, 4.2 s, no cursor)"
+    assert repr(line) == "LinkedTracks(6 tracks, 4.2 s, no cursor)"
 
 
 def test_the_cursor_covers_a_turn_in_all_tracks(line):
@@ -120,6 +120,6 @@ def test_page_works_offline(line):
 
 @pytest.mark.parametrize("turns", [0, 1])
 def test_almost_nothing(turns, recording_of):
-    line = Timeline(recording_of(turns))
+    line = LinkedTracks(recording_of(turns))
     assert cursor_of(line.figure()).visible is False
     assert "notes" in line.to_html(offline=False)

@@ -1,4 +1,4 @@
-"""The timeline shows the recording's own numbers, at the right clock, and needs nothing from outside."""
+"""The timeline's page shows the recording's own numbers, at the right clock, and needs nothing from outside."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import re
+import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,14 +15,26 @@ import soundfile
 
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.plot.timeline import timeline, timeline_html, write_timeline
-from tml_lab.plot.timeline_data import camera_spans, envelope, timeline_data
+from tml_lab.plot.timeline_data import camera_spans, envelope
 from tml_lab.stream.recording import Inputs, Recording
 
 
-def data_of(page: str) -> dict:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
-    assert found
-    return json.loads(found[1])
+def data_of(page: str) -> tuple[dict, list[bytes]]:
+    """What the page's script reads, and its buffers."""
+    found = re.search(r'<script type="application/json" id="header">(.*?)</script>', page, re.S)
+    packed = re.search(r'id="bytes">(.*?)</script>', page, re.S)
+    assert found and packed
+    data, whole, at, buffers = json.loads(found[1]), zlib.decompress(base64.b64decode(packed[1])), 0, []
+    for size in data["sizes"]:
+        buffers.append(whole[at : at + size])
+        at += size
+    assert at == len(whole)
+    return data, buffers
+
+
+def lane(data: dict, name: str) -> dict:
+    (found,) = [one for one in data["header"]["lanes"] if one["name"] == name]
+    return found
 
 
 def test_envelope_holds_the_extremes(recording):
@@ -32,39 +46,58 @@ def test_envelope_holds_the_extremes(recording):
 
 
 def test_page_carries_the_recording(recording):
-    data = data_of(timeline_html(recording, "a & b"))
-    assert data["turns"] == 20 and data["seconds"] == pytest.approx(4.2)
-    assert data["decisions"] == "ssssssSSssssSsssssss"
-    p_speak = np.frombuffer(base64.b64decode(data["p_speak"]), np.uint8) / 255
-    np.testing.assert_allclose(p_speak, recording.p_speak, atol=0.5 / 255 + 1e-6)
-    assert data["said"] == [["five", 1.4, 1.8], ["two", 2.6, 2.7], ["three", 2.7, 2.8]]
-    assert data["typed"] == [[0.4, 'say <b>"five"</b> </script>']]  # and it did not end the script element
-    assert data["seen"] == [[0.6, 1.8]]
-    share = np.frombuffer(base64.b64decode(data["attention"]["share"]), np.uint8).reshape(20, 5) / 255
-    np.testing.assert_allclose(share.sum(1), 1, atol=0.02)
+    data, buffers = data_of(timeline_html(recording, "a & b"))
+    header = data["header"]
+    assert header["turns"] == 20 and header["seconds"] == pytest.approx(4.2)
+    assert header["decisions"]["names"] == ["<silent>", "<speak>"]
+    assert list(buffers[header["decisions"]["codes"]["buffer"]]) == [int(n in (6, 7, 12)) for n in range(20)]
+    p_speak = np.frombuffer(buffers[header["decisions"]["p"]["buffer"]], "<f4")
+    assert np.array_equal(p_speak, recording.p_speak)
+    assert lane(data, "said")["data"]["words"] == [[1.4, 1.8, "five"], [2.6, 2.7, "two"], [2.7, 2.8, "three"]]
+    # typed on the heard clock; and it did not end the script element
+    assert lane(data, "typed")["data"]["words"] == [[0.4, 0.4, 'say <b>"five"</b> </script>']]
+    share = lane(data, "attention L5H1")["arrays"]["values"]
+    values = np.frombuffer(buffers[share["buffer"]], "<f4").reshape(20, 5)
+    np.testing.assert_allclose(values, recording.attention.share, rtol=1e-5)
+    assert data["view"]["t"] == 1.2  # the turn that decided to say the first word
+    own = lane(data, "own voice")["tiles"]
+    assert own["start"] == 0.2 and own["form"] == "wave"  # played a turn later
 
 
 def test_page_is_self_contained(recording):
     page = timeline_html(recording, "a & b")
     assert "{{" not in page and "a &amp; b" in page
-    assert not re.search(r"(src|href)\s*=\s*[\"'](?!data:)", page) and "http" not in page
-    sound = data_of(page)["audio"]["own"].removeprefix("data:audio/flac;base64,")
-    own, rate = soundfile.read(io.BytesIO(base64.b64decode(sound)), dtype="float32")
+    assert not re.search(r"(src|href)\s*=\s*[\"'](?!data:)", page)
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert 'from "./' not in page and page.count("</script>") == 3
+    data, buffers = data_of(page)
+    _, own = (buffers[n] for n in data["sound"]["buffers"])
+    sound, rate = soundfile.read(io.BytesIO(own), dtype="float32")
     assert rate == 16000
-    np.testing.assert_allclose(own, recording.played_audio(), atol=1 / 32768)
-    assert 'role="img"' in page and "five at 1.4 seconds" in page
+    np.testing.assert_allclose(sound, recording.played_audio(), atol=1 / 32768)
+    assert "five at 1.4 seconds" in page
 
 
 def test_long_sound_is_linked_beside_the_page(long_recording, tmp_path):
-    assert data_of(timeline_html(long_recording, "long"))["audio"] is None
     (tmp_path / "recording").mkdir()
     for name in ("recording/heard.wav", "output.wav"):
         (tmp_path / name).write_bytes(b"")
     page = write_timeline(
         long_recording, tmp_path / "timeline.html", "long", tmp_path / "output.wav"
     ).read_text()
-    assert data_of(page)["audio"] == {"heard": "recording/heard.wav", "own": "output.wav"}
-    assert len(page) < 1_000_000
+    data, _ = data_of(page)
+    assert data["sound"] == {"addresses": ["recording/heard.wav", "output.wav"]}
+    wave, spectrum = lane(data, "heard")["tiles"], lane(data, "heard: spectrogram")["tiles"]
+    assert wave["finest"] > 0 and spectrum["finest"] > 0  # three minutes are not there sample by sample
+    for n, one in enumerate(data["header"]["lanes"]):
+        for level in range(one["tiles"]["finest"], len(one["tiles"]["seconds"])) if one["tiles"] else ():
+            assert all(f"{n}/{level}/{index}" in data["tiles"] for index in range(one["tiles"]["counts"][level]))
+    assert len(page) < 8_000_000
+
+
+def test_sound_that_no_page_holds_is_left_out(recording, monkeypatch):
+    monkeypatch.setattr("tml_lab.plot.timeline.MOST_SOUND_BYTES", 100)
+    assert data_of(timeline_html(recording, "x"))[0]["sound"] is None
 
 
 def test_camera_spans_are_runs_of_turns(recording):
@@ -101,6 +134,19 @@ def test_almost_nothing_can_be_shown(turns):
         ((),) * turns,
         np.zeros(turns * TURN_SAMPLES, np.float32),
     )
-    assert timeline_data(nothing)["turns"] == turns
-    assert data_of(timeline_html(nothing, "nothing"))["said"] == []
+    data, _ = data_of(timeline_html(nothing, "nothing"))
+    assert data["header"]["turns"] == turns and lane(data, "said")["data"]["words"] == []
     timeline(nothing)
+
+
+def test_gaps_are_shown_and_told(recording):
+    assert data_of(timeline_html(recording, "whole"))[0]["header"]["gaps"] == []
+    turns = recording.inputs.audio.reshape(-1, TURN_SAMPLES).copy()
+    turns[[3, 4, 9]] = 0.0
+    lost = replace(recording, inputs=replace(recording.inputs, audio=turns.reshape(-1), gaps=(3, 4, 9)))
+    page = timeline_html(lost, "lost")
+    assert data_of(page)[0]["header"]["gaps"] == [[0.6, 1.0], [1.8, 2.0]]
+    assert "Not heard: 0.6 s in 2 gaps: 0.6 to 1.0 s, 1.8 to 2.0 s." in page and "not heard: 0.6 s" in page
+    bars = [trace for trace in timeline(lost).data if trace.name == "gap"]
+    assert [x for x in bars[0].x if x is not None] == [0.6, 1.0, 1.8, 2.0]
+    assert not [trace for trace in timeline(recording).data if trace.name == "gap"]

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tml_lab.serve.catch_up import Rule
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
+from tml_lab.stream.recording import SKIPPED
 
 
 def chunk(seq: int, video: bool = True, text: str | None = None) -> Chunk:
@@ -18,7 +20,9 @@ def chunk(seq: int, video: bool = True, text: str | None = None) -> Chunk:
 
 
 def drain(queue: ChunkQueue) -> list[Chunk]:
-    return [item for item in iter(lambda: queue.get(0), None) if isinstance(item, Chunk)]
+    """What was heard, without the turns that were skipped for it."""
+    items = [item for item in iter(lambda: queue.get(0), None) if isinstance(item, Chunk)]
+    return [item for item in items if isinstance(item.audio, np.ndarray)]
 
 
 @given(n=st.integers(0, 30), keep_video=st.integers(1, 6), more=st.integers(0, 6))
@@ -66,7 +70,10 @@ def test_commands_keep_their_place_and_are_never_dropped() -> None:
         queue.put(chunk(seq))
     queue.command(lambda: order.append("second"))
     for item in iter(lambda: queue.get(0), None):
-        order.append(item.seq) if isinstance(item, Chunk) else item()
+        if not isinstance(item, Chunk):
+            item()
+        elif item.audio is not SKIPPED:
+            order.append(item.seq)
     assert order == ["first", 4, "second"]
 
 
@@ -92,3 +99,96 @@ def test_close_wakes_a_waiting_taker() -> None:
 def test_limits_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="keep_video"):
         ChunkQueue(keep_video=5, keep_audio=2)
+
+
+class Seconds:
+    """A clock that the test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def taken(queue: ChunkQueue) -> list[tuple[int, str, str | None, bool]]:
+    """`(seq, what, typed, late)` of all that can be taken now."""
+    items = [item for item in iter(lambda: queue.get(0), None) if isinstance(item, Chunk)]
+    return [
+        (c.seq, "gap" if c.audio is None else f"skip {c.turns}" if c.audio is SKIPPED else "heard", c.text, c.late)
+        for c in items
+    ]
+
+
+def test_a_missing_chunk_is_a_gap_with_the_words_typed_meanwhile() -> None:
+    clock = Seconds()
+    queue = ChunkQueue(clock=clock, rule=Rule(bridge=1))
+    queue.put(chunk(0))
+    assert taken(queue) == [(0, "heard", None, False)]
+    queue.type("hello")
+    clock.now = 0.6
+    queue.put(chunk(3))
+    assert taken(queue) == [(1, "gap", "hello", False), (2, "gap", None, False), (3, "heard", None, False)]
+    queue.type("again")
+    clock.now = 1.0
+    queue.put(chunk(5))  # only one is missing: it is bridged
+    assert taken(queue) == [(4, "skip 1", None, False), (5, "heard", "again", False)]
+
+
+def test_a_burst_is_heard_whole_and_its_old_turns_are_late() -> None:
+    clock = Seconds()
+    queue = ChunkQueue(clock=clock)
+    queue.put(chunk(0))
+    assert len(taken(queue)) == 1
+    clock.now = 3.2
+    for seq in range(1, 17):
+        queue.put(chunk(seq))
+    assert [(seq, late) for seq, what, _, late in taken(queue) if what == "heard"] == [
+        (seq, seq <= 10) for seq in range(1, 17)
+    ]
+    assert queue.lost_audio == 0
+
+
+def test_a_closed_lid_is_skipped_and_no_words_are_lost() -> None:
+    clock = Seconds()
+    queue = ChunkQueue(clock=clock)
+    queue.put(chunk(0))
+    assert len(taken(queue)) == 1
+    clock.now = 1200.0
+    queue.put(chunk(1, text="back"))
+    skip, *gaps, back = taken(queue)
+    assert skip[1] == "skip 5849" and {what for _, what, _, _ in gaps} == {"gap"} and len(gaps) == 150
+    assert back == (1, "heard", "back", False)
+
+
+def test_patience_ends_when_no_chunk_comes_although_turns_go_on() -> None:
+    clock = Seconds()
+    queue = ChunkQueue(clock=clock)
+    queue.put(chunk(0))
+    assert isinstance(queue.get(10), Chunk)
+    clock.now = 6.0
+    assert len(taken(queue)) == 29  # gaps, to the present
+    clock.now = 11.0
+    assert [what for _, what, _, _ in taken(queue)] == ["gap"] * 25
+    assert queue.get(10) is None
+
+
+def test_while_paused_time_stands_still() -> None:
+    clock = Seconds()
+    queue = ChunkQueue(clock=clock)
+    queue.put(chunk(0))
+    queue.pause()
+    assert len(taken(queue)) == 1
+    clock.now = 100.0
+    assert taken(queue) == []
+    queue.resume()
+    queue.put(chunk(9))
+    assert taken(queue) == [(9, "heard", None, False)]
+
+
+def test_a_clip_that_is_not_in_real_time_is_never_late() -> None:
+    clock = Seconds()
+    queue = ChunkQueue(clock=clock)
+    for seq in range(3):
+        queue.put_blocking(chunk(seq))
+        clock.now += 60.0
+    assert taken(queue) == [(seq, "heard", None, False) for seq in range(3)]

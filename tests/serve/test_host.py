@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.checkpoint import new_model
 from tml_lab.model.text import TextTokenizer
 from tml_lab.serve.chunk_queue import Chunk
 from tml_lab.serve.host import Served, SessionHost
+from tml_lab.stream.recording import SKIPPED, Sound
 from tml_lab.stream.replay import replay
 from tml_lab.stream.session import Session
 
@@ -27,15 +29,22 @@ class Gated:
     def __init__(self) -> None:
         self.go, self.inside = threading.Event(), threading.Event()
         self.steps: list[tuple[float, bool, str | None]] = []  # first sample, had pictures, typed
+        self.gaps = self.skipped = 0
 
-    def step(self, audio: np.ndarray, frames: np.ndarray | None = None, text: str | None = None) -> int:
+    def step(self, audio: Sound, frames: np.ndarray | None = None, text: str | None = None) -> int:
+        if audio is SKIPPED:
+            self.skipped += 1
+            return len(self.steps)
         self.inside.set()
         assert self.go.wait(PATIENCE)
         if text == "bad":
             raise ValueError("this is not sound.")
         if text == "fatal":
             raise RuntimeError("out of memory")
-        self.steps.append((float(audio[0]), frames is not None, text))
+        if audio is None:
+            self.gaps += 1
+        else:
+            self.steps.append((float(audio[0]), frames is not None, text))
         return len(self.steps)
 
     def recording(self) -> Any:
@@ -92,7 +101,7 @@ def test_a_slow_model_loses_pictures_first_and_then_sound() -> None:
     assert [pictures for _, pictures, _ in session.steps] == [True, False, False, True, True]
     assert [one.missed for one in served] == [0, 3, 0, 0, 0]
     report = host.report()
-    assert (report.missed, report.lost_audio, report.queued) == (3, 3, 0)
+    assert (report.missed, report.lost_audio, report.queued) == (3, 3, 0) and session.skipped == 3
     assert served[1].latency >= served[1].model and math.isfinite(report.late)
 
 
@@ -103,9 +112,9 @@ def test_bad_input_is_left_out_with_one_sentence() -> None:
     for seq, text in enumerate([None, "bad", None]):
         host.put(chunk(seq, text))
     host.stop(PATIENCE)
-    assert seqs(session) == [0, 2] and served[-1].missed == 1
+    assert seqs(session) == [0, 2] and session.gaps == 1 and [one.missed for one in served] == [0, 1, 0]
     report = host.report()
-    assert (report.refused, report.turns, report.phase) == (1, 2, "stopped")
+    assert (report.refused, report.turns, report.phase) == (1, 3, "stopped")
     assert report.notice == "Chunk 1 was left out: this is not sound."
 
 
@@ -143,7 +152,7 @@ def test_a_session_that_cannot_be_made() -> None:
         host.recording()
 
 
-def test_while_paused_nothing_is_taken_and_the_gap_shows() -> None:
+def test_while_paused_nothing_is_taken_and_time_stands_still() -> None:
     session, served = Gated(), []
     host = started(session, served.append)
     host.put(chunk(0))
@@ -155,7 +164,7 @@ def test_while_paused_nothing_is_taken_and_the_gap_shows() -> None:
     host.resume()
     assert host.put(chunk(3))
     host.stop(PATIENCE)
-    assert seqs(session) == [0, 3] and [one.missed for one in served] == [0, 2]
+    assert seqs(session) == [0, 3] and [one.missed for one in served] == [0, 0]
 
 
 def test_stop_can_forget_what_is_queued() -> None:
@@ -207,3 +216,33 @@ def test_chunks_that_come_while_the_model_loads_are_kept() -> None:
     loaded.set()
     host.stop(PATIENCE)
     assert seqs(session) == [1]
+
+
+def test_a_burst_catches_up_and_the_recording_tells_what_nobody_heard() -> None:
+    tokenizer = TextTokenizer.build(["one", "two"])
+    model = new_model("pico", tokenizer, seed=3).eval()
+    with torch.no_grad():  # it always speaks
+        model.unembed.weight[tokenizer.id("<silent>")] = -model.unembed.weight[tokenizer.id("<speak>")]
+    seconds = [0.0]
+    session, served, run = Session(model, tokenizer, seed=1), list[Served](), threading.Semaphore(0)
+
+    def listen(one: Served) -> None:
+        served.append(one)
+        run.release()
+
+    host = started(session, listen)
+    host._queue._clock = lambda: seconds[0]
+    rng = np.random.default_rng(0)
+    for seq in (0, 1, *range(4, 16)):  # two are lost; those behind come in one burst, three seconds later
+        seconds[0] = 0.2 * seq if seq < 2 else 3.0
+        host.put(Chunk(seq, rng.standard_normal(TURN_SAMPLES).astype(np.float32) / 10))
+        assert seq > 1 or run.acquire(timeout=PATIENCE)  # before time goes on
+    host.stop(PATIENCE)
+    recording = host.recording()
+    assert recording.turns == 16 and recording.inputs.skipped == (2, 3) == recording.gaps
+    assert [one.result.turn for one in served] == [0, 1, *range(4, 16)]
+    late = [one.result.turn for one in served if one.chunk.late]
+    assert late == [n for n in range(4, 16) if n < 10]
+    spoke = [n for n in late if recording.decisions[n] == "<speak>"]
+    assert recording.unplayed == tuple(spoke)
+    assert np.array_equal(replay(recording, model, tokenizer).p_speak, recording.p_speak)

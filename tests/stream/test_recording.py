@@ -207,7 +207,7 @@ def test_inputs_fill_whole_turns_and_lose_nothing(samples, typed):
     inputs = Inputs(audio, tuple(typed))
     turns = [inputs.turn(n) for n in range(inputs.turns)]
     assert all(sound.shape == (TURN_SAMPLES,) for sound, _, _ in turns)
-    joined = np.concatenate([np.zeros(0, np.float32), *[sound for sound, _, _ in turns]])
+    joined = np.concatenate([np.zeros(0, np.float32), *[np.asarray(sound) for sound, _, _ in turns]])
     assert np.array_equal(joined[:samples], audio) and not joined[samples:].any()
     heard = [word for _, _, text in turns for word in (text or "").split()]
     assert sorted(heard) == sorted(word for turn, word in typed if turn < inputs.turns)

@@ -83,8 +83,10 @@ def test_a_gap_in_seq_is_marked(open_live: Callable, pico: str) -> None:
     go_live(live, range(2))
     live._on_message(live, *chunk(5))
     live.wait(60)
-    assert [row.missed for row in live.turns] == [0, 0, 3]
-    assert [message["missed"] for message in sent if message["kind"] == "turn"] == [0, 0, 3]
+    assert [row.missed for row in live.turns] == [0, 0, 1, 1, 1, 0]
+    turns = [message for message in sent if message["kind"] == "turn"]
+    assert [message["missed"] for message in turns] == [0, 0, 1, 1, 1, 0]
+    assert [message["turn"] for message in turns] == list(range(6)) and live.recording.gaps == (2, 3, 4)
 
 
 def test_threads_switch_faster_only_while_live(open_live: Callable, pico: str) -> None:

@@ -25,7 +25,7 @@ def test_without_a_browser_a_recorded_clip_takes_over(monkeypatch: pytest.Monkey
 def test_a_clip_is_cut_into_whole_turns_and_followed_by_silence(clip: Clip) -> None:
     chunks = list(clip.chunks(after=1.0))
     assert [chunk.seq for chunk in chunks] == list(range(6 + 5))
-    sound = np.concatenate([chunk.audio for chunk in chunks])
+    sound = np.concatenate([np.asarray(chunk.audio) for chunk in chunks])
     assert np.array_equal(sound[: len(clip.inputs.audio)], clip.inputs.audio)
     assert not sound[17_600:].any()
     assert [chunk.text for chunk in chunks if chunk.text] == ["stop now"]

@@ -26,6 +26,7 @@ from tml_lab.background.context import build_context
 from tml_lab.background.panel import Board, Change, to_plain
 from tml_lab.background.spoken import spoken_tools
 from tml_lab.config import TURN_SECONDS
+from tml_lab.stream.recording import Skipped, Sound
 from tml_lab.stream.turn_input import MAX_TYPED
 
 FAILED = "failed"
@@ -35,7 +36,7 @@ MAX_READ = 200  # characters of results that one turn reads: with more it would 
 class Talk(Protocol):
     """What `Assisted` needs of a session (see `tml_lab.stream.session.Session`)."""
 
-    def step(self, audio: np.ndarray, frames: np.ndarray | None = None, text: str | None = None) -> Any:
+    def step(self, audio: Sound, frames: np.ndarray | None = None, text: str | None = None) -> Any:
         """One turn; its result has the `turn` and the `request`."""
         ...
 
@@ -87,8 +88,12 @@ class Assisted:
         self.read = ""  # in the last turn: what was typed, and the results
         self._turn = 0  # the next one
 
-    def step(self, audio: np.ndarray, frames: np.ndarray | None = None, text: str | None = None) -> Any:
-        """One turn; results that have come back are read after what was typed."""
+    def step(self, audio: Sound = None, frames: np.ndarray | None = None, text: str | None = None) -> Any:
+        """One turn; results that have come back are read after what was typed, unless the turn is skipped."""
+        if isinstance(audio, Skipped):
+            result = self.session.step(audio, frames, text)
+            self._turn, self.read = result.turn + 1, ""
+            return result
         self._take(self.agent.poll())
         self._give_up()
         read, later = fit_turn(text or "", self._ready)

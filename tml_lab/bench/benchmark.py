@@ -37,6 +37,8 @@ class Benchmark:
         anchors: others' figures on the full-size originals; shown, never claimed as comparable.
         splits: which splits it has items for.
         rows: who plays in the model's place, given model and tokenizer: the same weights, used in several ways.
+        paired: `(episodes, logs, logs of the first of rows, seed) -> metrics`: each item beside itself undisturbed, and
+            no reference rows.
     """
 
     name: str
@@ -48,3 +50,6 @@ class Benchmark:
     anchors: Mapping[str, str] = field(default_factory=dict)
     splits: tuple[str, ...] = ("test",)
     rows: Callable[[Any, Any], Sequence[Player]] | None = None
+    paired: (
+        Callable[[Sequence[Episode], Sequence[Emissions], Sequence[Emissions], int], dict[str, Estimate]] | None
+    ) = None

@@ -20,11 +20,13 @@ from tml_lab.bench import (
     camera_on,
     charades,
     cuespeak,
+    echo,
     fdb,
     fdb15,
     foreign,
     human_numbers,
     ifeval,
+    late_chunks,
     long_memory,
     proactive,
     qivd,
@@ -41,6 +43,7 @@ from tml_lab.bench.baselines.silent import SilentPlayer
 from tml_lab.bench.baselines.spam import SpamPlayer
 from tml_lab.bench.baselines.vad_harness import VadHarnessPlayer
 from tml_lab.bench.benchmark import Benchmark, Player
+from tml_lab.bench.emissions import Emissions
 from tml_lab.bench.fdb_io import TASKS, write_folders
 from tml_lab.bench.grading import Estimate
 from tml_lab.bench.machine import machine, now
@@ -73,6 +76,9 @@ BENCHMARKS: dict[str, Benchmark] = {
         qivd.BENCHMARK,
         camera_on.TIMESPEAK,
         camera_on.CUESPEAK,
+        late_chunks.CUESPEAK,
+        late_chunks.TIMESPEAK,
+        echo.BENCHMARK,
         long_memory.LONG,
         long_memory.QUICK,
     )
@@ -83,10 +89,11 @@ GROUPS = {
     "all": tuple(BENCHMARKS),
     "seen": ("repcount", "repcount_captured", "charades", "proactive", "qivd"),
     "camera": ("timespeak_camera", "cuespeak_camera"),
+    "late": ("cuespeak_late", "timespeak_late"),
     "lasting": ("long", "long_quick"),
 }
 # What is run when nothing is named: what the shipped nano was trained for.
-_LATER = (*GROUPS["further"], *GROUPS["seen"], *GROUPS["camera"], *GROUPS["lasting"])
+_LATER = ("echo", *(name for group in ("further", "seen", "camera", "late", "lasting") for name in GROUPS[group]))
 USUAL = tuple(name for name in BENCHMARKS if name not in _LATER)
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": lambda value, goal: value >= goal,
@@ -95,8 +102,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 def select(names: Sequence[str]) -> list[Benchmark]:
-    """The benchmarks named (`USUAL` when none is); `fdb`, `further`, `seen`, `camera`, `lasting` and `all` mean their
-    parts.
+    """The benchmarks named (`USUAL` when none is); the names of `GROUPS` mean their parts.
 
     Raises ValueError listing the names there are.
     """
@@ -126,10 +132,15 @@ def play_benchmark(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Every player on the same items: one JSON-ready row each; `done` is called after each player."""
     episodes = benchmark.items(n, seed, split)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    first: list[Emissions] = []
     for player in players:
         began = time.perf_counter()
-        metrics = benchmark.measure(episodes, player.play(episodes), seed)
+        logs = player.play(episodes)
+        first = first or logs
+        metrics = benchmark.measure(episodes, logs, seed)
+        if benchmark.paired is not None:
+            metrics |= benchmark.paired(episodes, logs, first, seed)
         rows.append(
             {
                 "benchmark": benchmark.name,
@@ -225,7 +236,7 @@ def run_players(
         for benchmark, split in chosen:
             progress.update(task, description=benchmark.title)
             own = instead(benchmark)
-            lineup = players if own is None else [*players[:-1], *own]
+            lineup = players if own is None else own if benchmark.paired else [*players[:-1], *own]
             fresh = play_benchmark(benchmark, lineup, n, seed, split, lambda: progress.advance(task))
             console.print(table(benchmark, fresh, caption_of(benchmark, seed, label)))
             if (families := families_table(fresh)) is not None:

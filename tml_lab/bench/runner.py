@@ -37,6 +37,11 @@ class SteeredModel:
         self._model, self._tokenizer = model, tokenizer
         self.imposed: str | None = None
 
+    @property
+    def through(self) -> InteractionModel:
+        """The model that a call of this one goes through to, unchanged."""
+        return self._model
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 

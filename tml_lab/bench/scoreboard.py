@@ -34,11 +34,17 @@ def scores_markdown(result: dict[str, Any]) -> str:
         "|---|---|---|---|" + "---|" * (len(players) + 1),
     ]
     for benchmark, split in dict.fromkeys((row["benchmark"], row["split"]) for row in rows):
+        if BENCHMARKS[benchmark].paired is not None:
+            continue
         mine = {row["row"]: row for row in rows if (row["benchmark"], row["split"]) == (benchmark, split)}
         lines += _headlines(benchmark, split, mine, players)
     families = _families(rows)
     if families:
         lines += ["", "| model, by family | figure | value |", "|---|---|---|", *families]
+    disturbed = _disturbed(rows)
+    if disturbed:
+        lines += ["", "| benchmark | disturbed by | figure | value | change, paired | items |"]
+        lines += ["|---|---|---|---|---|---|", *disturbed]
     machine = result["machine"]
     lines += [
         "",
@@ -62,6 +68,20 @@ def _headlines(
         items = next(iter(mine.values()))["items"]
         figures = " | ".join(cells)
         lines.append(f"| {known.title} ({split}) | {name} | {goal} | {verdict} | {figures} | {items} |")
+    return lines
+
+
+def _disturbed(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The headline of the benchmarks that bring their own players: each row beside the undisturbed model."""
+    lines = []
+    for row in rows:
+        known = BENCHMARKS[row["benchmark"]]
+        if known.paired is None:
+            continue
+        changed = next((name for name in row["metrics"] if name.endswith("_change")), None)
+        paired = f"{changed.removesuffix('_change')}: {show(row['metrics'][changed])}" if changed else ""
+        value = show(row["metrics"][known.headline])
+        lines.append(f"| {known.title} | {row['row']} | {known.headline} | {value} | {paired} | {row['items']} |")
     return lines
 
 

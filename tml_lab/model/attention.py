@@ -14,6 +14,20 @@ from tml_lab.model.state import RingView, RingViews, State, reach, sight, view_r
 from tml_lab.model.tap import Tap
 
 
+def relative_bias(r: Tensor, rel: Tensor, distance: Tensor, beyond: Tensor) -> Tensor:
+    """What each query adds to the score of each key for its distance alone; keys in any order, as of a ring.
+
+    Args:
+        r: `[batch, heads, n, d_rel]`, how much each query makes of each profile.
+        rel: `[d_rel, extent]`, the profiles: a number for every distance.
+        distance: int64 `[batch, 1, n, keys]` in `0 .. extent - 1`; beyond: bool, of the same shape: no bias there.
+
+    Returns: `[batch, heads, n, keys]`.
+    """
+    by_distance = r @ rel.to(r.dtype)  # [batch, heads, n, extent]
+    return by_distance.gather(-1, distance.expand(-1, r.shape[1], -1, -1)).masked_fill(beyond, 0.0)
+
+
 class Attention(nn.Module):
     """One attention layer; local layers see `window` tokens, global ones the sinks and the recent past."""
 
@@ -80,7 +94,7 @@ class Attention(nn.Module):
             state[f"{self.layer}.k_conv"], state[f"{self.layer}.v_conv"] = k_tail, v_tail
             view = self._view(state, pos, {} if views is None else views)
             k, v = self._append(k, v, state, view)
-            bias = self._bias_gather(r, view.distance, view.beyond)
+            bias = relative_bias(r, self.rel, view.distance, view.beyond)
             key_pos, unseen = view.key_pos, view.unseen
         pattern = self._pattern(*self._tempered(q, bias, pos), k, unseen)  # [b, h, n, keys]
         if tap is not None:
@@ -102,7 +116,7 @@ class Attention(nn.Module):
         key_pos = torch.arange(k.shape[1], device=pos.device)[None]  # [1, keys]
         unseen, distance, beyond = sight(pos, key_pos, self.sinks, self.window, self.extent)
         r = self.r_proj(x).view(batch, n, self.n_heads, self.d_rel).transpose(1, 2)  # [b, h, n, d_rel]
-        q, bias = self._tempered(q.transpose(1, 2), self._bias_gather(r, distance, beyond), pos)
+        q, bias = self._tempered(q.transpose(1, 2), relative_bias(r, self.rel, distance, beyond), pos)
         return self._pattern(q, bias, k.transpose(1, 2), unseen)
 
     def _tempered(self, q: Tensor, bias: Tensor, pos: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,11 +166,6 @@ class Attention(nn.Module):
         by_distance = r @ profile.to(r.dtype)  # [b, h, n, n + 1]
         # read with rows of n, row i starts n - 1 - i further left
         return by_distance.view(batch, heads, n * (n + 1))[..., n - 1 : n - 1 + n * n].view(batch, heads, n, n)
-
-    def _bias_gather(self, r: Tensor, distance: Tensor, beyond: Tensor) -> Tensor:
-        """The relative bias for keys in any order, as of a ring: `[batch, heads, n, keys]`."""
-        by_distance = r @ self.rel.to(r.dtype)  # [b, h, n, extent]
-        return by_distance.gather(-1, distance.expand(-1, self.n_heads, -1, -1)).masked_fill(beyond, 0.0)
 
     def _view(self, state: State, pos: Tensor, views: RingViews) -> RingView:
         """The view of this layer's ring; layers with like rings share it through `views`."""

@@ -36,6 +36,15 @@ def checkpoint_dir(name: str | Path) -> Path:
     return data / "checkpoints" / str(name)
 
 
+def find_checkpoint(name: str | Path) -> Path:
+    """The folder of a checkpoint that has all its files. Raises CheckpointError when one is missing."""
+    folder = checkpoint_dir(name)
+    for part in (WEIGHTS, CONFIG, TOKENIZER):
+        if not (folder / part).is_file():
+            raise CheckpointError(f"no {part} in {folder}: fetch the checkpoint again or train one with `tml train`")
+    return folder
+
+
 def new_model(name: str, tokenizer: TextTokenizer, seed: int = 0) -> InteractionModel:
     """A model of a preset with random weights from `seed`."""
     torch.manual_seed(seed)
@@ -74,10 +83,7 @@ def load_checkpoint(
 
     Raises CheckpointError with one sentence when a file is missing, truncated or does not fit its config.
     """
-    folder = checkpoint_dir(name)
-    for part in (WEIGHTS, CONFIG, TOKENIZER):
-        if not (folder / part).is_file():
-            raise CheckpointError(f"no {part} in {folder}: fetch the checkpoint again or train one with `tml train`")
+    folder = find_checkpoint(name)
     try:
         cfg = ModelConfig.from_dict(json.loads((folder / CONFIG).read_text())["model"])
         tokenizer = TextTokenizer.load(folder / TOKENIZER)

@@ -144,14 +144,14 @@ def can_fuse_flow(head: FlowHead, noise: Tensor) -> bool:
 
 
 def fused_steps(head: FlowHead, x: Tensor, h: Tensor, times: Tensor) -> Tensor:
-    """All Euler steps from noise `x [1, n_out]`, given `h [1, d_model]` and the steps' `times [S]` -> `[1, n_out]`."""
+    """All Euler steps from noise `x [N, n_out]`, given `h [N, d_model]` and the steps' `times [S]` -> `[N, n_out]`."""
     from tml_kernels.flow_steps import flow_steps
 
     kept = inside(head)
     weights = kept.fresh.get(0) or kept.views(0, flow_weights(head), pack_flow)
-    token = x[0].numpy().copy()  # [n_out]
-    flow_steps(token, h[0].contiguous().numpy(), times.numpy(), weights)
-    return torch.from_numpy(token)[None]
+    tokens = x.numpy().copy()  # [N, n_out]
+    flow_steps(tokens, h.contiguous().numpy(), times.numpy(), weights)
+    return torch.from_numpy(tokens)
 
 
 def flow_weights(head: FlowHead) -> list[Tensor]:
@@ -177,6 +177,52 @@ def pack_flow(*arrays: Any) -> Any:
     return FlowWeights(*fields)
 
 
+class Places:
+    """Where the next tokens of some sessions stand, `counts` of each, and where the sessions keep their state."""
+
+    def __init__(self, states: Sequence[State], counts: Sequence[int]) -> None:
+        self.states = states
+        self.first = np.cumsum([0, *counts])  # [sessions + 1]
+        self.pos = np.array([int(state["pos"]) for state in states])  # [sessions]
+        each = [np.arange(pos, pos + n) for pos, n in zip(self.pos, counts, strict=True)]
+        self.token_pos = np.concatenate(each)  # [n]
+
+    def of(self, layer: int) -> Any:
+        """The kernels' `Sequences` of a layer; state that they cannot write into is copied first."""
+        from tml_kernels.sequences import PARTS, Sequences
+
+        memory = np.empty((len(self.states), len(PARTS)), np.int64)
+        slots = np.empty(len(self.states), np.int64)
+        names = [f"{layer}.{part}" for part in PARTS]
+        for s, state in enumerate(self.states):
+            for part, name in enumerate(names):
+                tensor = state[name]
+                if tensor.dtype != torch.float32 or not tensor.is_contiguous():
+                    tensor = state[name] = tensor.float().contiguous()
+                memory[s, part] = tensor.data_ptr()
+            slots[s] = state[names[0]].shape[2]
+        return Sequences(self.first, self.pos, slots, memory)
+
+    def move_on(self) -> None:
+        """The tokens are in: the next ones come after them."""
+        for state, n in zip(self.states, np.diff(self.first).tolist(), strict=True):
+            state["pos"] = state["pos"] + n
+
+
+def run_block(block: Any, resid: np.ndarray, places: Places, kept: Inside, pattern: np.ndarray) -> None:
+    """`resid [n, d_model]`, one session's tokens after the other's, through a block, in place."""
+    kernels = fused_kernels()
+    assert kernels is not None
+    attn, router = block.attn, block.mlp.router
+    tau = np.ones(len(resid))
+    if attn.n_floor is not None:
+        tau += attn.alpha * np.log(np.maximum(1, (places.token_pos + 1) / attn.n_floor))
+    weights, global_scale = block_weights(block, kept)
+    scale = router.route_scale * float(global_scale[0])
+    where, eps = places.of(block.layer), block.attn_norm.eps
+    kernels.decode_block(resid, weights, where, attn.sinks, attn.window, tau, router.top_k, scale, eps, pattern)
+
+
 def decode(
     backbone: Backbone, x: Tensor, state: State, taps: dict[int, Tap] | None = None, quiet: bool = False
 ) -> Tensor:
@@ -186,37 +232,27 @@ def decode(
     `resid_pre` and `resid_post`. Hooks on a block's output are called; of its inputs they are given the first alone.
     `quiet`: they are not called.
     """
-    kernels = fused_kernels()
-    assert kernels is not None
-    cfg, pos, kept = backbone.cfg, int(state["pos"]), inside(backbone)
     resid = x[0].numpy().copy()  # [n, d_model]
-    n = len(resid)
-    nobody = np.zeros((cfg.n_heads, n, 0), np.float32)  # asks for patterns
+    n, kept, places = len(resid), inside(backbone), Places([state], [x.shape[1]])
+    nobody = np.zeros((backbone.cfg.n_heads, n, 0), np.float32)  # asks for patterns
     block: Any
     for i, block in enumerate(backbone.blocks):
-        attn, router = block.attn, block.mlp.router
-        window, sinks = attn.window, attn.sinks
-        tau = np.ones(n)
-        if attn.n_floor is not None:
-            tau += attn.alpha * np.log(np.maximum(1, np.arange(pos + 1, pos + 1 + n) / attn.n_floor))
-        weights, global_scale = block_weights(block, kept)
-        scale = router.route_scale * float(global_scale[0])
-        rings = block_state(kernels, state, i)
+        attn, slots = block.attn, state[f"{i}.k"].shape[2]
         tap = taps.get(i) if taps else None
         resid = resid if tap is None else _shown(tap, "resid_pre", resid)
-        used = min(pos + n, rings.k.shape[1]) if tap is not None and tap.want("pattern") else 0
+        used = min(int(places.pos[0]) + n, slots) if tap is not None and tap.want("pattern") else 0
         pattern = np.zeros((attn.n_heads, n, used), np.float32) if used else nobody
         hooks = () if quiet else tuple(block._forward_hooks.values())
         before = torch.from_numpy(resid.copy())[None] if hooks else x  # [1, n, d_model]
-        kernels.decode_block(resid, weights, rings, pos, sinks, window, tau, router.top_k, scale, cfg.rms_eps, pattern)
+        run_block(block, resid, places, kept, pattern)
         resid = resid if tap is None else _shown(tap, "resid_post", resid)
         for hook in hooks:
             changed = hook(block, (before,), torch.from_numpy(resid.copy())[None])
             resid = resid if changed is None else changed[0].numpy().copy()
         if tap is not None and used:
-            held = positions_held(state["pos"] + n, rings.k.shape[1], sinks)
+            held = positions_held(state["pos"] + n, slots, attn.sinks)
             tap.update(pattern=torch.from_numpy(pattern)[None], key_pos=held[:, :used])
-    state["pos"] = state["pos"] + n
+    places.move_on()
     return torch.from_numpy(resid)[None]  # [1, n, d_model]
 
 
@@ -252,15 +288,6 @@ def pack_block(*arrays: Any) -> tuple[Any, Any]:
     kinds = get_type_hints(BlockWeights).values()
     fields: Any = (matrix(a) if kind is Matrix else a for a, kind in zip(arrays[:-1], kinds, strict=True))
     return BlockWeights(*fields), arrays[-1]
-
-
-def block_state(kernels: Any, state: State, layer: int) -> Any:
-    """Views of a block's rings and tails; a tail that is no array of its own is copied first."""
-    names = ("k", "v", "k_conv", "v_conv", "attn_conv", "mlp_conv")
-    for name in names[2:]:
-        key = f"{layer}.{name}"
-        state[key] = state[key].contiguous()
-    return kernels.BlockState(*(state[f"{layer}.{name}"][0].numpy() for name in names))
 
 
 def compile_kernels(model: InteractionModel) -> bool:

@@ -9,6 +9,7 @@ published: a reconstruction.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +32,22 @@ def sample_times(
     """
     ratio = (TIME_MEAN + TIME_STD * torch.randn(n, generator=generator, device=device)).exp()  # [n]
     return 1.0 / (1.0 + ratio)
+
+
+def on_the_path(noise: Tensor, target: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the straight path from `noise` to `target [N, n_out]` is at times `t [N]`, and its velocity there.
+
+    Returns `x_t = (1 - t) noise + t target` and `target - noise`, both `[N, n_out]`.
+    """
+    share = t[:, None]  # [N, 1]
+    return (1 - share) * noise + share * target, target - noise
+
+
+def follow(velocity: Callable[[Tensor, int], Tensor], x: Tensor, n_steps: int) -> Tensor:
+    """Euler's method: from `x [N, n_out]` at time 0, `n_steps` equal steps along `velocity(x, step)` to time 1."""
+    for step in range(n_steps):
+        x = x + velocity(x, step) / n_steps
+    return x
 
 
 class TimeEmbedding(nn.Module):
@@ -134,10 +151,9 @@ class FlowHead(nn.Module):
         n = h.shape[0] * repeats
         t = sample_times(n, generator, h.device)  # [R N]
         noise = torch.randn(n, self.n_out, generator=generator, device=h.device)
-        target = x1.float().repeat(repeats, 1)  # [N, n_out] -> [R N, n_out]
-        x_t = (1 - t[:, None]) * noise + t[:, None] * target
+        x_t, towards = on_the_path(noise, x1.float().repeat(repeats, 1), t)  # [N, n_out] -> two [R N, n_out]
         embedded = self.embed_h(h).repeat(repeats, 1)  # [N, width] -> [R N, width]
-        error = (self._move(x_t, self._modulation(t, embedded)).float() - (target - noise)).square().mean(1)  # [R N]
+        error = (self._move(x_t, self._modulation(t, embedded)).float() - towards).square().mean(1)  # [R N]
         if weight is None:
             return error.mean()
         return (error * weight.repeat(repeats)).sum() / (repeats * weight.sum()).clamp(min=1.0)
@@ -168,6 +184,5 @@ class FlowHead(nn.Module):
         embedded = self.embed_h(h).repeat(n_steps, 1)  # [N, width] -> [S N, width]
         # The modulation does not depend on x: all steps share one reading of its weights.
         modulations = self._modulation(times.repeat_interleave(n), embedded)  # [S N, 5 * width]
-        for modulation in modulations.split(n):  # S times [N, 5 * width]
-            x = x + self._move(x, modulation) / n_steps
-        return x
+        modulations = modulations.unflatten(0, (n_steps, n))  # [S, N, 5 * width]
+        return follow(lambda x, step: self._move(x, modulations[step]), x, n_steps)

@@ -14,6 +14,21 @@ def takes_launch(x: Tensor, n_tokens: int, kernel: int) -> bool:
     return x.is_cuda and torch.is_grad_enabled() and n_tokens >= kernel and triton_available()
 
 
+def causal_conv(x: Tensor, tail: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Each channel alone, itself and its last few inputs, in float32: `y[t] = x[t] + sum_j weight[:, j] * x[t - 3 + j]`
+    for four taps; what lies before the first x stands in the tail.
+
+    `x [batch, tokens, channels]`, `tail [batch, kernel - 1, channels]`, `weight [channels, kernel]`. Returns `(y, new
+    tail)`: the last `kernel - 1` inputs.
+    """
+    n_tokens = x.shape[1]
+    padded = torch.cat([tail.to(x.dtype), x], dim=1)  # [batch, kernel - 1 + tokens, channels]
+    y = x.float()
+    for j in range(weight.shape[1]):
+        y = torch.addcmul(y, padded[:, j : j + n_tokens].float(), weight[:, j])
+    return y.to(x.dtype), padded[:, n_tokens:]
+
+
 class ShortConv(nn.Module):
     """`y[t] = x[t] + sum_j weight[:, j] * x[t - kernel + 1 + j]`, in float32, for each channel alone.
 
@@ -33,10 +48,4 @@ class ShortConv(nn.Module):
         batch, n_tokens, channels = x.shape
         if tail is None and takes_launch(x, n_tokens, self.kernel):
             return RowConv.apply(x, self.weight), x[:, n_tokens - self.kernel + 1 :]  # pyright: ignore[reportReturnType]
-        if tail is None:
-            tail = x.new_zeros(batch, self.kernel - 1, channels)
-        padded = torch.cat([tail.to(x.dtype), x], dim=1)  # [batch, kernel - 1 + tokens, channels]
-        y = x.float()
-        for j in range(self.kernel):
-            y = torch.addcmul(y, padded[:, j : j + n_tokens].float(), self.weight[:, j])
-        return y.to(x.dtype), padded[:, n_tokens:]
+        return causal_conv(x, x.new_zeros(batch, self.kernel - 1, channels) if tail is None else tail, self.weight)

@@ -22,6 +22,20 @@ MAX_LOG_MAGNITUDE = 5.0  # keeps a wild frame from becoming a bang
 VocoderState = dict[str, Tensor]
 
 
+def overlap_add(frames: Tensor, overlap: Tensor, hop: int) -> tuple[Tensor, Tensor]:
+    """Lay windows `hop` samples apart and add them up.
+
+    Args: frames `[B, F, window]`; overlap `[B, window - hop]`: what earlier windows left over.
+    Returns: the finished samples `[B, F * hop]`, and what is left over for the next call.
+    """
+    batch, n_frames, window = frames.shape
+    length = (n_frames - 1) * hop + window
+    columns = frames.transpose(1, 2)  # [B, window, F]
+    summed = F.fold(columns, output_size=(1, length), kernel_size=(1, window), stride=(1, hop)).reshape(batch, length)
+    summed = torch.cat([summed[:, : window - hop] + overlap, summed[:, window - hop :]], dim=1)
+    return summed[:, : n_frames * hop], summed[:, n_frames * hop :]
+
+
 class CausalDepthwiseConv(nn.Module):
     """One small filter per channel over the last `kernel` frames; `weight [kernel, d]`, newest frame last."""
 
@@ -138,16 +152,5 @@ class Vocoder(nn.Module):
         log_magnitude, phase = spectrum.split(N_BINS_OUT, dim=2)  # [B, F, 321] each
         magnitude = log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp()
         frames = torch.fft.irfft(torch.polar(magnitude, phase), n=WINDOW) * self.window  # [B, F, 640]
-        return self._overlap_add(frames, state)
-
-    def _overlap_add(self, frames: Tensor, state: VocoderState) -> Tensor:
-        """`frames [B, F, 640]` -> the finished samples `[B, F * 200]`; the state keeps the rest."""
-        batch, n_frames, _ = frames.shape
-        length = (n_frames - 1) * OUT_HOP + WINDOW
-        summed = F.fold(
-            frames.transpose(1, 2), output_size=(1, length), kernel_size=(1, WINDOW), stride=(1, OUT_HOP)
-        ).reshape(batch, length)  # [B, 640, F] -> [B, (F - 1) * 200 + 640]
-        head = summed[:, : WINDOW - OUT_HOP] + state["overlap"]  # [B, 440]
-        summed = torch.cat([head, summed[:, WINDOW - OUT_HOP :]], dim=1)
-        state["overlap"] = summed[:, n_frames * OUT_HOP :]  # [B, 440]
-        return summed[:, : n_frames * OUT_HOP]
+        sound, state["overlap"] = overlap_add(frames, state["overlap"], OUT_HOP)
+        return sound

@@ -1,11 +1,12 @@
-"""A recording and its cache as tracks on one time axis, with one cursor through all of them.
+"""A recording and its cache as plotly figures on one time axis, with one cursor through all of them.
 
-    line = Timeline(recording, cache)
+    line = LinkedTracks(recording, cache)
     line.add(attribution_track(attribute_decision(cache)))
     line                        # in a notebook: click anywhere
     line.t, line.turn           # where the cursor is, ready for cache.at(..., t=line.t)
 
-Inside stands where it was heard: the cursor covers the 0.2 s of a turn, and `turn_hearing(line.t)` is that turn.
+Inside stands where it was heard: the cursor covers the 0.2 s of a turn, and `turn_hearing(line.t)` is that turn. To
+hear it, or for recordings longer than a few minutes, take the widget `tml_widgets.Timeline`.
 """
 
 from __future__ import annotations
@@ -15,15 +16,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tml_lab.interp.attention import attention_by
-from tml_lab.interp.cache import Cache, InterpError
-from tml_lab.interp.decision import decision, decision_lens
-from tml_lab.interp.hearing import words_heard
-from tml_lab.plot.attention import attention_track
-from tml_lab.plot.decision import decision_track, lens_track
-from tml_lab.plot.sound import heard_track, said_track, typed_track, wave_track
+from tml_lab.interp.cache import Cache
+from tml_lab.interp.decision import decision
+from tml_lab.plot.decision import decision_track
+from tml_lab.plot.inside import inside_tracks
+from tml_lab.plot.sound import heard_wave, said_track, typed_track
 from tml_lab.plot.style import INK, SOFT, to_html
-from tml_lab.plot.track import Track, check_turns, stack
+from tml_lab.plot.track import Track, check_turn, span_around, stack
 from tml_lab.stream.clock import TURNS_PER_SECOND, heard_span, heard_start, turn_hearing
 from tml_lab.stream.recording import Recording, seconds_of
 
@@ -34,7 +33,7 @@ SCRIPT = Path(__file__).parent / "static" / "linked.js"
 Observer = TypeVar("Observer", bound=Callable[[float], Any])
 
 
-class Timeline:
+class LinkedTracks:
     """Linked tracks: what was heard and said, p(speak), attention and lens, and any that are added.
 
     Args:
@@ -65,34 +64,20 @@ class Timeline:
 
     def __repr__(self) -> str:
         at = "no cursor" if self._t is None else f"cursor at {self._t:.1f} s"
-        return f"Timeline({len(self._tracks)} tracks, {seconds_of(self.recording):.1f} s, {at})"
+        return f"LinkedTracks({len(self._tracks)} tracks, {seconds_of(self.recording):.1f} s, {at})"
 
     def _usual(self, cache: Cache | None) -> list[Track]:
         """The tracks that there are when none are named."""
         recording = self.recording
+        inside: dict[str, Track] = {}
         if cache is not None:
-            check_turns(recording, cache.turns, "the cache")
-        tracks = [wave_track(recording.inputs.audio), *([typed_track(recording)] if recording.inputs.typed else [])]
-        heard, attention, lens = (
-            self._of_cache(cache, what, make)
-            for what, make in (
-                ("words heard", lambda c: heard_track(recording, words_heard(c))),
-                ("attention", lambda c: attention_track(attention_by(c, "stream"))),
-                ("lens", lambda c: lens_track(decision_lens(c))),
-            )
-        )
+            inside, self.left_out = inside_tracks(recording, cache, ("words heard", "attention", "lens"))
+        tracks = [heard_wave(recording), *([typed_track(recording)] if recording.inputs.typed else [])]
+        heard, attention, lens = ([inside[n]] if n in inside else [] for n in ("words heard", "attention", "lens"))
         decided = decision_track(recording, None if cache is None else decision(cache))
         return [*tracks, *heard, decided, said_track(recording), *attention, *lens]
 
-    def _of_cache(self, cache: Cache | None, what: str, make: Callable[[Cache], Track]) -> list[Track]:
-        """One track, or none, and the reason noted."""
-        try:
-            return [] if cache is None else [make(cache)]
-        except InterpError as error:
-            self.left_out = (*self.left_out, f"{what}: {error}")
-            return []
-
-    def add(self, track: Track) -> Timeline:
+    def add(self, track: Track) -> LinkedTracks:
         """Put a track below the others; returns the timeline, so that calls can be chained. Show it again to see it.
 
         Raises ValueError for a track of another length.
@@ -126,7 +111,7 @@ class Timeline:
 
     @turn.setter
     def turn(self, turn: int) -> None:
-        self._check(turn)
+        check_turn(self.recording, turn)
         moved, self._t = self._t != heard_start(turn), heard_start(turn)
         if self._widget is not None:
             with self._widget.batch_update():
@@ -134,31 +119,17 @@ class Timeline:
         for observer in self._observers if moved else ():
             observer(self._t)
 
-    def _check(self, turn: int) -> None:
-        if not 0 <= turn < self.recording.turns:
-            raise ValueError(
-                f"turn {turn} ({turn / TURNS_PER_SECOND:.1f} s) lies outside the recording: it has "
-                f"{self.recording.turns} turns, {self.recording.turns / TURNS_PER_SECOND:.1f} s."
-            )
-
     def observe(self, observer: Observer) -> Observer:
         """Call `observer(t)` whenever the cursor moves, by a click or from code; usable as a decorator."""
         self._observers.append(observer)
         return observer
 
-    def zoom(self, turn: int | None = None, t: float | None = None, around: float = 1.5) -> Timeline:
+    def zoom(self, turn: int | None = None, t: float | None = None, around: float = 1.5) -> LinkedTracks:
         """Show `around` seconds to either side of a turn or second; without either, all.
 
         Raises ValueError for a turn outside the recording.
         """
-        if turn is None and t is None:
-            self._range = (0.0, seconds_of(self.recording))
-        else:
-            turn = turn_hearing(t) if t is not None else turn
-            assert turn is not None
-            self._check(turn)
-            begin, end = heard_span(turn)
-            self._range = (max(0.0, begin - around), min(seconds_of(self.recording), end + around))
+        self._range = span_around(self.recording, turn, t, around)
         if self._widget is not None:
             self._widget.update_xaxes(range=list(self._range))
         return self

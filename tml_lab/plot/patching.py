@@ -11,7 +11,7 @@ import xarray as xr
 from tml_lab.interp.patching import Sweep
 from tml_lab.plot.decision import decision_track
 from tml_lab.plot.grid import grid_track, parts_track, plot_table
-from tml_lab.plot.sound import said_track, wave_track
+from tml_lab.plot.sound import heard_wave, said_track
 from tml_lab.plot.track import Track, at_turn, stack
 from tml_lab.stream.clock import heard_start
 from tml_lab.stream.recording import Recording
@@ -71,7 +71,7 @@ def plot_sweep(sweep: Sweep, recording: Recording | None = None) -> go.Figure:
     if all(_when(column) is not None for column in sweep.columns):
         tracks = [sweep_track(sweep)]
         if recording is not None:
-            tracks = [wave_track(recording.inputs.audio), *tracks, said_track(recording)]
+            tracks = [heard_wave(recording), *tracks, said_track(recording)]
         return stack(tracks, recording, title)
     return plot_table(
         sweep.restored, sweep.rows, sweep.columns, title, _best(sweep), unit="brought back", shown_as=".0%",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from tml_lab.config import SAMPLE_RATE, TURN_SECONDS
-from tml_lab.plot.style import COLOURS, listed, plain
-from tml_lab.plot.timeline_data import envelope, typed_words
+from tml_lab.plot.style import COLOURS, SOFT, listed, plain
+from tml_lab.plot.timeline_data import envelope, gap_spans, gaps_in_words, typed_words
 from tml_lab.plot.track import Track, middles, reader
 from tml_lab.stream.clock import heard_start, span
 from tml_lab.stream.recording import Recording, seconds_of
@@ -40,6 +41,20 @@ def wave_track(audio: np.ndarray, stream: str = "audio_in", name: str | None = N
     axis = {"range": [-top, top], "showticklabels": False, "showgrid": False}
     catcher = reader(middles(len(low_high) // bins, CLOCKS[stream]))
     return Track(name or STREAM_LABELS[stream], (outline, catcher), alt, axis, 0.7)
+
+
+def heard_wave(recording: Recording) -> Track:
+    """What was heard, with the turns of gaps marked along the middle: there is no sound to be drawn."""
+    track, spans = wave_track(recording.inputs.audio), gap_spans(recording)
+    if not spans:
+        return track
+    bars = {
+        "type": "scatter", "mode": "lines", "line": {"width": 6, "color": SOFT}, "connectgaps": False, "opacity": 0.6,
+        "x": [t for start, end in spans for t in (start, end, None)], "y": [0.0, 0.0, None] * len(spans),
+        "name": "gap", "showlegend": False, "hovertemplate": "gap: nothing was heard<extra></extra>",
+    }  # fmt: skip
+    *traces, catcher = track.traces
+    return replace(track, traces=(*traces, bars, catcher), alt=f"{track.alt} Not heard: {gaps_in_words(recording)}.")
 
 
 def _verb(stream: str) -> str:

@@ -1,20 +1,17 @@
-"""What a timeline shows of a recording: envelopes of the sound, decisions, words, attention by stream."""
+"""What a timeline says of a recording: envelopes of the sound, words, spans of pictures and gaps, all in one line."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from tml_lab.background.panel import describe, from_plain
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.stream.clock import heard_start, played_start
-from tml_lab.stream.recording import Recording, seconds_of
+from tml_lab.stream.recording import Recording
 
 BINS_PER_TURN = 20  # of the drawn envelope: 10 ms each
-DECISION_LETTERS = {"<silent>": "s", "<speak>": "S", "<delegate>": "d", "<tool>": "t"}
 
 
 def envelope(audio: np.ndarray, bins_per_turn: int = BINS_PER_TURN) -> np.ndarray:
@@ -49,8 +46,30 @@ def camera_spans(recording: Recording) -> list[tuple[float, float]]:
     """`[start, end)` in seconds on the heard clock, for each run of turns with pictures."""
     table = recording.tokens
     turns = np.unique(table.turn[table.where("video_in")])
-    runs = np.split(turns, np.flatnonzero(np.diff(turns) != 1) + 1) if len(turns) else []
-    return [(heard_start(int(run[0])), heard_start(int(run[-1]) + 1)) for run in runs]
+    return [(heard_start(run[0]), heard_start(run[-1] + 1)) for run in _runs(turns)]
+
+
+def gap_spans(recording: Recording) -> list[tuple[float, float]]:
+    """`[start, end)` in seconds on the heard clock, for each run of turns in which nothing was heard."""
+    return [(heard_start(run[0]), heard_start(run[-1] + 1)) for run in _runs(recording.gaps)]
+
+
+def _runs(turns: Sequence[int] | np.ndarray) -> list[list[int]]:
+    """Ascending turns, those that follow each other together."""
+    some = np.asarray(turns, int)
+    runs = np.split(some, np.flatnonzero(np.diff(some) != 1) + 1) if len(some) else []
+    return [run.tolist() for run in runs]
+
+
+def gaps_in_words(recording: Recording, most: int = 6) -> str:
+    """ "0.6 s in 2 gaps: 1.0 to 1.2 s, 4.0 to 4.4 s"; empty when there was none."""
+    spans = gap_spans(recording)
+    if not spans:
+        return ""
+    each = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in spans[:most])
+    more = f", and {len(spans) - most} more" if len(spans) > most else ""
+    number = f"{len(spans)} gaps" if len(spans) > 1 else "a gap"
+    return f"{heard_start(len(recording.gaps)):.1f} s in {number}: {each}{more}"
 
 
 def facts(recording: Recording) -> str:
@@ -62,6 +81,8 @@ def facts(recording: Recording) -> str:
         f"words said: {words}, turns spoken: {speaking}",
         f"{recording.checkpoint.get('name', 'a model')} {recording.checkpoint.get('sha256', '')[:8]}".strip(),
         f"seed {recording.seed}",
+        *([f"not heard: {heard_start(len(recording.gaps)):.1f} s"] if recording.gaps else []),
+        *([f"said too late to be played: {heard_start(len(recording.unplayed)):.1f} s"] if recording.unplayed else []),
     ]
     return " · ".join(parts)
 
@@ -70,51 +91,10 @@ def alt_text(recording: Recording) -> str:
     """The timeline in words, for those who cannot see it."""
     said = ", ".join(f"{word} at {start:.1f} seconds" for word, start, _ in recording.said()[:20])
     more = len(recording.said()) - 20
+    lost = gaps_in_words(recording)
     return (
         f"Timeline of {heard_start(recording.turns):.1f} seconds: what was heard, the probability of "
         f"speaking at each turn of 0.2 seconds, and what was said. Said: {said or 'nothing'}"
         f"{f', and {more} more words' if more > 0 else ''}."
+        f"{f' Not heard: {lost}.' if lost else ''}"
     )
-
-
-def timeline_data(recording: Recording) -> dict[str, Any]:
-    """All that the page `timeline.html` needs, as JSON-ready values (arrays as base64 of bytes)."""
-    data: dict[str, Any] = {
-        "seconds": seconds_of(recording),
-        "turns": recording.turns,
-        "bins": BINS_PER_TURN,
-        "heard": _base64(_int8(envelope(recording.inputs.audio))),
-        "own": _base64(_int8(envelope(recording.audio_out))),
-        "p_speak": _base64(_uint8(recording.p_speak)),
-        "decisions": "".join(DECISION_LETTERS.get(name, "?") for name in recording.decisions),
-        "typed": typed_words(recording),
-        "said": [(word, round(start, 4), round(end, 4)) for word, start, end in recording.said()],
-        "seen": camera_spans(recording) or None,
-        "facts": facts(recording),
-        "attention": None,
-    }
-    if (seen := recording.attention) is not None:
-        most = max(float(seen.lag.max(initial=0)), 1e-9)
-        data["attention"] = {
-            "layer": seen.layer,
-            "head": seen.head,
-            "lags": seen.lag.shape[2],
-            "share": _base64(_uint8(seen.share)),
-            # Square root: faint weights stay visible in 8 bits.
-            "lag": _base64(_uint8(np.sqrt(np.asarray(seen.lag, np.float32) / most))),
-        }
-    return data
-
-
-def _int8(envelope: np.ndarray) -> np.ndarray:
-    """Samples to -127..127, scaled up when the sound is faint, so that it can be seen."""
-    loudest = float(np.abs(envelope).max(initial=0.0))
-    return np.round(envelope * (127 / max(loudest, 0.05))).clip(-127, 127).astype(np.int8)
-
-
-def _uint8(values: Sequence[float] | np.ndarray) -> np.ndarray:
-    return np.round(np.asarray(values) * 255).clip(0, 255).astype(np.uint8)
-
-
-def _base64(array: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()

@@ -14,7 +14,7 @@ import numpy as np
 
 from tml_lab.config import TURN_SECONDS
 from tml_lab.plot.style import INK, SOFT, SPEAK_COLOUR, finish, plain
-from tml_lab.stream.clock import TURNS_PER_SECOND, Clock, heard_start, span
+from tml_lab.stream.clock import TURNS_PER_SECOND, Clock, heard_span, heard_start, span, turn_hearing
 from tml_lab.stream.recording import Recording, seconds_of
 
 if TYPE_CHECKING:
@@ -111,6 +111,28 @@ def check_turns(recording: Recording, turns: int | None, what: str) -> None:
         )
 
 
+def check_turn(recording: Recording, turn: int) -> None:
+    """Raises ValueError for a turn that the recording has not."""
+    if not 0 <= turn < recording.turns:
+        raise ValueError(
+            f"turn {turn} ({turn / TURNS_PER_SECOND:.1f} s) lies outside the recording: it has "
+            f"{recording.turns} turns, {recording.turns / TURNS_PER_SECOND:.1f} s."
+        )
+
+
+def span_around(recording: Recording, turn: int | None, t: float | None, around: float) -> tuple[float, float]:
+    """`around` seconds to either side of a turn, or of the turn that hears second `t`; without either, all.
+
+    Raises ValueError for a turn outside the recording.
+    """
+    turn = turn_hearing(t) if t is not None else turn
+    if turn is None:
+        return 0.0, seconds_of(recording)
+    check_turn(recording, turn)
+    begin, end = heard_span(turn)
+    return max(0.0, begin - around), min(seconds_of(recording), end + around)
+
+
 def time_axis(figure: go.Figure, seconds: float, recording: Recording | None = None) -> go.Figure:
     """Give a figure the common time axis: seconds, one spike line over all tracks, turns that were spoken marked."""
     figure.update_xaxes(
@@ -119,12 +141,16 @@ def time_axis(figure: go.Figure, seconds: float, recording: Recording | None = N
         unifiedhovertitle={"text": "%{x:.1f} s"}, zeroline=False,
     )  # fmt: skip
     figure.update_layout(hovermode="x unified", hoversubplots="axis", hoverdistance=15, spikedistance=-1)
-    for first, end in runs([decision != "<silent>" for decision in recording.decisions]) if recording else []:
-        figure.add_shape(
-            type="rect", xref="x", yref="paper", x0=heard_start(first), x1=heard_start(end), y0=0, y1=1,
-            fillcolor=SPEAK_COLOUR, opacity=0.09, line_width=0, layer="below", name="decides to speak",
-        )  # fmt: skip
-    return figure
+    marks = [
+        {
+            "type": "rect", "xref": "x", "yref": "paper", "x0": heard_start(first), "x1": heard_start(end), "y0": 0,
+            "y1": 1, "fillcolor": SPEAK_COLOUR, "opacity": 0.09, "line": {"width": 0}, "layer": "below",
+            "name": "decides to speak",
+        }
+        for first, end in (runs([d != "<silent>" for d in recording.decisions]) if recording is not None else [])
+    ]  # fmt: skip
+    # All at once: plotly copies what is there for each one that is added.
+    return figure.update_layout(shapes=[*figure.layout.shapes, *marks])
 
 
 def stack(

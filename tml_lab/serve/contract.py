@@ -7,7 +7,8 @@
 
 A chunk carries its number. The number after the last one is run; an older one gets the reply it got before, so that
 nothing is done twice; a later one is refused with the number expected, until the sender sends what is missing or says
-that it is lost (`lost`: so many turns are run as gaps, in which nothing was heard).
+that it is lost (`lost`: so many turns pass in which nothing was heard; `catch_up.Rule` says which of them the model
+sees as gaps, and which are skipped).
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Append:
         audio: float32 [3200], mono at 16 kHz; None: nothing was heard (a gap of one turn).
         frames: uint8 [2, H, W, 3] RGB, or None.
         text: words typed during the turn, or None.
-        lost: gap turns to run before this one, for chunks that will never come; `seq` counts them.
+        lost: turns that pass before this one, whose chunks will never come; `seq` counts them.
     """
 
     seq: int
@@ -110,6 +111,7 @@ class Reply:
         gaps: results of the gap turns that were run before it.
         again: whether the chunk had been run before, and this is the reply it got then.
         waited, model: seconds in the queue, and in the model.
+        shed: whether its pictures were left out because it was late.
     """
 
     seq: int
@@ -118,6 +120,7 @@ class Reply:
     again: bool = False
     waited: float = 0.0
     model: float = 0.0
+    shed: bool = False
 
 
 @dataclass(frozen=True)

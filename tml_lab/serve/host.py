@@ -6,8 +6,10 @@
     host.stop()              after what is queued
     host.recording()
 
-Only the host's thread touches the session (making it, stepping it), so no two threads ever share one. Knows
-nothing of browsers or notebooks: whoever has chunks may put them, and `on_turn` carries the results away.
+A chunk that is missing becomes a turn in which nothing was heard, so that the session's clock keeps the time of the
+world (`tml_lab.serve.catch_up`). Only the host's thread touches the session (making it, stepping it), so no two threads
+ever share one. Knows nothing of browsers or notebooks: whoever has chunks may put them, and `on_turn` carries the
+results away.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from tml_lab.config import TURN_SECONDS
+from tml_lab.model.text import SPEAK
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
+from tml_lab.stream.recording import SKIPPED, Skipped, Sound
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +38,7 @@ KEPT = 1500  # turns over which latency is summed up: five minutes
 class SessionLike(Protocol):
     """What the host needs of a session (see `tml_lab.stream.session.Session`)."""
 
-    def step(self, audio: np.ndarray, frames: np.ndarray | None = None, text: str | None = None) -> Any:
+    def step(self, audio: Sound, frames: np.ndarray | None = None, text: str | None = None) -> Any:
         """One turn in, a `TurnResult` out. ValueError: the input is bad and the session as it was."""
         ...
 
@@ -48,9 +52,9 @@ class Served:
     """One turn as the host ran it.
 
     Args:
-        chunk: what went in.
-        result: what `step` gave back.
-        missed: chunks lost, refused or never sent between the turn before and this one.
+        chunk: what went in; its `audio` is None in a gap.
+        result: what `step` gave back; when the chunk is `late`, its sound is not to be played.
+        missed: turns without their chunk: this one, if it is a gap, and those that were skipped before it.
         waited: seconds in the queue.
         model: seconds inside `step`.
     """
@@ -78,7 +82,7 @@ class Report:
         queued, deepest: chunks waiting now, and at most since the start.
         lost_video, lost_audio: chunks that lost their pictures, or were dropped whole, since the start.
         refused: chunks that the session could not take, since the start.
-        missed: gaps in the chunk numbers between turns, since the start, whatever made them.
+        missed: turns whose chunk was lost, refused or never sent, since the start.
         latency_p50, latency_p95, latency_max: from a chunk's arrival to its result; NaN before the first turn.
         late: share of turns with a latency above one turn.
     """
@@ -112,7 +116,7 @@ class SessionHost:
         make_session: Callable[[], SessionLike],
         on_turn: Callable[[Served], None] | None = None,
         keep_video: int = 3,
-        keep_audio: int = 8,
+        keep_audio: int = 25,
     ) -> None:
         self._make_session, self._on_turn = make_session, on_turn
         self._limits = (keep_video, keep_audio)
@@ -127,7 +131,7 @@ class SessionHost:
     def _reset(self) -> None:
         self._latency: deque[float] = deque(maxlen=KEPT)
         self._turns = self._deepest = self._refused = self._missed = 0
-        self._last_seq: int | None = None
+        self._skipped = 0  # turns since the last one that was run
         self._drop = False
 
     @property
@@ -155,7 +159,7 @@ class SessionHost:
         """Give the session one turn of input, at once; whether it was taken.
 
         When the model is behind, older chunks give way: pictures first, then sound. While the host is
-        stopped, paused or in error nothing is taken, and the gap shows in the chunk numbers.
+        stopped, paused or in error nothing is taken.
         """
         if self._phase not in ("loading", "live") or self._queue.closed:
             return False
@@ -166,9 +170,11 @@ class SessionHost:
     def pause(self) -> None:
         """Take no more chunks; what is queued is still run. The session's clock stands still."""
         self._switch("live", "paused")
+        self._queue.pause()
 
     def resume(self) -> None:
         """Take chunks again, after `pause`."""
+        self._queue.resume()
         self._switch("paused", "live")
 
     def _switch(self, here: Phase, there: Phase) -> None:
@@ -241,18 +247,24 @@ class SessionHost:
         waited = time.monotonic() - chunk.arrived
         began = time.perf_counter()
         try:
+            if isinstance(chunk.audio, Skipped):
+                for _ in range(chunk.turns):
+                    session.step(SKIPPED)
+                self._skipped += chunk.turns
+                return True
             result = session.step(chunk.audio, chunk.frames, chunk.text)
         except ValueError as error:  # bad input leaves a session as it was
             self._refused += 1
             self._notice = f"Chunk {chunk.seq} was left out: {error}"
-            return True
+            return chunk.audio is None or self._turn(session, Chunk(chunk.seq, None))  # it took its time all the same
         except Exception as error:
             log.exception("turn failed")
             self._enter("error", f"The model stopped with an error in chunk {chunk.seq}: {error}")
             return False
         model = time.perf_counter() - began
-        missed = 0 if self._last_seq is None else max(0, chunk.seq - self._last_seq - 1)
-        self._last_seq = chunk.seq
+        if chunk.late and hasattr(session, "not_played") and result.decision == SPEAK:
+            session.not_played(result.turn)  # pyright: ignore[reportAttributeAccessIssue]
+        missed, self._skipped = self._skipped + (chunk.audio is None), 0
         served = Served(chunk, result, missed, waited, model)
         self._latency.append(served.latency)
         self._missed += missed

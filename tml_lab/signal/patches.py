@@ -34,7 +34,7 @@ def frames_to_patches(frames: Tensor | np.ndarray) -> Tensor:
     Returns: f32 `[P, 2, 40, 40, 3]`, normalised, P = ceil(H / 40) * ceil(W / 40).
     Raises: SignalError for a wrong type or shape.
     """
-    return turns_to_patches(_check_frames(frames)[None])
+    return turns_to_patches(check_frames(frames)[None])
 
 
 def turns_to_patches(pixels: Tensor) -> Tensor:
@@ -67,8 +67,8 @@ def patches_to_frames(patches: Tensor, height: int, width: int) -> Tensor:
     return canvas[:, :height, :width].round().clamp(0, 255).to(torch.uint8)
 
 
-def _check_frames(frames: Tensor | np.ndarray) -> Tensor:
-    """The frames as a tensor, or a SignalError that says what is wrong with them."""
+def check_frames(frames: Tensor | np.ndarray) -> Tensor:
+    """One turn's frames uint8 `[2, H, W, 3]` as a tensor. Raises SignalError, which says what is wrong with them."""
     if isinstance(frames, np.ndarray) and not frames.flags.writeable:
         frames = frames.copy()
     pixels = torch.as_tensor(frames)

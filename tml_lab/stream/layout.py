@@ -44,6 +44,7 @@ class TurnTokens:
     words: list[int] = field(default_factory=list)
     speaks: bool = False
     asks: bool = False  # the words are a request to the background model
+    number: int | None = None  # on the clock; None: one after another
 
 
 @dataclass
@@ -70,13 +71,8 @@ class Layout:
 
 def lay_out(turns: list[TurnTokens], audio_id: int, first_turn: int = 0) -> Layout:
     """Lay a list of turns out as one sequence; `audio_id` is the id of `<audio>`."""
-    stream: list[int] = []
-    token: list[int] = []
-    turn_of: list[int] = []
-    slot: list[int] = []
-    target: list[int] = []
-    voice_from: list[int] = []
-
+    columns: list[list[int]] = [[] for _ in range(6)]
+    stream, token, turn_of, slot, target, voice_from = columns
     for n, turn in enumerate(turns):
         start = len(stream)
         stream += [Stream.TEXT_IN] * len(turn.text_in) + [Stream.VIDEO_IN] * turn.n_patches
@@ -92,9 +88,5 @@ def lay_out(turns: list[TurnTokens], audio_id: int, first_turn: int = 0) -> Layo
         else:
             target += [*turn.words, audio_id] if turn.asks else [NO_TARGET] * (1 + len(turn.words))
         slot += range(len(stream) - start)
-        turn_of += [first_turn + n] * (len(stream) - start)
-
-    def as_array(values: list[int]) -> np.ndarray:
-        return np.asarray(values, dtype=np.int64)
-
-    return Layout(*(as_array(v) for v in (stream, token, turn_of, slot, target, voice_from)))
+        turn_of += [first_turn + (n if turn.number is None else turn.number)] * (len(stream) - start)
+    return Layout(*(np.asarray(column, dtype=np.int64) for column in columns))

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,17 @@ from tml_lab.stream.clock import heard_start, played_span, played_start, turn_he
 from tml_lab.stream.tokens import TokenTable
 
 Typed = tuple[tuple[int, str], ...]  # (turn in which the words arrived, words)
+
+
+class Skipped(Enum):
+    """What `Session.step` takes in place of sound for a turn that is not computed at all."""
+
+    SKIPPED = "skipped"
+
+
+SKIPPED = Skipped.SKIPPED
+Sound = np.ndarray | Skipped | None
+"""What one turn heard: float32 [3200]; None: nothing, a gap; `SKIPPED`: not even that was noticed."""
 
 
 class RecordingError(ValueError):
@@ -34,11 +47,17 @@ class Inputs:
         audio: float32 [turns * 3200], mono at 16 kHz (a shorter last turn is padded with silence).
         typed: `(turn, words)` pairs in the order of their turns.
         frames: per turn uint8 [2, H, W, 3] or None, or None when no camera ran.
+        gaps: turns in which nothing was heard (see `Session.step`), in ascending order; their sound is silence.
+        skipped: those of the gaps that were not computed: they have no positions in the sequence.
+
+    Raises RecordingError, in one sentence, for parts that do not fit together.
     """
 
     audio: np.ndarray
     typed: Typed = ()
     frames: Sequence[np.ndarray | None] | None = None
+    gaps: tuple[int, ...] = ()
+    skipped: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         audio = np.asarray(self.audio, np.float32)
@@ -51,17 +70,30 @@ class Inputs:
         object.__setattr__(self, "typed", tuple(sorted((int(turn), str(text)) for turn, text in self.typed)))
         if self.frames is not None and len(self.frames) != turns:
             raise RecordingError(f"{len(self.frames)} turns of pictures do not fit {turns} turns of sound.")
+        object.__setattr__(self, "skipped", tuple(sorted({int(turn) for turn in self.skipped})))
+        object.__setattr__(self, "gaps", tuple(sorted({int(turn) for turn in (*self.gaps, *self.skipped)})))
+        for turn in self.gaps:
+            if not 0 <= turn < turns:
+                raise RecordingError(f"turn {turn} cannot be a gap: the sound has turns 0..{turns - 1}.")
+            if audio[turn * TURN_SAMPLES : (turn + 1) * TURN_SAMPLES].any():
+                raise RecordingError(f"turn {turn} is a gap, and yet there is sound in it: leave it out of the gaps.")
 
     @property
     def turns(self) -> int:
         """Number of whole turns."""
         return len(self.audio) // TURN_SAMPLES
 
-    def turn(self, turn: int) -> tuple[np.ndarray, np.ndarray | None, str | None]:
-        """What `Session.step` takes in one turn: audio float32 [3200], frames, typed words."""
+    @cached_property
+    def _unheard(self) -> dict[int, Skipped | None]:
+        """The gaps as `Session.step` takes them."""
+        return dict.fromkeys(self.gaps) | dict.fromkeys(self.skipped, SKIPPED)  # an hour is 18,000 of them
+
+    def turn(self, turn: int) -> tuple[Sound, np.ndarray | None, str | None]:
+        """What `Session.step` takes in one turn: audio float32 [3200] (None in a gap), frames, typed words."""
         words = [text for at, text in self.typed if at == turn]
         frames = self.frames[turn] if self.frames is not None else None
-        return self.audio[turn * TURN_SAMPLES : (turn + 1) * TURN_SAMPLES], frames, " ".join(words) or None
+        heard = self.audio[turn * TURN_SAMPLES : (turn + 1) * TURN_SAMPLES]
+        return self._unheard.get(turn, heard), frames, " ".join(words) or None
 
 
 @dataclass(frozen=True)
@@ -102,6 +134,8 @@ class Recording:
         about: anything else worth keeping (source file, machine, versions).
         panel: what was drawn beside the conversation: plain data, one entry for each change, with the "turn" in which
             it came (see `tml_lab.background.panel`). Like typed words it comes from outside, so a replay keeps it.
+        unplayed: turns that spoke and were not heard, because they were run after their moment (a late chunk): the
+            model said it, and nobody knows. It comes from outside too.
         policy: what the session remembered by (`tml_lab.stream.policy`); empty: as the model was trained.
         notes: `(turn, words)` that the policy typed. Not an input: a replay makes them anew.
     """
@@ -120,6 +154,7 @@ class Recording:
     attention: Attention | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     panel: tuple[Mapping[str, Any], ...] = ()
+    unplayed: tuple[int, ...] = ()
     policy: Mapping[str, Any] = field(default_factory=dict)
     notes: Typed = ()
 
@@ -130,6 +165,11 @@ class Recording:
     def turns(self) -> int:
         """Turns for which there are outputs (a fork has fewer of these than of inputs)."""
         return len(self.decisions)
+
+    @property
+    def gaps(self) -> tuple[int, ...]:
+        """Turns in which nothing was heard: a chunk was lost, or came too late. Some may have been skipped."""
+        return self.inputs.gaps
 
     @property
     def text(self) -> str:
@@ -147,13 +187,15 @@ class Recording:
         return found
 
     def said(self) -> list[tuple[str, float, float]]:
-        """`(word, start, end)` in seconds on the *played* clock.
+        """`(word, start, end)` in seconds on the *played* clock, of all words that were played.
 
         Words of one turn share it; the last one goes on sounding through the `<speak>` turns that bring no
         new word.
         """
         out = []
         for turn, words in enumerate(self.words):
+            if turn in self.unplayed:
+                continue
             start, end = played_span(turn)
             part = (end - start) / max(1, len(words))
             ends = [start + (i + 1) * part for i in range(len(words) - 1)] + [self._sounds_until(turn)]
@@ -168,8 +210,11 @@ class Recording:
         return played_start(after)
 
     def played_audio(self) -> np.ndarray:
-        """Own voice on the recording's time axis: float32 [(turns + 1) * 3200], sample 0 = second 0."""
-        return np.concatenate([np.zeros(TURN_SAMPLES, np.float32), self.audio_out])
+        """Own voice as it was heard, on the recording's axis: float32 [(turns + 1) * 3200], sample 0 = second 0."""
+        heard = np.concatenate([np.zeros(TURN_SAMPLES, np.float32), self.audio_out])
+        for turn in self.unplayed:
+            heard[(turn + 1) * TURN_SAMPLES : (turn + 2) * TURN_SAMPLES] = 0.0
+        return heard
 
     def fork(self, t: float | None = None, inputs: Inputs | Mapping[str, Any] | None = None) -> Recording:
         """A recording that shares the past with this one, with other inputs from `t` on, to be replayed.
@@ -206,36 +251,52 @@ class Recording:
             about={**self.about, "forked_at_turn": at},
             notes=tuple((turn, text) for turn, text in self.notes if turn < kept),
             panel=self.panel if inputs is None else tuple(change for change in self.panel if change["turn"] < at),
+            unplayed=self.unplayed if inputs is None else tuple(turn for turn in self.unplayed if turn < at),
         )
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the recording as a folder of float32 WAV, safetensors and JSON; returns the folder."""
-        from tml_lab.stream.recording_io import save
+    def save(self, path: str | Path) -> Path:
+        """Write the recording as a folder of float32 WAV, safetensors and JSON; returns the path.
 
-        return save(self, Path(folder))
+        A name that ends in `.zip` (we write `talk.tml.zip`) gives all of it as one file to share.
+
+        Raises RecordingError, in one sentence, when it cannot be written; of one file then nothing is left.
+        """
+        from tml_lab.stream.recording_io import save_folder
+        from tml_lab.stream.recording_zip import save_zip
+
+        path = Path(path)
+        return save_zip(self, path) if path.suffix.lower() == ".zip" else save_folder(self, path)
 
     @staticmethod
-    def load(folder: str | Path) -> Recording:
-        """Read `save`'s folder. Sound and pictures are mapped from disk, not copied into memory.
+    def load(path: str | Path) -> Recording:
+        """Read what `save` wrote. Sound and pictures are mapped from disk, not copied into memory.
 
-        Raises RecordingError, in one sentence, when something is missing, truncated or of another format.
+        Raises RecordingError, in one sentence, when something is missing, truncated, edited or of another format.
         """
-        from tml_lab.stream.recording_io import load
+        from tml_lab.stream.recording_io import load_folder
+        from tml_lab.stream.recording_zip import load_zip
 
-        return load(Path(folder))
+        path = Path(path)
+        return load_zip(path) if path.is_file() else load_folder(path)
 
 
 def _splice(old: Inputs, at: int, new: Inputs | Mapping[str, Any]) -> Inputs:
     """`old` before turn `at`, `new` from it on."""
     if isinstance(new, Inputs):
         typed_later = [(turn + at, text) for turn, text in new.typed]
-        later: dict[str, Any] = {"audio": new.audio, "typed": typed_later, "frames": new.frames}
+        later: dict[str, Any] = {
+            "audio": new.audio, "typed": typed_later, "frames": new.frames, "gaps": [turn + at for turn in new.gaps],
+            "skipped": [turn + at for turn in new.skipped],
+        }  # fmt: skip
     else:
         later = dict(new)
         if unknown := set(later) - {"audio", "typed", "frames"}:
             raise RecordingError(f"inputs has unknown parts {sorted(unknown)}; give audio, typed or frames.")
         if "typed" in later:
             later["typed"] = [(turn_hearing(seconds), text) for seconds, text in later["typed"]]
+        # what is heard in place of a gap is heard
+        for name, turns in (("gaps", old.gaps), ("skipped", old.skipped)):
+            later[name] = [] if "audio" in later else [turn for turn in turns if turn >= at]
     later = {
         "audio": old.audio[at * TURN_SAMPLES :],
         "typed": [(turn, text) for turn, text in old.typed if turn >= at],
@@ -248,7 +309,10 @@ def _splice(old: Inputs, at: int, new: Inputs | Mapping[str, Any]) -> Inputs:
         raise RecordingError(f"typed words must come at {heard_start(at):.1f} s or later: the past is kept.")
     typed = [(turn, text) for turn, text in old.typed if turn < at] + later["typed"]
     audio = np.concatenate([old.audio[: at * TURN_SAMPLES], tail])
-    return Inputs(audio, tuple(typed), _splice_frames(old, at, later, at + turns_covering(len(tail))))
+    gaps = [turn for turn in old.gaps if turn < at] + later["gaps"]
+    skipped = [turn for turn in old.skipped if turn < at] + later["skipped"]
+    frames = _splice_frames(old, at, later, at + turns_covering(len(tail)))
+    return Inputs(audio, tuple(typed), frames, tuple(gaps), tuple(skipped))
 
 
 def _splice_frames(old: Inputs, at: int, later: dict[str, Any], turns: int) -> list[np.ndarray | None] | None:

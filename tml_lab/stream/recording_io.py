@@ -1,6 +1,6 @@
 """Recordings on disk: a folder of float32 WAV (any player opens it), safetensors and JSON.
 
-recording.json       header: turns, seed, checkpoint, configuration, typed and said words
+recording.json       header: turns, seed, checkpoint, configuration, typed and said words, gaps
 turns.safetensors    one row per turn, and the token table
 heard.wav, own.wav   float32, 16 kHz, mono: bit for bit what went in and came out
 frames.npz           one uint8 [2, H, W, 3] per turn that had pictures
@@ -16,6 +16,7 @@ import numpy as np
 
 from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES
 from tml_lab.stream.recording import Attention, Inputs, Recording, RecordingError
+from tml_lab.stream.recording_checks import check_columns, check_header
 from tml_lab.stream.reels import FRAMES, HEARD, OWN, FolderReel, FrameFile, read_sound
 from tml_lab.stream.tokens import TokenTable
 
@@ -23,7 +24,7 @@ FORMAT, VERSION = "tml-recording", 1
 HEADER, TURNS = "recording.json", "turns.safetensors"
 
 
-def save(recording: Recording, folder: Path) -> Path:
+def save_folder(recording: Recording, folder: Path) -> Path:
     """Write a whole recording; see `Recording.save`."""
     reel = FolderReel(folder)
     inputs = recording.inputs
@@ -55,6 +56,9 @@ def save_columns(recording: Recording, folder: Path, input_turns: int) -> Path:
         "timings": list(recording.timings),
         "about": dict(recording.about),
         **({"panel": recording.panel} if recording.panel else {}),
+        **({"gaps": recording.gaps} if recording.gaps else {}),
+        **({"unplayed": recording.unplayed} if recording.unplayed else {}),
+        **({"skipped": recording.inputs.skipped} if recording.inputs.skipped else {}),
         **({"policy": dict(recording.policy)} if recording.policy else {}),
         **({"notes": recording.notes} if recording.notes else {}),
     }
@@ -82,9 +86,25 @@ def save_columns(recording: Recording, folder: Path, input_turns: int) -> Path:
     return folder
 
 
-def load(folder: Path) -> Recording:
-    """Read a recording; see `Recording.load`."""
+def load_folder(folder: Path, keeps: object = None, called: Path | None = None) -> Recording:
+    """Read a recording; see `Recording.load`.
+
+    Args:
+        keeps: something that must live as long as the pictures, which are read when they are asked for.
+        called: what messages call the folder.
+    """
+    try:
+        return _load(folder, keeps)
+    except RecordingError as error:
+        if called is None:
+            raise
+        raise RecordingError(str(error).replace(str(folder), str(called))) from error
+
+
+def _load(folder: Path, keeps: object) -> Recording:
     header, columns = _header(folder), _columns(folder)
+    check_header(header, str(folder / HEADER))
+    check_columns(header, columns, str(folder / TURNS))
     try:
         turns = int(header["turns"])
         words: list[tuple[str, ...]] = [()] * turns
@@ -93,7 +113,9 @@ def load(folder: Path) -> Recording:
         inputs = Inputs(
             read_sound(folder / HEARD, header["input_turns"]),
             tuple((turn, text) for turn, text in header["typed"]),
-            FrameFile(folder / FRAMES, header["input_turns"]) if (folder / FRAMES).exists() else None,
+            FrameFile(folder / FRAMES, header["input_turns"], keeps) if (folder / FRAMES).exists() else None,
+            tuple(header.get("gaps", ())),
+            tuple(header.get("skipped", ())),
         )
         seen = header.get("attention")
         attention = seen and Attention(
@@ -118,18 +140,16 @@ def load(folder: Path) -> Recording:
             attention=attention,
             about=header["about"],
             panel=tuple(header.get("panel", ())),
+            unplayed=tuple(int(turn) for turn in header.get("unplayed", ())),
             policy=header.get("policy", {}),
             notes=tuple((turn, text) for turn, text in header.get("notes", ())),
         )  # fmt: skip
-    except (KeyError, IndexError, TypeError) as error:
+    except RecordingError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise RecordingError(
             f"{folder} is not a whole recording: {error} is missing or out of range."
         ) from error
-    if len(recording.decisions) != turns:
-        raise RecordingError(
-            f"{folder / TURNS} holds {len(recording.decisions)} turns where {HEADER} promises {turns}; "
-            "the files belong to different recordings."
-        )
     return recording
 
 
@@ -143,7 +163,7 @@ def _header(folder: Path) -> dict[str, Any]:
         )
     try:
         header = json.loads(path.read_text())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise RecordingError(
             f"{path} cannot be read as JSON ({error}): the file is truncated or damaged."
         ) from error

@@ -5,8 +5,11 @@ A ten-minute recording is 77 MB of sound and up to 345 MB of pictures. Neither r
 
 from __future__ import annotations
 
+import io
+import struct
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +22,12 @@ from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES
 from tml_lab.stream.columns import Column, Spill
 from tml_lab.stream.recording import RecordingError
 
+MOST_PICTURE_BYTES = 64 << 20
+DAMAGED_ZIP = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError,
+    SyntaxError, TypeError, KeyError, OverflowError,
+)  # fmt: skip
+"""What zipfile and numpy meet damaged files with."""
 HEARD, OWN, FRAMES = "heard.wav", "own.wav", "frames.npz"
 MINUTES = 3_000 * TURN_SAMPLES * 4  # bytes: ten minutes of sound
 Contents = tuple[np.ndarray, np.ndarray, "Sequence[np.ndarray | None] | None"]
@@ -182,7 +191,7 @@ def read_sound(path: Path, turns: int) -> np.ndarray:
             # libsndfile's PEAK chunk is unknown to scipy; a short data chunk is reported below, in our words.
             warnings.simplefilter("ignore", wavfile.WavFileWarning)
             rate, samples = wavfile.read(path, mmap=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # scipy meets damaged headers with errors of many kinds
         raise RecordingError(
             f"{path} cannot be read ({error}): the file is missing, truncated or damaged."
         ) from error
@@ -197,14 +206,20 @@ def read_sound(path: Path, turns: int) -> np.ndarray:
 
 
 class FrameFile(Sequence["np.ndarray | None"]):
-    """Pictures of a saved recording, read one turn at a time: uint8 [2, H, W, 3] or None."""
+    """Pictures of a saved recording, read one turn at a time: uint8 [2, H, W, 3] or None.
 
-    def __init__(self, path: Path, turns: int) -> None:
-        self.path, self.turns = path, turns
+    Args:
+        path: the file.
+        turns: of the recording.
+        keeps: something that must live as long as this.
+    """
+
+    def __init__(self, path: Path, turns: int, keeps: object = None) -> None:
+        self.path, self.turns, self.keeps = path, turns, keeps
         try:
             with zipfile.ZipFile(path) as archive:
-                self._there = set(archive.namelist())
-        except (OSError, zipfile.BadZipFile) as error:
+                self._there = {member.filename: member.file_size for member in archive.infolist()}
+        except DAMAGED_ZIP as error:
             raise RecordingError(
                 f"{path} cannot be read ({error}): the file is truncated or damaged."
             ) from error
@@ -218,12 +233,30 @@ class FrameFile(Sequence["np.ndarray | None"]):
     def __getitem__(self, turn: int) -> np.ndarray | None:  # type: ignore[override]
         if not 0 <= turn < self.turns:
             raise IndexError(f"turn {turn} is outside the recording's {self.turns} turns")
-        if f"{turn}.npy" not in self._there:
+        name = f"{turn}.npy"
+        if name not in self._there:
             return None
         try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(f"{turn}.npy") as entry:
-                return np.lib.format.read_array(entry, allow_pickle=False)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            if self._there[name] > MOST_PICTURE_BYTES:
+                raise ValueError(f"they unpack to {self._there[name]} bytes")
+            with zipfile.ZipFile(self.path) as archive:
+                return _picture_pair(archive.read(name))
+        except DAMAGED_ZIP as error:
             raise RecordingError(
                 f"{self.path}: the pictures of turn {turn} cannot be read ({error})."
             ) from error
+
+
+def _picture_pair(npy: bytes) -> np.ndarray:
+    """uint8 [2, H, W, 3] from the bytes of an .npy file. Raises ValueError for anything else.
+
+    The header is looked at before anything of the size that it promises is made.
+    """
+    file = io.BytesIO(npy)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("not an .npy file of version 1.0")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    data = npy[file.tell() :]
+    if dtype != np.uint8 or fortran or len(shape) != 4 or (shape[0], shape[3]) != (2, 3) or min(shape) < 1:
+        raise ValueError(f"they should be uint8 [2, H, W, 3], not {dtype} {list(shape)}")
+    return np.frombuffer(data, np.uint8).reshape(shape).copy()

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.interaction import InteractionModel, Tokens
 from tml_lab.model.text import TextTokenizer
 from tml_lab.signal.dmel import dmel
@@ -56,7 +57,7 @@ def replay(
         result = session.step(*recording.inputs.turn(turn))
         if on_turn is not None:
             on_turn(result)
-    return replace(session.recording(recording.about), panel=recording.panel)
+    return replace(session.recording(recording.about), panel=recording.panel, unplayed=recording.unplayed)
 
 
 def differences(one: Recording, other: Recording) -> list[str]:
@@ -93,6 +94,8 @@ def offline_tokens(recording: Recording, device: torch.device | str = "cpu") -> 
             f"{recording.turns} of {recording.inputs.turns} turns have outputs: replay the recording first."
         )
     table = recording.tokens
+    turns = np.array(recording.inputs.audio).reshape(-1, TURN_SAMPLES)
+    run = np.setdiff1d(np.arange(recording.turns), recording.inputs.skipped)  # what was skipped has no positions
     pictures = recording.inputs.frames or ()
     patches = [frames_to_patches(pair) for pair in pictures if pair is not None]
 
@@ -104,7 +107,7 @@ def offline_tokens(recording: Recording, device: torch.device | str = "cpu") -> 
         token=ids(np.maximum(table.token_id, 0)),
         turn=ids(table.turn),
         first=torch.as_tensor(table.slot == 0, device=device),
-        heard=dmel(np.array(recording.inputs.audio)).to(device),  # uint8 [turns * 4, 80]
+        heard=dmel(turns[run].reshape(-1)).to(device),  # uint8 [turns run * 4, 80]
         voice=torch.as_tensor(recording.voice, device=device),
         patches=torch.cat(patches).to(device) if patches else None,
     )
@@ -121,5 +124,12 @@ def offline_logits(recording: Recording, model: InteractionModel) -> Tensor:
 
 
 def decision_positions(recording: Recording) -> np.ndarray:
-    """The position whose hidden state decides each turn, its last heard frame: int64 [turns]."""
-    return np.flatnonzero(recording.tokens.decides)
+    """The position whose hidden state decides each turn, its last heard frame: int64 [turns].
+
+    A turn that was skipped decided nothing: the last decision before it stands there (or the first one of all).
+    """
+    found = np.flatnonzero(recording.tokens.decides)
+    if not recording.inputs.skipped or not len(found):
+        return found
+    latest = np.searchsorted(recording.tokens.turn[found], np.arange(recording.turns), side="right") - 1
+    return found[np.maximum(latest, 0)]

@@ -9,7 +9,8 @@
 The last token of a turn (the decision when silent, the fourth own-voice token when speaking) is fed at the
 head of the next turn's forward, so that a silent turn costs one forward and no more.
 
-All that changes from turn to turn lies in `Session.state`, a plain dict of tensors.
+All that changes from turn to turn lies in `Session.state`, a plain dict of tensors. A turn is written once, as a
+generator of what it asks of the model (`turn_steps`): `Session.step` runs one, `step_together` those of many sessions.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tml_lab.model.decode import compile_kernels, one_turn
 from tml_lab.model.interaction import InteractionModel, Tokens
 from tml_lab.model.state import MAX_CHUNK, State, clone_state, new_state
 from tml_lab.model.tap import Tap
-from tml_lab.model.text import AUDIO, DECISIONS, DELEGATE, SPEAK, SPECIALS, TextTokenizer
+from tml_lab.model.text import AUDIO, DECISIONS, DELEGATE, SILENT, SPEAK, SPECIALS, TextTokenizer
 from tml_lab.signal.dmel import DMelStream
 from tml_lab.signal.out_mel import quantize_voice
 from tml_lab.stream.checkpoint_hash import weights_hash
@@ -39,10 +40,11 @@ from tml_lab.stream.layout import MAX_REQUEST, MAX_WORDS, Stream
 from tml_lab.stream.observer import Observer
 from tml_lab.stream.policy import Keeper, Policy, SinksAndWindow, policy_of, with_reach
 from tml_lab.stream.pooled import Pooled
-from tml_lab.stream.recording import Recording, RecordingError
+from tml_lab.stream.recording import SKIPPED, Recording, RecordingError, Skipped, Sound
 from tml_lab.stream.tape import Reel, Tape, Turn
 from tml_lab.stream.turn_input import Heard, SessionError, hear
 from tml_lab.stream.turn_result import TurnResult, pool_attention
+from tml_lab.stream.turn_steps import Append, Draw, Steps, run_alone
 from tml_lab.stream.voice import VoiceOut, turn_noise
 
 STATE = "state.safetensors"
@@ -131,12 +133,15 @@ class Session:
 
     @torch.no_grad()
     def step(
-        self, audio: np.ndarray | Tensor, frames: np.ndarray | None = None, text: str | None = None
+        self, audio: Sound | Tensor = None, frames: np.ndarray | None = None, text: str | None = None
     ) -> TurnResult:
         """Hear one turn and answer it.
 
         Args:
-            audio: float32 [3200], mono at 16 kHz, finite.
+            audio: float32 [3200], mono at 16 kHz, finite. None: a gap. Nothing was heard in this turn (a chunk was
+                lost, the lid was closed), and yet it took its 0.2 s: it is a turn like any other, whose sound is
+                silence, so that the model's time goes on with the world's. `Recording.gaps` marks it. `SKIPPED`: the
+                turn passes without the model, which then only sees from the clock that it was there (see `skip`).
             frames: uint8 [2, H, W, 3], RGB, when a camera runs.
             text: words typed during this turn.
 
@@ -144,9 +149,39 @@ class Session:
         it was.
         """
         with one_turn(self.model.backbone, self.model.flow):
-            return self._step(audio, frames, text)
+            return run_alone(self.steps(audio, frames, text))
 
-    def _step(self, audio: np.ndarray | Tensor, frames: np.ndarray | None, text: str | None) -> TurnResult:
+    def skip(self, turns: int) -> None:
+        """Let time pass without the model: a lid was closed for 20 minutes, which are 6,000 turns.
+
+        The clock is on by `turns`, and the recording as long as they were; the sequence has no positions of them. The
+        first turn after them carries a later turn number, and what it hears joins on to what was heard before. What was
+        just being said breaks off.
+        """
+        for _ in range(turns):
+            self.step(SKIPPED)
+
+    def not_played(self, turn: int) -> None:
+        """Whoever plays the sound says that a turn's came too late and was left out; the recording tells."""
+        self.tape.unplayed.append(int(turn))
+
+    def _skip(self, frames: np.ndarray | None, text: str | None) -> TurnResult:
+        if self._broken:
+            raise SessionError(BROKEN)
+        if frames is not None or text:
+            raise SessionError("a turn that is skipped brings no pictures and no words: give them to the next turn.")
+        sound = self.voice.step(None, self.state)  # float32 [3200]: the last word rings out
+        result = TurnResult(self.turn, SILENT, 0.0, "", (), sound, {})
+        self.tape.skip(sound)
+        self.state["turn"] = self.state["turn"] + 1
+        return result
+
+    def steps(
+        self, audio: Sound | Tensor = None, frames: np.ndarray | None = None, text: str | None = None
+    ) -> Steps[TurnResult]:
+        """The turn that `step` runs, as it is asked for piece by piece; to be run without gradient, to its end."""
+        if isinstance(audio, Skipped):
+            return self._skip(frames, text)
         began = time.perf_counter()
         if self._broken:
             raise SessionError(BROKEN)
@@ -162,7 +197,7 @@ class Session:
         self._graphs = self.graphed if self.graphed and unseen and self.graphed.ready() else None
         device = torch.device("cpu") if self._graphs else self.device
         tokens = heard.tokens(self.turn, self.state["pending.token"], self.state["pending.voice"], device)
-        hidden = self._forward(tokens, taps)
+        hidden = yield from self._forward(tokens, taps)
         logits = self.model.text_logits(hidden).cpu()[self._decisions].float()  # [n decisions]
         best = int(logits.argmax())
         p_speak = float(logits.softmax(-1)[DECISIONS.index(SPEAK)])
@@ -177,10 +212,10 @@ class Session:
         words: list[int] = []
         mel = bins = None
         if DECISIONS[best] == SPEAK:
-            words, hidden = self._say_words(rows, timings, MAX_WORDS)
-            mel, bins = self._say_sound(hidden, rows, timings)
+            words, hidden = yield from self._say_words(rows, timings, MAX_WORDS)
+            mel, bins = yield from self._say_sound(hidden, rows, timings)
         elif DECISIONS[best] == DELEGATE:
-            words, _ = self._say_words(rows, timings, MAX_REQUEST)
+            words, _ = yield from self._say_words(rows, timings, MAX_REQUEST)
             self._leave()  # all of it is fed
         mark = time.perf_counter()
         sound = self.voice.step(mel, self.state, self._graphs)  # float32 [3200]
@@ -188,7 +223,7 @@ class Session:
         timings["total"] = time.perf_counter() - began
         return self._finish(heard, frames, text, best, p_speak, words, sound, rows, bins, timings, seen)
 
-    def _forward(self, tokens: Tokens, taps: dict[int, Tap] | None = None) -> Tensor:
+    def _forward(self, tokens: Tokens, taps: dict[int, Tap] | None = None) -> Steps[Tensor]:
         """Append the tokens to the state; the hidden state `[d_model]` at the last of them."""
         if self._graphs is not None:
             hidden = self._graphs.turn(tokens, self.state)
@@ -198,13 +233,13 @@ class Session:
         x = self.model.embed(tokens)[None]  # [1, n, d_model]
         hidden = x
         for start in range(0, x.shape[1], MAX_CHUNK):  # long typed text: more than one forward
-            hidden = self._append(x[:, start : start + MAX_CHUNK], taps)  # [1, <= MAX_CHUNK, d_model]
+            hidden = yield from self._append(x[:, start : start + MAX_CHUNK], taps)  # [1, <= MAX_CHUNK, d_model]
         return hidden[0, -1]
 
-    def _append(self, x: Tensor, taps: dict[int, Tap] | None = None) -> Tensor:
+    def _append(self, x: Tensor, taps: dict[int, Tap] | None = None) -> Steps[Tensor]:
         """Embeddings `[1, n, d_model]` appended to the state -> hidden states; the observer sees all of it."""
         if self.observer is None:
-            return self.model(x, self.state, taps)
+            return (yield Append(self.model, self.state, x, taps))
         piece = self.tape.piece(self.tokenizer.names, int(self.state["pos"]), x.shape[1], self._rows)
         x = self.observer.embedded(x[0], piece)[None]
         seen, watched = self.observer.taps(piece), taps or {}
@@ -212,16 +247,17 @@ class Session:
             if layer in seen:
                 watched[layer] = seen[layer].also("pattern")
         seen |= watched
-        return self.observer.finished(self.model(x, self.state, seen)[0], piece)[None]
+        hidden = yield Append(self.model, self.state, x, seen)
+        return self.observer.finished(hidden[0], piece)[None]
 
-    def _feed(self, stream: Stream, token: int = 0, voice: Tensor | None = None) -> Tensor:
+    def _feed(self, stream: Stream, token: int = 0, voice: Tensor | None = None) -> Steps[Tensor]:
         """Append one output token of this turn; the hidden state `[d_model]`."""
         if self._graphs is not None and voice is None:
             hidden = self._graphs.word(int(stream), token, self.state)
             if hidden is not None:
                 return hidden
         x = self.model.embed_output(int(stream), token, voice)[None]  # [1, 1, d_model]
-        return self._append(x)[0, -1]
+        return (yield from self._append(x))[0, -1]
 
     def _leave(self, token: int = -1, voice: Tensor | None = None) -> None:
         """Keep the turn's last token for the next turn's forward."""
@@ -232,10 +268,10 @@ class Session:
 
     def _say_words(
         self, rows: list[tuple[int, int]], timings: dict[str, float], most: int
-    ) -> tuple[list[int], Tensor]:
+    ) -> Steps[tuple[list[int], Tensor]]:
         """Feed the decision and up to `most` words; the words, and the hidden state that conditions the sound."""
         mark = time.perf_counter()
-        hidden = self._feed(Stream.TEXT_OUT, int(self.state["pending.token"]))
+        hidden = yield from self._feed(Stream.TEXT_OUT, int(self.state["pending.token"]))
         words: list[int] = []
         while len(words) < most:
             logits = self.model.text_logits(hidden).masked_fill(self._not_a_word, -torch.inf)  # [vocab]
@@ -244,13 +280,13 @@ class Session:
                 break
             words.append(word)
             rows.append((Stream.TEXT_OUT, word))
-            hidden = self._feed(Stream.TEXT_OUT, word)
+            hidden = yield from self._feed(Stream.TEXT_OUT, word)
         timings["words"] = time.perf_counter() - mark
         return words, hidden
 
     def _say_sound(
         self, hidden: Tensor, rows: list[tuple[int, int]], timings: dict[str, float]
-    ) -> tuple[Tensor, np.ndarray]:
+    ) -> Steps[tuple[Tensor, np.ndarray]]:
         """Four own-voice tokens, each fed back (the last one with the next turn).
 
         Returns normalised mel float32 [4, 320] and its bins uint8 [4, 320].
@@ -266,14 +302,12 @@ class Session:
         out: list[Tensor] = []
         heard: list[Tensor] = []
         for k in range(OUT_TOKENS_PER_TURN):
-            mel = self.model.flow.sample(
-                hidden[None], noise[k : k + 1], self.model.cfg.flow_steps, self.model.cfg.flow_temperature
-            )  # [1, 320]
+            mel = yield Draw(self.model, hidden[None], noise[k : k + 1])  # [1, 320]
             out.append(mel)
             heard.append(bins := quantize_voice(mel))  # uint8 [1, 320]
             rows.append((Stream.AUDIO_OUT, -1))
             if k < OUT_TOKENS_PER_TURN - 1:
-                hidden = self._feed(Stream.AUDIO_OUT, voice=bins)
+                hidden = yield from self._feed(Stream.AUDIO_OUT, voice=bins)
             else:
                 self._leave(voice=bins)
         timings["voice"] = time.perf_counter() - mark
@@ -292,7 +326,10 @@ class Session:
         self.tape.head = self._watched or self.tape.head
         note = self._keeper.note
         self.tape.append(
-            Turn(heard.audio, frames, text, result.decision, p_speak, said, sound, rows, bins, timings, seen, note)
+            Turn(
+                heard.audio, frames, text, result.decision, p_speak, said, sound, rows, bins, timings, seen, note,
+                heard.gap,
+            )
         )
         self._keeper.after(self.state, text, result.decision, said)
         self.state["turn"] = self.state["turn"] + 1

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from tml_lab.config import OUT_DIM, OUT_TOKENS_PER_TURN, TURN_SAMPLES
+from tml_lab.model.text import SILENT
 from tml_lab.stream.columns import Column, Spill
 from tml_lab.stream.observer import Piece
 from tml_lab.stream.pooled import Pooled
-from tml_lab.stream.recording import Attention, Inputs, Recording, RecordingError
+from tml_lab.stream.recording import SKIPPED, Attention, Inputs, Recording, RecordingError
 from tml_lab.stream.reels import MemoryReel, Reel
 from tml_lab.stream.tokens import STREAMS, TokenTable
 
+SILENCE = np.zeros(TURN_SAMPLES, np.float32)  # what a gap sounds like
 Looked = tuple[np.ndarray, np.ndarray]  # what is kept of a turn's attention: lag [S, LAGS], share [S]
 LAGS = 64  # attended turns kept one by one: 12.8 s, beyond every window of the nano
 
@@ -36,11 +38,18 @@ class Turn:
     timings: dict[str, float]
     attention: Pooled | Looked | None = None
     note: str | None = None  # typed by the session's policy
+    gap: bool = False  # nothing was heard
+    skipped: bool = False  # nothing was computed: no positions
 
 
 ROW = np.dtype([("stream", "u1"), ("turn", "<i4"), ("token", "<i4")])  # of each position; token -1: none
 DONE = np.dtype([("decision", "u1"), ("p_speak", "<f4"), ("first", "<i8")])  # of each turn; first: its first position
 SEEN = np.dtype([("lag", "<f2", (len(STREAMS), LAGS)), ("share", "<f4", (len(STREAMS),))])  # by the watched head
+
+
+def looked_of(attention: Pooled | Looked) -> Looked:
+    """What is kept of a turn's attention: float16 lag [S, LAGS], float32 share [S]."""
+    return (attention.lag(LAGS), attention.share) if isinstance(attention, Pooled) else attention
 
 
 class Tape:
@@ -55,6 +64,9 @@ class Tape:
         self.reel = MemoryReel() if reel is None else reel
         self.last: Turn | None = None  # as it was appended
         self.typed: list[tuple[int, str]] = []
+        self.gaps: list[int] = []
+        self.skipped: list[int] = []
+        self.unplayed: list[int] = []
         self.notes: list[tuple[int, str]] = []
         self.words: list[tuple[int, str]] = []
         self.names: list[str] = []  # of the decisions so far
@@ -70,12 +82,20 @@ class Tape:
         """Turns on the tape."""
         return len(self.done)
 
+    def skip(self, audio_out: np.ndarray) -> None:
+        """Add a turn that was not computed; `audio_out`: the last word's end."""
+        self.append(Turn(SILENCE, None, None, SILENT, 0.0, (), audio_out, [], None, {}, skipped=True))
+
     def append(self, turn: Turn) -> None:
         """Add one turn."""
         n, self.last = self.turns, turn
         self.reel.write(turn.audio_in, turn.audio_out, turn.frames)
         if turn.typed:
             self.typed.append((n, turn.typed))
+        if turn.gap or turn.skipped:
+            self.gaps.append(n)
+        if turn.skipped:
+            self.skipped.append(n)
         if turn.note:
             self.notes.append((n, turn.note))
         self.words += [(n, word) for word in turn.words]
@@ -98,9 +118,7 @@ class Tape:
             if looked is None:
                 return
             self.seen = Column(SEEN, (), self.spill, zeros=self.turns - 1)
-        if isinstance(looked, Pooled):
-            looked = (looked.lag(LAGS), looked.share)
-        self.seen.append(np.zeros((), SEEN) if looked is None else looked)
+        self.seen.append(np.zeros((), SEEN) if looked is None else looked_of(looked))
 
     def piece(self, names: Sequence[str], start: int, n: int, unfinished: Sequence[tuple[int, int]]) -> Piece:
         """The positions `start .. start + n` of the sequence, the last ones of a turn that is not on the tape yet."""
@@ -118,7 +136,8 @@ class Tape:
         """An independent tape with the same content. Raises RecordingError when its reel cannot be copied."""
         twin = Tape(self.reel.copy())
         twin.typed, twin.words, twin.names = list(self.typed), list(self.words), list(self.names)
-        twin.notes = list(self.notes)
+        twin.notes, twin.gaps, twin.skipped = list(self.notes), list(self.gaps), list(self.skipped)
+        twin.unplayed = list(self.unplayed)
         twin.done, twin.rows, twin.voice = (c.copy(twin.spill) for c in (self.done, self.rows, self.voice))
         twin.timings = {stage: column.copy(twin.spill) for stage, column in self.timings.items()}
         twin.head = self.head
@@ -134,6 +153,8 @@ class Tape:
         voices = iter(recording.voice.reshape(-1, OUT_TOKENS_PER_TURN, OUT_DIM))
         for n in range(recording.turns):
             audio, frames, typed = inputs.turn(n)
+            gap, skipped = audio is None, audio is SKIPPED
+            audio = audio if isinstance(audio, np.ndarray) else SILENCE
             here = slice(starts[n], starts[n + 1])
             rows = list(zip(table.stream[here].tolist(), table.token_id[here].tolist(), strict=True))
             speaks = STREAMS.index("audio_out") in table.stream[here]
@@ -142,8 +163,8 @@ class Tape:
             voice = next(voices) if speaks else None
             said = (recording.decisions[n], float(recording.p_speak[n]), recording.words[n])
             looked = recording.attention and (recording.attention.lag[n], recording.attention.share[n])
-            tape.append(Turn(audio, frames, typed, *said, own, rows, voice, timings, looked))
-        tape.notes = list(recording.notes)
+            tape.append(Turn(audio, frames, typed, *said, own, rows, voice, timings, looked, None, gap, skipped))
+        tape.notes, tape.unplayed = list(recording.notes), list(recording.unplayed)
         if (seen := recording.attention) is not None:
             tape.head = (seen.layer, seen.head)
         return tape
@@ -176,7 +197,7 @@ class Tape:
         done = self.done.part(first, end)
         typed, notes = (_within(texts, first, end) for texts in (self.typed, self.notes))
         return Recording(
-            inputs=Inputs(heard, typed, frames),
+            inputs=Inputs(heard, typed, frames, *(_inside(turns, first, end) for turns in (self.gaps, self.skipped))),
             decisions=tuple(self.names[code] for code in done["decision"]),
             p_speak=np.ascontiguousarray(done["p_speak"]),
             words=_by_turn(_within(self.words, first, end), end - first),
@@ -193,7 +214,7 @@ class Tape:
             seen = self.seen.array()
             attention = Attention(*self.head, STREAMS, *(np.ascontiguousarray(seen[name]) for name in ("lag", "share")))
         return Recording(
-            inputs=Inputs(heard, tuple(self.typed), frames),
+            inputs=Inputs(heard, tuple(self.typed), frames, tuple(self.gaps), tuple(self.skipped)),
             decisions=tuple(self.names[code] for code in done["decision"]),
             p_speak=np.ascontiguousarray(done["p_speak"]),
             words=_by_turn(self.words, self.turns),
@@ -202,6 +223,7 @@ class Tape:
             voice=self.voice.array(),
             timings={stage: self.timings[stage].array() for stage in sorted(self.timings)},
             attention=attention,
+            unplayed=tuple(self.unplayed),
             notes=tuple(self.notes),
             **about_session,
         )
@@ -210,6 +232,11 @@ class Tape:
 def _within(texts: Sequence[tuple[int, str]], first: int, end: int) -> tuple[tuple[int, str], ...]:
     """Those of the turns `[first, end)`, counted from `first`."""
     return tuple((turn - first, text) for turn, text in list(texts) if first <= turn < end)
+
+
+def _inside(turns: Sequence[int], first: int, end: int) -> tuple[int, ...]:
+    """Those of the turns `[first, end)`, counted from `first`."""
+    return tuple(turn - first for turn in list(turns) if first <= turn < end)
 
 
 def _by_turn(words: Sequence[tuple[int, str]], turns: int) -> tuple[tuple[str, ...], ...]:

@@ -73,6 +73,7 @@ class Heard:
         dmel_tail: the dMel stream's state after this turn.
         typed: token ids.
         patches: float32 [P, 2, 40, 40, 3], or None without a camera.
+        gap: whether nothing was heard: `audio` is then silence.
     """
 
     audio: np.ndarray
@@ -80,6 +81,7 @@ class Heard:
     dmel_tail: Tensor
     typed: list[int]
     patches: Tensor | None
+    gap: bool = False
 
     def rows(self) -> list[tuple[int, int]]:
         """`(stream, token id or -1)` of the positions that this input takes, in the order of the layout."""
@@ -115,7 +117,7 @@ class Heard:
 
 
 def hear(
-    audio: np.ndarray | Tensor,
+    audio: np.ndarray | Tensor | None,
     frames: np.ndarray | None,
     text: str | None,
     tokenizer: TextTokenizer,
@@ -123,12 +125,15 @@ def hear(
 ) -> Heard:
     """Check one turn's input (see `Session.step`) and prepare it; touches nothing.
 
+    A gap is heard as silence, through the same stream of frames: the first frame after it joins silence to sound, as
+    `dmel` of the whole does, so that one offline pass over the recording needs to know nothing of gaps.
+
     Raises SessionError or SignalError, in one sentence.
     """
-    samples = check_audio(audio)
+    samples = np.zeros(TURN_SAMPLES, np.float32) if audio is None else check_audio(audio)
     typed = tokenizer.encode(check_text(text)) if text is not None else []
     patches = None if frames is None else frames_to_patches(frames)  # float32 [P, 2, 40, 40, 3]
     stream = DMelStream()
     stream.load_state_dict({"tail": dmel_tail})
     bins = stream.push(samples)  # uint8 [4, 80]
-    return Heard(samples, bins, stream.state_dict()["tail"], typed, patches)
+    return Heard(samples, bins, stream.state_dict()["tail"], typed, patches, audio is None)

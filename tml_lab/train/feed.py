@@ -22,7 +22,7 @@ from tml_lab.config import (
 )  # fmt: skip
 from tml_lab.model.interaction import Tokens
 from tml_lab.model.text import AUDIO, DELEGATE, SILENT, SPEAK, TextTokenizer
-from tml_lab.signal.dmel import quantize
+from tml_lab.signal.dmel import HOP, log_mel, quantize
 from tml_lab.signal.mel import hz_to_mel, mel_to_hz
 from tml_lab.signal.out_mel import quantize_voice
 from tml_lab.stream.layout import MAX_REQUEST, NO_TARGET, Layout, Stream, TurnTokens, lay_out
@@ -32,6 +32,7 @@ from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.reply_voice import reply_mel
 from tml_lab.worlds.seen.film import SIZES, SceneFilm, scene_patches
 
+SILENCE = log_mel(torch.zeros(HOP))[0]  # f32 [80]: what no sound at all is heard as
 CAMERA_TURNS = 200  # the longest episode that is seen as well as heard
 # tokens of a row: few shapes, so that each is prepared once, and multiples of attention's block
 ROW_LENGTHS = (256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
@@ -46,7 +47,8 @@ class Batch:
     `voice_target [n, 320]` (normalised output mel). `frames [batch, most frames]`: flat positions of each row's
     audio_in tokens, of which `n_frames [batch]` count; `words`: ids of the words heard, all rows end to end,
     `n_words [batch]` of each. `n_turns`: turns in the batch, padding left out. `films`: what the camera shows in each
-    row; `to` draws them, and `tokens.patches` is there only then.
+    row; `to` draws them, and `tokens.patches` is there only then. `shown [patches drawn]` bool: which of them are seen;
+    None: all.
     """
 
     tokens: Tokens
@@ -60,12 +62,14 @@ class Batch:
     n_words: Tensor
     n_turns: int
     films: list[Film | SceneFilm] = field(default_factory=list)
+    shown: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device, with its pictures drawn."""
         moved: dict[str, Any] = {name: None if t is None else t.to(device) for name, t in vars(self.tokens).items()}
         if self.films:
-            moved["patches"] = drawn(self.films, device)
+            patches = drawn(self.films, device)
+            moved["patches"] = patches if self.shown is None else patches[self.shown.to(device)]
         rest = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
         return replace(self, tokens=Tokens(**moved), films=[], **rest)
 
@@ -81,7 +85,10 @@ def episode_layout(
 ) -> tuple[Layout, Tensor]:
     """The turn layout of an episode, `seen` patches of a picture a turn, and its voice targets `[n audio_out, 320]`."""
     silent, speak = tokenizer.id(SILENT), tokenizer.id(SPEAK)
-    turns = [TurnTokens(decision=silent, n_patches=seen) for _ in range(episode.n_turns)]
+    numbers = episode.numbers or range(episode.n_turns)
+    turns = [TurnTokens(decision=silent, n_patches=seen, number=number) for number in numbers]
+    for turn in episode.unseen:
+        turns[turn].n_patches = 0
     for turn, text in episode.typed:
         turns[turn].text_in += tokenizer.encode(text)
     voice = []
@@ -93,6 +100,8 @@ def episode_layout(
         asks = turns[turn]
         asks.decision, asks.words, asks.asks = tokenizer.id(DELEGATE), tokenizer.encode(request)[:MAX_REQUEST], True
     layout = lay_out(turns, tokenizer.id(AUDIO), first_turn)
+    if episode.excused_from is not None:  # it could not be heard: whatever is said from there on is right
+        layout.target[layout.turn >= first_turn + numbers[episode.excused_from]] = NO_TARGET
     return layout, torch.cat(voice) if voice else torch.zeros(0, OUT_DIM)
 
 
@@ -142,6 +151,16 @@ def vary(mel: Tensor, rng: np.random.Generator) -> Tensor:
     return mel + torch.from_numpy(rng.normal(0.0, 0.04, mel.shape).astype(np.float32))
 
 
+def as_heard(episode: Rendered, rng: np.random.Generator) -> Tensor:
+    """The frames of an episode from another speaker and microphone, uint8 `[frames, 80]`; a gap stays pure silence."""
+    mel = vary(episode.mel, rng)
+    for turn in episode.gaps:
+        frames = slice(turn * FRAMES_PER_TURN, (turn + 1) * FRAMES_PER_TURN)
+        silent = (episode.mel[frames].float() <= SILENCE + 0.01).all(1)  # the first one holds a hop of sound before it
+        mel[frames][silent] = SILENCE
+    return quantize(mel)
+
+
 def draw_first_turn(rng: np.random.Generator) -> int:
     """Sessions start at turn 0, yet the clock must be readable hours later."""
     kind = rng.uniform()
@@ -167,6 +186,13 @@ def film_of(episode: Rendered, video: tuple[int, int], rng: np.random.Generator)
     if episode.scene is None:
         return Film(episode.n_turns, video, seed)
     return SceneFilm(video, replace(episode.scene, seed=seed))
+
+
+def shown_patches(episode: Rendered, seen: int) -> Tensor:
+    """Which of an episode's patches are seen, `seen` a turn: bool `[turns * seen]`."""
+    turns = torch.ones(episode.n_turns, dtype=torch.bool)
+    turns[episode.unseen] = False
+    return turns.repeat_interleave(seen)
 
 
 def drawn(films: Sequence[Film | SceneFilm], device: torch.device) -> Tensor:
@@ -202,21 +228,24 @@ def collate(
             values = getattr(layout, name)
             column[i, : len(values)] = torch.from_numpy(values)
         voice_from.append(torch.from_numpy(layout.voice_from) + i * longest)
-    heard = torch.cat([quantize(vary(e.mel, rng)) for e in episodes])  # [frames of all rows, 80]
+    heard = torch.cat([as_heard(e, rng) for e in episodes])  # [frames of all rows, 80]
     voice = torch.cat([v for _, v in laid])  # [n audio_out, 320]
     # the history is made worse than it was, the target is not: errors of the mouth must not add up (CALM)
     history = voice + torch.from_numpy(rng.normal(0.0, 0.15, voice.shape).astype(np.float32))
     flat = {name: column.flatten() for name, column in columns.items()}
     first = flat["slot"] == 0
     tokens = Tokens(flat["stream"], flat["token"], flat["turn"], first, heard, quantize_voice(history))
-    n_frames = torch.tensor([len(e.mel) for e in episodes])
+    # a row in which a sentence was lost says nothing of what its words sound like
+    n_frames = torch.tensor([len(e.mel) if e.excused_from is None else 0 for e in episodes])
     where = [(columns["stream"][i] == Stream.AUDIO_IN).nonzero().flatten() + i * longest for i in range(rows)]
-    words = [[tokenizer.vocab.get(word, tokenizer.id("<unk>")) for word in e.heard] for e in episodes]
+    spoken = [e.heard if e.excused_from is None else [] for e in episodes]
+    words = [[tokenizer.vocab.get(word, tokenizer.id("<unk>")) for word in some] for some in spoken]
+    shown = torch.cat([shown_patches(e, seen) for e in episodes])  # [patches of all rows]
     return Batch(
         tokens, (rows, longest), flat["target"], torch.cat(voice_from), voice,
         torch.nn.utils.rnn.pad_sequence(where, batch_first=True), n_frames,
         torch.tensor([i for row in words for i in row], dtype=torch.long), torch.tensor([len(row) for row in words]),
-        int(n_frames.sum()) // FRAMES_PER_TURN, films,
+        sum(e.n_turns for e in episodes), films, None if shown.all() else shown,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from tml_lab.config import TrainConfig
 from tml_lab.train.parallel import join, wait_for_all
 from tml_lab.train.shards import ensure_episodes, make_shard
-from tml_lab.worlds.episode import LESSONS
+from tml_lab.worlds.episode import LESSONS, SPOILED
 from tml_lab.worlds.voices import VoiceBank
 
 Lessons = tuple[tuple[Path, float], ...]  # folders of episodes, each until a share of the steps
@@ -35,11 +35,16 @@ def render_lessons(cfg: TrainConfig, meanwhile: int = 0) -> Lessons:
     for lesson, until in cfg.curriculum:
         if lesson not in LESSONS:
             raise ValueError(f"no lesson is called {lesson!r}; choose one of {', '.join(LESSONS)}")
-        lessons.append((Path("data/cache") / f"episodes-{lesson}{'-meanwhile' if meanwhile else ''}", until))
+        lessons.append((Path("data/cache") / folder_name(lesson, bool(meanwhile)), until))
         if join()[0] == 0 and not meanwhile:
             ensure_episodes(lessons[-1][0], cfg.n_episodes, lesson=lesson)
     wait_for_all()
     return tuple(lessons)
+
+
+def folder_name(lesson: str, meanwhile: bool = False) -> str:
+    """Where a lesson's episodes lie. Those over a bad line (`SPOILED`) have a folder of their own."""
+    return f"episodes-{lesson}{'-spoiled' if lesson in SPOILED else ''}{'-meanwhile' if meanwhile else ''}"
 
 
 @contextmanager

@@ -16,23 +16,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tml_lab.config import PRESETS, TRAIN_PRESETS, TrainConfig
 from tml_lab.model.checkpoint import load_checkpoint, new_model, save_checkpoint
 from tml_lab.model.interaction import InteractionModel
-from tml_lab.model.moe import MoE
 from tml_lab.model.text import SILENT, TextTokenizer
 from tml_lab.model.vocoder import Vocoder
 from tml_lab.train.as_shipped import as_shipped
+from tml_lab.train.balance import balance
 from tml_lab.train.compiled import compile_parts
 from tml_lab.train.feed import Batch, Feed
 from tml_lab.train.grow import grow
 from tml_lab.train.lessons import Lessons, render_lessons, rendered_meanwhile
 from tml_lab.train.losses import losses
 from tml_lab.train.optimizer import Muon, split_parameters
-from tml_lab.train.parallel import agreed, average_gradients, join, sum_over_processes, wait_for_all
+from tml_lab.train.parallel import agreed, average_gradients, join, wait_for_all
 from tml_lab.train.prefetch import Prefetch
 from tml_lab.train.sharded import in_shares, is_sharded, shard, whole
 from tml_lab.train.vocoder import load_vocoder, train_vocoder
 from tml_lab.worlds.episode import closed_world
 
-BALANCE_RATE = 1e-3  # step of the router's balancing bias: load is evened out without an auxiliary loss
 Score = Callable[[InteractionModel, TextTokenizer], dict[str, float]]
 
 
@@ -113,14 +112,9 @@ class Trainer:
         self.step += 1
         return {name: float(value.detach()) for name, value in parts.items()}
 
-    @torch.no_grad()
     def balance(self) -> None:
-        """Nudge each router's bias towards even load; it takes part in the choice of experts only."""
-        for block in self.model.backbone.blocks:
-            if isinstance(block.mlp, MoE):
-                load = torch.bincount(block.mlp.last_experts.flatten(), minlength=block.mlp.n_experts).float()
-                load = sum_over_processes(load)
-                block.mlp.router.bias += BALANCE_RATE * (load.mean() - load).sign()
+        """Nudge each router's bias towards even load."""
+        balance(self.model)
 
     def write_scores(self, score: Score) -> None:
         """Append what `score` says of the weights as they are to `scores.jsonl`."""

@@ -7,17 +7,18 @@ import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.progress import track
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tml_lab.config import FRAMES_PER_TURN
+from tml_lab.config import FRAMES_PER_TURN, TURN_SAMPLES, VIDEO_FRAMES_PER_TURN
 from tml_lab.model.text import normalise_text
 from tml_lab.signal.dmel import log_mel
 from tml_lab.worlds.episode import training_episode
@@ -25,12 +26,18 @@ from tml_lab.worlds.seen.scene import Script
 from tml_lab.worlds.stage import Episode
 from tml_lab.worlds.voices import VoiceBank
 
+LINE = ("numbers", "gaps", "unseen", "excused_from")  # what a bad line made of an episode
+
 
 @dataclass
 class Rendered:
     """An episode as the trainer needs it. `mel`: float16 [turns * 4, 80] log10 mel; `typed`: (turn, text);
     `speaking`: (turn, word, how many turns into the word); `heard`: every word the user says, in order; `scene`: what
     the camera sees, where that matters; `asking`: (turn, what the background model is asked); what comes back is typed.
+
+    Over a bad line (`tml_lab.worlds.spoiled`): turns that were skipped are not there any more, all turns are counted
+    without them, and `numbers` has each turn's number on the clock (empty: nothing was skipped). `gaps`: turns in which
+    nothing was heard; `unseen`: turns without pictures; from `excused_from` on nothing is asked.
     """
 
     family: str
@@ -40,6 +47,10 @@ class Rendered:
     heard: list[str] = field(default_factory=list)
     scene: Script | None = None
     asking: list[tuple[int, str]] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    gaps: list[int] = field(default_factory=list)
+    unseen: list[int] = field(default_factory=list)
+    excused_from: int | None = None
 
     @property
     def n_turns(self) -> int:
@@ -48,12 +59,25 @@ class Rendered:
 
 
 def render(episode: Episode) -> Rendered:
-    """Waveform -> log-mel; everything else as it is."""
-    mel = log_mel(torch.from_numpy(episode.audio))  # [turns * 4, 80]
-    speaking = [(turn, word, k) for turn, (word, k) in sorted(episode.speaking.items())]
+    """Waveform -> log-mel; skipped turns are left out, everything else as it is."""
+    numbers = sorted({*range(episode.n_turns)} - {*episode.skipped})
+    place = {number: turn for turn, number in enumerate(numbers)}
+    turns = episode.audio.reshape(-1, TURN_SAMPLES)[numbers]
+    mel = log_mel(torch.from_numpy(turns.reshape(-1)))  # [turns * 4, 80]
+    speaking = [(place[turn], word, k) for turn, (word, k) in sorted(episode.speaking.items())]
     heard = [word for s in episode.segments if s.role == "user" for word in normalise_text(s.text).split()]
-    typed = sorted([*episode.typed, *episode.results])
-    return Rendered(episode.family, mel.half(), typed, speaking, heard, episode.scene, episode.requests)
+    typed = [(place[turn], text) for turn, text in sorted([*episode.typed, *episode.results])]
+    asking = [(place[turn], text) for turn, text in episode.requests]
+    scene = episode.scene
+    if scene is not None and episode.skipped:
+        kept = np.isin(np.arange(len(scene.shapes)) // VIDEO_FRAMES_PER_TURN, numbers)  # [frames]
+        scene = replace(scene, shapes=scene.shapes[kept])  # [frames, n, 11]
+    excused = episode.excused_from
+    return Rendered(
+        episode.family, mel.half(), typed, speaking, heard, scene, asking, numbers if episode.skipped else [],
+        [place[turn] for turn in episode.gaps], [place[turn] for turn in episode.unseen],
+        None if excused is None else sum(number < excused for number in numbers),
+    )  # fmt: skip
 
 
 def write_shard(path: Path, episodes: list[Rendered]) -> None:
@@ -62,6 +86,7 @@ def write_shard(path: Path, episodes: list[Rendered]) -> None:
         {"family": e.family, "turns": e.n_turns, "typed": e.typed, "speaking": e.speaking, "heard": e.heard}
         | ({"scene": [*e.scene.shapes.shape, e.scene.seed]} if e.scene else {})
         | ({"asking": e.asking} if e.asking else {})
+        | {name: value for name in LINE if (value := getattr(e, name)) not in ([], None)}
         for e in episodes
     ]
     tensors = {"mel": torch.cat([e.mel for e in episodes])}
@@ -90,7 +115,8 @@ def read_shard(path: Path) -> Iterator[Rendered]:
             scene = Script(shapes[place : place + n].reshape(shape), seed)
             place += n
         asking = [(int(t), str(text)) for t, text in row.get("asking", [])]
-        yield Rendered(row["family"], mel[start:end], typed, speaking, row["heard"], scene, asking)
+        line = {name: row[name] for name in LINE if name in row}
+        yield Rendered(row["family"], mel[start:end], typed, speaking, row["heard"], scene, asking, **line)
         start = end
 
 

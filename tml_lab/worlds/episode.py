@@ -47,6 +47,7 @@ from tml_lab.worlds.lexicon import (
     STORY_OPENERS,
     TENS,
 )  # fmt: skip
+from tml_lab.worlds.spoiled import Spoiling, spoil
 from tml_lab.worlds.stage import Episode, Stage, open_easy_stage, open_stage
 from tml_lab.worlds.voices import VoiceBank
 from tml_lab.worlds.wordings import words_of_wordings
@@ -136,6 +137,8 @@ LESSONS: dict[str, dict[str, float]] = {
     "seeing": SEEING_WEIGHTS,
     "everything": WEIGHTS | FURTHER_WEIGHTS | SEEING_WEIGHTS,
 }  # fmt: skip
+# Lessons in which the line is bad now and then, and the own voice comes back.
+SPOILED: dict[str, Spoiling] = {"everything": Spoiling()}
 
 
 def episode(family: str, seed: int, split: str, bank: VoiceBank) -> Episode:
@@ -153,6 +156,14 @@ def episode(family: str, seed: int, split: str, bank: VoiceBank) -> Episode:
 
 
 def training_episode(seed: int, bank: VoiceBank, lesson: str = "all") -> Episode:
+    """An episode of a lesson, spoiled where the lesson says so: then the same one as without, over a bad line."""
+    drawn = _training_episode(seed, bank, lesson)
+    if lesson not in SPOILED:
+        return drawn
+    return spoil(drawn, np.random.default_rng([zlib.crc32(b"spoiled"), seed]), SPOILED[lesson])
+
+
+def _training_episode(seed: int, bank: VoiceBank, lesson: str) -> Episode:
     """An episode of a family drawn by the lesson's weights; one in five goes on into a second family after "stop".
 
     The easy lesson has few voices, one accent and a clean line: hearing is learned there, then hardened. In the other

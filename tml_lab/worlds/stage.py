@@ -87,6 +87,12 @@ class Episode:
     scene: Script | None = None  # what the camera sees, two frames a turn; None without a camera
     requests: list[tuple[int, str]] = field(default_factory=list)  # (turn, what the background model is asked)
     results: list[tuple[int, str]] = field(default_factory=list)  # (turn, what comes back as typed text)
+    # what a bad line made of it (`tml_lab.worlds.spoiled`): turns of which nothing was heard, that were not run at all,
+    # or whose pictures were lost; from which turn on nothing can be asked, since it could not be heard
+    gaps: list[int] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
+    unseen: list[int] = field(default_factory=list)
+    excused_from: int | None = None
 
     @property
     def n_turns(self) -> int:

@@ -2,5 +2,6 @@
 
 from tml_widgets.live_session import LiveSession
 from tml_widgets.sources import Clip, Microphone, open_source
+from tml_widgets.timeline import Timeline
 
-__all__ = ["Clip", "LiveSession", "Microphone", "open_source"]
+__all__ = ["Clip", "LiveSession", "Microphone", "Timeline", "open_source"]

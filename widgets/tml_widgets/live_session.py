@@ -253,7 +253,8 @@ class LiveSession(anywidget.AnyWidget):
         clip = self._player.clip if self._player else None
         words = clip.words_ending_in(chunk.seq) if clip else ""
         content = {"kind": "heard", "turn": chunk.seq, "text": words, "typed": chunk.text, "parts": ["pcm"]}
-        buffers = [to_pcm(chunk.audio)]
+        sound = chunk.audio if isinstance(chunk.audio, np.ndarray) else np.zeros(TURN_SAMPLES, np.float32)
+        buffers = [to_pcm(sound)]
         if chunk.frames is not None:
             height, width = chunk.frames.shape[1:3]
             content |= {"parts": ["pcm", "rgb"], "size": [width, height]}

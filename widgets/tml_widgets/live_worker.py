@@ -21,7 +21,9 @@ import torch
 
 from tml_lab.background.colleague import Assisted
 from tml_lab.interp.live import Live
+from tml_lab.model.text import SPEAK
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
+from tml_lab.stream.recording import SKIPPED, Skipped, Sound
 from tml_widgets.beside import Beside
 from tml_widgets.protocol import pack_attention, turn_message
 from tml_widgets.words_heard import WordsHeard
@@ -30,7 +32,7 @@ log = logging.getLogger("tml_widgets.live")
 
 LIVE_SWITCH_INTERVAL = 0.0005  # seconds; with Python's 5 ms a busy cell delays a message by up to 98 ms
 SILENCE = 1e-4  # largest sample of a turn that is not worth playing
-PATIENCE = 10.0  # seconds without a chunk after which a live session ends by itself
+PATIENCE = 1800.0  # seconds without a chunk after which a live session ends by itself: a lid may be closed meanwhile
 
 
 class FastSwitching:
@@ -70,7 +72,7 @@ class TurnLike(Protocol):
 class SessionLike(Protocol):
     """What the widget needs of a session (see `tml_lab.stream.session.Session`)."""
 
-    def step(self, audio: np.ndarray, frames: np.ndarray | None = None, text: str | None = None) -> Any:
+    def step(self, audio: Sound, frames: np.ndarray | None = None, text: str | None = None) -> Any:
         """One turn of 200 ms in, one `TurnLike` out."""
         ...
 
@@ -99,7 +101,8 @@ class Row:
     typed: str | None
     model: float
     waited: float
-    missed: int = 0  # chunks lost between the turn before and this one
+    missed: int = 0  # turns without their chunk: this one, if it is a gap, and those that were skipped before it
+    late: bool = False  # its moment had passed when it was run: what was said in it was not played
     read: dict[str, float] = field(default_factory=dict)  # what the attached readers said of the decision
 
 
@@ -126,6 +129,7 @@ class LiveWorker:
     _thread: threading.Thread | None = None
     _ear: WordsHeard | None = None
     _fast: bool = False
+    _skipped: int = 0  # turns since the last row
 
     def status(self, phase: str, notice: str = "", **more: Any) -> None:
         """Set the phase and tell the browser."""
@@ -194,7 +198,7 @@ class LiveWorker:
             log.exception("the session could not be made")
             self.status("error", f"The model could not be started: {error}")
             return
-        self.rows = []
+        self.rows, self._skipped = [], 0
         self._attach(self.inside)
         self.beside = Beside(self.session) if isinstance(self.session, Assisted) else None
         has_ear = hasattr(getattr(self._talk, "model", None), "listen")
@@ -250,7 +254,7 @@ class LiveWorker:
             elif self.queue.closed:
                 return
             elif live:
-                self._end(f"No sound has come for {PATIENCE:.0f} s, so the session has ended.")
+                self._end(f"No sound has come for {PATIENCE / 60:.0f} minutes, so the session has ended.")
 
     def _turn(self, chunk: Chunk) -> None:
         try:
@@ -262,6 +266,11 @@ class LiveWorker:
 
     def _step(self, chunk: Chunk) -> None:
         assert self.session is not None
+        if isinstance(chunk.audio, Skipped):
+            for _ in range(chunk.turns):
+                self.session.step(SKIPPED)
+            self._skipped += chunk.turns
+            return
         if hasattr(self._talk, "attention"):
             self._talk.attention = self.attention
         waited = time.monotonic() - chunk.arrived
@@ -278,10 +287,14 @@ class LiveWorker:
             typed=(self.session.read or None) if isinstance(self.session, Assisted) else chunk.text,
             model=time.perf_counter() - start,
             waited=waited,
-            missed=max(0, chunk.seq - self.rows[-1].seq - 1) if self.rows else 0,
+            missed=self._skipped + (chunk.audio is None),
+            late=chunk.late,
             read=self._read(),
         )
+        self._skipped = 0
         self.rows.append(row)
+        if row.late and row.decision == SPEAK and hasattr(self._talk, "not_played"):
+            self._talk.not_played(row.turn)
         self._emit_turn(row, chunk, result)
         if self.beside is not None and (news := self.beside.news(row.turn)) is not None:
             self.emit(news)
@@ -303,6 +316,7 @@ class LiveWorker:
             "heard": " ".join(row.heard),
             "typed": row.typed,
             "missed": row.missed,
+            "late": row.late,
             "t0": chunk.sent_at,
             "shares": shares,
             "model_ms": round(row.model * 1e3, 2),
@@ -310,5 +324,6 @@ class LiveWorker:
             "lost_video": self.queue.lost_video,
             "read": {name: round(value, 4) for name, value in row.read.items()},
         }
-        sound = np.asarray(result.audio, np.float32)  # [3200]; silence is not sent
-        self.emit(*turn_message(header, sound if np.abs(sound).max() > SILENCE else None, attention))
+        sound = np.asarray(result.audio, np.float32)  # [3200]; silence is not sent, nor what comes too late
+        audible = np.abs(sound).max() > SILENCE and not row.late
+        self.emit(*turn_message(header, sound if audible else None, attention))

@@ -65,14 +65,16 @@ class Clip:
 
     @staticmethod
     def load(path: str | Path) -> Clip:
-        """A sound file (with its transcript in a JSON file of the same name, if there) or a saved Recording.
+        """A sound file (with its transcript in a JSON file of the same name, if there) or a saved Recording, as a
+        folder or as one file.
 
         The JSON file may hold "title", "segments" (a list of {"start", "end", "text"}, seconds) and "typed"
         (a list of [seconds, words]).
         """
         path = Path(path)
-        if path.is_dir():
-            return Clip(path.name.replace("_", " "), Recording.load(path).inputs)
+        if path.is_dir() or path.suffix == ".zip":
+            name = path.name.removesuffix(".zip").removesuffix(".tml")
+            return Clip(name.replace("_", " "), Recording.load(path).inputs)
         about: dict = {}
         if path.with_suffix(".json").is_file():
             about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))

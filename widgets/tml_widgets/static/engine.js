@@ -232,12 +232,12 @@ export class Engine extends EventTarget {
   onTurn(message, parts) {
     const samples = parts.pcm ? fromPcm(parts.pcm) : null;
     this.desk.turn = message.turn;
-    if (samples) this.audio.voice?.play(message.seq, samples);
+    if (samples) this.audio.voice?.play(message.turn, samples);
     else if (this.speaking) this.audio.voice?.end();
     this.speaking = Boolean(samples);
     if (message.t0 !== null) this.history.addLatency(performance.now() - message.t0);
     const sent = this.pending?.get(message.seq);
-    if (sent) this.history.addHeard(message.seq, sent.samples, sent);
+    if (sent) this.history.addHeard(message.turn, sent.samples, sent);
     for (const seq of this.pending?.keys() ?? []) if (seq <= message.seq) this.pending.delete(seq);
     this.lost += message.missed;
     this.lostPictures = message.lost_video;

@@ -11,10 +11,9 @@ export class History {
   }
 
   clear() {
-    // By the number of the 0.2 s chunk. Where the model could not keep up chunks are left out, and from there on its
-    // own turn numbers run behind: the strip shows the time of the room.
-    this.turns = []; // {turn, pSpeak, speaking, words, typed, heard, voice, attention, modelTurn, ...}
-    this.chunkOf = []; // by the model's turn number
+    // By the number of the turn: the model's time is the time of the room. A chunk that was lost is a turn in which
+    // nothing was heard; turns that were skipped are left out here.
+    this.turns = []; // {turn, pSpeak, speaking, words, typed, heard, voice, attention, ...}
     this.latencies = []; // milliseconds, the last 100 round trips
   }
 
@@ -38,9 +37,7 @@ export class History {
   }
 
   addDecision(message, samples, attention) {
-    this.chunkOf[message.turn] = message.seq;
-    Object.assign(this.at(message.seq), {
-      modelTurn: message.turn,
+    Object.assign(this.at(message.turn), {
       pSpeak: message.p_speak,
       speaking: message.decision === "<speak>",
       request: message.request,

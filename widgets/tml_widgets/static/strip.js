@@ -183,7 +183,7 @@ export class Strip {
     const shown = this.history.turns[this.shown];
     if (!shown?.attention) return;
     const start = stream === "own voice" ? playedStart : heardStart;
-    const x = (modelTurn) => this.x(start(this.history.chunkOf[modelTurn] ?? modelTurn));
+    const x = (turn) => this.x(start(turn));
     const width = this.x(start(1)) - this.x(start(0));
     heat(this.brush, shown, STREAMS.indexOf(stream), x, width, y, this.colours[stream]);
   }

@@ -77,7 +77,7 @@ export function heat(brush, shown, row, x, width, y, colour) {
   const weights = shown.attention.rows[row];
   brush.fillStyle = colour;
   weights.forEach((weight, back) => {
-    const turn = shown.modelTurn - back;
+    const turn = shown.turn - back;
     if (turn < 0 || weight <= 0) return;
     brush.globalAlpha = Math.max(0.05, Math.sqrt(weight / shown.attention.peak));
     brush.fillRect(x(turn), y, Math.max(1, width - 0.5), 5);

@@ -1,0 +1,50 @@
+"""What the teacher's guide says the shipped nano says, it says: every demonstration, word for word."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tml_lab.config import TURN_SAMPLES
+from tml_lab.course.chapters import CHAPTERS
+from tml_lab.model.checkpoint import load_checkpoint
+from tml_lab.stream.session import Session
+from tml_lab.worlds.humans import recordings_dir
+from tml_widgets import Clip
+
+pytest.importorskip("numba", reason="Numba does not run here")
+pytest.importorskip("anywidget")
+GUIDE = Path(__file__).parents[2] / "notebooks" / "TEACHING.md"
+TYPED_IN = 2  # turn
+SILENT_TURNS = 15  # after the clip, so that it can finish
+
+
+def demonstrations() -> list[tuple[str, str, str]]:
+    """(clip, what is typed, what it says) of every row of the guide's two tables."""
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?)\|$", GUIDE.read_text(encoding="utf-8"), flags=re.M)
+    return [(clip, typed, said.strip()) for clip, typed, said in rows]
+
+
+def test_the_guide_has_its_tables() -> None:
+    assert len(demonstrations()) == 16
+
+
+@pytest.mark.parametrize(("name", "typed", "said"), demonstrations())
+def test_a_demonstration(name: str, typed: str, said: str) -> None:
+    clip = Clip.load(recordings_dir() / "demo" / f"{name}.flac")
+    session = Session(*load_checkpoint("nano"))
+    for chunk in clip.chunks():
+        text = chunk.text if typed == "as it is" else typed if chunk.seq == TYPED_IN and typed != "nothing" else None
+        session.step(chunk.audio, text=text)
+    for _ in range(SILENT_TURNS):
+        session.step(np.zeros(TURN_SAMPLES, np.float32))
+    assert session.recording().text == said
+
+
+def test_the_plans_name_chapters_that_there_are() -> None:
+    numbers = {chapter.number for chapter in CHAPTERS}
+    plans = GUIDE.read_text(encoding="utf-8").split("## A day")[1].split("## A term")[0]
+    assert set(re.findall(r"\b\d\d\b", plans)) <= numbers
