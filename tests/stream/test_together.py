@@ -18,8 +18,8 @@ from tml_lab.model.state import clone_state
 from tml_lab.model.tap import Tap
 from tml_lab.model.text import DELEGATE, SILENT, SPEAK, TextTokenizer
 from tml_lab.stream import together
-from tml_lab.stream.reels import Pictures
 from tml_lab.stream.recording import SKIPPED
+from tml_lab.stream.reels import Pictures
 from tml_lab.stream.replay import differences
 from tml_lab.stream.session import Session
 from tml_lab.stream.together import Together, share_out, step_together
