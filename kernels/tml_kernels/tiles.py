@@ -78,7 +78,7 @@ def _row(builder: Any, array: Any, i: Value, k: int) -> Value:
 def _load(builder: Any, row: Value, j: Value, kind: Any = F, lanes: int = LANES) -> Value:
     """Numbers from column `j` of a row on."""
     place = builder.bitcast(builder.gep(row, [j]), ir.VectorType(kind, lanes).as_pointer())
-    return builder.load(place, align=kind.width // 8 if kind is I8 else 4)
+    return builder.load(place, align=1 if kind is I8 else 4)
 
 
 def _store(builder: Any, value: Value, row: Value, j: Value) -> None:
@@ -120,9 +120,8 @@ class _Loop:
         builder.position_at_end(self.after)
         results = [builder.phi(value.type) for value in new]
         for phi, result, start, value in zip(self.carried, results, self.start, new, strict=True):
-            for each, at_first in ((phi, self.before), (result, self.before)):
-                each.add_incoming(start, at_first)
             for each in (phi, result):
+                each.add_incoming(start, self.before)
                 each.add_incoming(value, end)
         return results
 

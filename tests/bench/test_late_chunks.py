@@ -86,7 +86,7 @@ def test_the_rows_are_its_own_and_all_beside_the_first() -> None:
     assert [b.name for b in registry.select(["late"])] == ["cuespeak_late", "timespeak_late"]
     assert not {"cuespeak_late", "timespeak_late", "echo"} & set(registry.USUAL)
     names = [player.name for player in late_chunks.players(None, None)]  # type: ignore[arg-type]
-    assert names[0] == "no faults" and len(set(names)) == len(names) == 15
+    assert names[0] == "no faults" and len(set(names)) == len(names) == 17
     assert {"20 % lost", "20 % lost, each a gap", "20 % lost, clock stands still"} <= set(names)
 
 

@@ -63,7 +63,10 @@ def test_a_long_one_with_its_sound_beside(page: Page, tmp_path: Path) -> None:
     voice.write_bytes((tmp_path / "recording" / "own.wav").read_bytes())
     page.goto(write_timeline(recording, tmp_path / "timeline.html", "long", voice).as_uri())
     page.wait_for_function("() => window.timeline")
-    page.wait_for_function(f"(name) => ({COLOURS})(name) >= 3", arg="heard: spectrogram")
+    drawn = "() => [...document.querySelectorAll('canvas')].length > 1"  # the lanes come after the page
+    page.wait_for_function(drawn)
+    page.wait_for_function(f"(name) => {{ try {{ return ({COLOURS})(name) >= 3; }} catch {{ return false; }} }}",
+                           arg="heard: spectrogram")
     page.locator(".tml-stage").focus()
     page.keyboard.press("Home")
     page.keyboard.press(" ")

@@ -48,6 +48,7 @@ window.stop = await module.default.render({ model, el: document.getElementById("
 
 COLOURS = """(name) => {
   const canvas = document.querySelector(`[data-lane="${name}"] canvas`);
+  if (!canvas) return 0;
   const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
   return new Set(new Uint32Array(data.buffer)).size;
 }"""

@@ -69,6 +69,14 @@ def session_of(engine: Engine, id: str) -> Session:
     return live.session
 
 
+def settle(engine: Engine) -> None:
+    """Wait until nothing runs and no snapshot is being written: a folder that is copied then is one moment's."""
+    for id, live in list(engine._lives.items()):
+        session_of(engine, id)
+        if live.shelf is not None and live.shelf._writing is not None:
+            live.shelf._writing.result(PATIENCE)
+
+
 class Clock:
     """Seconds, as the test says."""
 

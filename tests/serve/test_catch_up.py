@@ -62,7 +62,8 @@ def test_lost_chunks_become_gaps_and_time_stays_true():
     done, keeper = run(Loss(share=0.2))
     assert all(mine == world for mine, world in heard(done))
     gaps, skipped = turns_of(done, "gap"), turns_of(done, "skip")
-    assert keeper.turn >= 97 and (keeper.lost, keeper.skipped) == (len(gaps), len(skipped)) and len(skipped) > 10
+    assert keeper.turn >= 97 and (keeper.lost, keeper.skipped) == (len(gaps), len(skipped))
+    assert len(gaps) > 10 and 2 <= len(skipped) <= 6  # one turn in twenty is bridged
     assert sorted([*gaps, *skipped, *(mine for mine, _ in heard(done))]) == list(range(keeper.turn))
     assert all(step.turns <= Rule().bridge for _, step in done if step.kind == "skip")
     each, _ = run(Loss(share=0.2), rule=Rule(bridge=0))

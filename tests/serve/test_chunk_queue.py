@@ -132,6 +132,9 @@ def test_a_missing_chunk_is_a_gap_with_the_words_typed_meanwhile() -> None:
     clock.now = 1.0
     queue.put(chunk(5))  # only one is missing: it is bridged
     assert taken(queue) == [(4, "skip 1", None, False), (5, "heard", "again", False)]
+    clock.now = 1.4
+    queue.put(chunk(7))  # so soon after a bridge: a gap
+    assert taken(queue) == [(6, "gap", None, False), (7, "heard", None, False)]
 
 
 def test_a_burst_is_heard_whole_and_its_old_turns_are_late() -> None:

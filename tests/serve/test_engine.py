@@ -35,7 +35,7 @@ from tml_lab.serve.contract import (
 )
 from tml_lab.serve.engine import Engine
 from tml_lab.serve.limits import Limits
-from tml_lab.serve.step_many import StepFailedError
+from tml_lab.serve.step_many import StepFailedError, StepTogether
 from tml_lab.stream.recording import SKIPPED
 from tml_lab.stream.replay import differences, replay
 from tml_lab.stream.session import Session
@@ -106,6 +106,22 @@ def test_a_chunk_that_waits_and_comes_again_is_one_chunk(model, tokenizer):
         gate.open.set()
         assert one.result(PATIENCE).turn.turn == 0
         assert engine.info(opened.id).turns == 1
+
+
+def test_a_chunk_that_comes_again_between_its_turn_and_its_reply(model, tokenizer):
+    steps, again = StepTogether(), []
+
+    def step_many(sessions, inputs):
+        results = steps(sessions, inputs)
+        again.append(engine.append(opened.id, opened.writer, chunk(len(again))))
+        return results
+
+    with Engine(model, tokenizer, step_many=step_many, limits=Limits(replies=1)) as engine:
+        opened = engine.open()
+        for n in range(3):
+            first = engine.append(opened.id, opened.writer, chunk(n))
+            assert first.result(PATIENCE).seq == n
+            assert again[n] is first
 
 
 def test_a_later_chunk_is_refused_until_the_gap_is_explained(engine, model, tokenizer):

@@ -13,7 +13,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.serve.scene import PATIENCE, Clock, assert_same, chunk, session_of, step_alone
+from tests.serve.scene import PATIENCE, Clock, assert_same, chunk, session_of, settle, step_alone
 from tests.stream.conftest import model as make_model
 from tests.stream.conftest import tokenizer as make_tokenizer
 from tml_lab.serve import journal
@@ -163,6 +163,7 @@ class EngineMachine(RuleBasedStateMachine):
         """What a new engine finds after kill -9 is what lies in the folder now."""
         old = self.root / f"run{self.runs}"
         self.runs += 1
+        settle(self.engine)
         shutil.copytree(old, self.root / f"run{self.runs}", ignore_dangling_symlinks=True)
         self.engine.stop()
         self.engine = self.start()

@@ -21,7 +21,7 @@ from tml_lab.stream.session import Session
 
 TURNS = 40
 TOLD = Rule("standing", "remind", ("remind me in two seconds please",))  # what `run` types in every ninth turn
-COMPACT = Compact(rules=(TOLD,), every=24)
+COMPACT = Compact(rules=(TOLD,), standing_every=24)
 POLICIES = [Window(), SinksAndWindow(tokens=40, sinks=2), COMPACT]
 Run = Callable[..., Session]
 
@@ -89,7 +89,8 @@ def test_without_anything_to_remember_nothing_changes(
     model: InteractionModel, tokenizer: TextTokenizer, run: Run
 ) -> None:
     """Listening along is only listening."""
-    plain, listening = (sessions(policy, model, tokenizer, run).recording() for policy in (None, Compact(every=24)))
+    both = (None, Compact(standing_every=24))
+    plain, listening = (sessions(policy, model, tokenizer, run).recording() for policy in both)
     assert differences(plain, listening) == [] and listening.notes == ()
 
 

@@ -18,6 +18,7 @@ from tml_lab.model.state import clone_state
 from tml_lab.model.tap import Tap
 from tml_lab.model.text import DELEGATE, SILENT, SPEAK, TextTokenizer
 from tml_lab.stream import together
+from tml_lab.stream.recording import SKIPPED
 from tml_lab.stream.reels import Pictures
 from tml_lab.stream.replay import differences
 from tml_lab.stream.session import Session
@@ -74,7 +75,9 @@ class Pair:
         for name in ("stream", "turn", "slot", "token_id"):
             assert np.array_equal(getattr(one.tokens, name), getattr(other.tokens, name))
         assert np.array_equal(one.voice, other.voice) and np.array_equal(one.inputs.audio, other.inputs.audio)
-        assert one.inputs.typed == other.inputs.typed and same(one.inputs.frames, other.inputs.frames)
+        for name in ("typed", "gaps", "skipped"):
+            assert getattr(one.inputs, name) == getattr(other.inputs, name)
+        assert same(*(list(recording.inputs.frames or ()) for recording in (one, other)))
         if one.attention is not None and other.attention is not None:
             assert np.array_equal(one.attention.lag, other.attention.lag)
         assert (one.attention is None) == (other.attention is None)
@@ -136,6 +139,7 @@ TURN = st.fixed_dictionaries(
     {
         "there": st.sampled_from([True, True, True, False]),
         "decides": st.sampled_from(DECIDES),
+        "hears": st.sampled_from(["sound", "sound", "sound", "a gap", "skipped"]),
         "camera": st.booleans(),
         "text": st.sampled_from([None, None, "stop", "remind me in two seconds please " * 12]),
         "bad": st.sampled_from([None] * 6 + list(BAD)),
@@ -165,7 +169,9 @@ def test_every_session_is_what_it_is_alone(
                 if turn["there"]:
                     pair.impose(turn["decides"])
                     due.append(pair)
-                    inputs.append(BAD[turn["bad"]] if turn["bad"] else heard(rng, turn["camera"], turn["text"]))
+                    sound, *rest = heard(rng, turn["camera"], turn["text"])
+                    usual = {"sound": (sound, *rest), "a gap": (None, *rest), "skipped": (SKIPPED,)}[turn["hears"]]
+                    inputs.append(BAD[turn["bad"]] if turn["bad"] else usual)
             outcomes = stepper.step([pair.beside for pair in due], inputs)
             for pair, outcome, given_ in zip(due, outcomes, inputs, strict=True):
                 pair.must_agree(outcome, given_)

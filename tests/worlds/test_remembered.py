@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tml_lab.stream.compact import Rule
@@ -16,9 +18,9 @@ TRAINED |= {wording for told, _ in FACTS.values() for wording in told}
 
 @pytest.mark.parametrize("rule", rules(more=True), ids=lambda rule: rule.name)
 def test_every_wording_is_understood_and_repeated_in_a_trained_one(rule: Rule) -> None:
-    policy = compact(every=10, more=True)
+    policy = replace(compact(every=10, more=True), standing_every=10)
     for wording in rule.wordings:
-        assert wording in TRAINED
+        assert wording in TRAINED or any(wording in whole for whole in TRAINED)
         start = policy.fresh()
         if rule.kind in ("stop", "cancel"):
             before = "remind me in nine seconds" if rule.kind == "cancel" else "repeat each number"
@@ -34,7 +36,7 @@ def test_every_wording_is_understood_and_repeated_in_a_trained_one(rule: Rule) -
             (item,) = memory["known"]
             assert item["kind"] == rule.kind and item["name"] == rule.name
             note = policy.note(memory, 12, 60)
-            if rule.kind == "hold":
+            if rule.kind in ("hold", "pause"):
                 assert note is None
                 continue
             left = {**SLOTS, "n": "eight"}

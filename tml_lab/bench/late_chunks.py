@@ -34,9 +34,10 @@ FAULTS: dict[str, Callable[[int], tuple[Fault, ...]]] = {  # of an item's number
 RULES: dict[str, Callable[[], Keeper]] = {
     "": CatchUp,
     ", each a gap": partial(CatchUp, Rule(bridge=0)),
+    ", each bridged": partial(CatchUp, Rule(spare=0)),
     ", clock stands still": StandStill,
 }
-LOOSE = ("5 % lost", "20 % lost")  # where a gap and a bridge differ
+LOOSE = ("5 % lost", "20 % lost")  # where gaps and bridges differ
 
 
 class LinePlayer:
@@ -62,7 +63,7 @@ def players(model: InteractionModel, tokenizer: TextTokenizer) -> list[LinePlaye
     found = [LinePlayer(model, tokenizer, "no faults", lambda i: (), CatchUp)]
     for fault, faults in FAULTS.items():
         for rule, keeper in RULES.items():
-            if "gap" not in rule or fault in LOOSE:
+            if "each" not in rule or fault in LOOSE:
                 found.append(LinePlayer(model, tokenizer, fault + rule, faults, keeper))
     return found
 

@@ -265,8 +265,9 @@ def _shown(tap: Tap, name: str, resid: np.ndarray) -> np.ndarray:
 
 def block_weights(block: Any, kept: Inside) -> tuple[Any, Any]:
     """Views of a block's parameters, in the kernels' order, made anew when one has moved; one of its router's scale."""
-    if block.layer in kept.fresh:
-        return kept.fresh[block.layer]
+    known = kept.fresh.get(block.layer)
+    if known is not None:
+        return known
     attn, mlp = block.attn, block.mlp
     own = [m._parameters for m in (attn.q_proj, attn.k_proj, attn.v_proj, attn.r_proj, attn.o_proj)]
     parameters = (

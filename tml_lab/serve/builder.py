@@ -77,6 +77,7 @@ class Builder:
         """Let a live session go on from what was read back."""
         assert live.shelf is not None
         live.session, live.known, live.past = session, past.known, live.shelf.journal.input
+        live.answered = session.turn
         live.expected = max(live.expected, past.known)
         live.gaps, live.replies = [], {}
         for result, given in past.results:
@@ -133,6 +134,7 @@ class Builder:
         session = self.session(broken.seed, broken.attention, broken.policy)
         if live.shelf is None:
             live.past, live.session, live.in_memory = inputs_of(broken.recording()), session, 0
+            live.answered = 0
             return
         live.shelf.journal.close()
         self._go_on(live, session, live.shelf.restore(session, self.limits.replies))

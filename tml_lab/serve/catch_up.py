@@ -9,7 +9,8 @@ What it does, in the order in which it asks:
     the next chunk is there             hear it; late ones one after the other, as fast as the model goes
     it is not, but a later one is       it is lost, once it is `reorder` late. Up to `bridge` turns: skip them, so that
                                         what is heard next joins on to what was heard before, as words that lost a
-                                        piece are understood best; more: gaps, in which it can act
+                                        piece are understood best. More, or more than one turn in `spare`: gaps, since
+                                        it keeps time by the turns that it ran as well as by the clock
     none is there                       wait `hold` seconds, for a line that stands still brings all of it later; then
                                         a gap in every turn, so that what is due is said in time
     nothing for `sleep` seconds         wait without turns; when chunks come again, skip to the present
@@ -53,6 +54,7 @@ def world_clock() -> float:
 class Rule:
     """The limits, in seconds and turns; what each is for stands above. `tml bench late` compares `bridge` with none.
 
+    `spare`: one turn in twenty is half of the tenth by which a timed answer may be off (the benchmarks' `time_window`).
     `stale`: speech half a second late still answers; a rule that left it out after 0.4 s lost more than it saved.
     """
 
@@ -62,6 +64,7 @@ class Rule:
     sleep: float = 30.0
     most: int = 150
     bridge: int = 2
+    spare: int = 20
 
     def __post_init__(self) -> None:
         if not (0 <= self.reorder <= self.hold <= self.sleep and self.stale >= 0 <= self.bridge < self.most):
@@ -99,6 +102,7 @@ class CatchUp(Generic[Chunk]):
         self._last = self._ran = -math.inf  # when a chunk came, when a turn was given out
         self._takes: deque[float] = deque(maxlen=PACE)  # seconds that turns took, one right after the other
         self._given_up = self._in_gap = False
+        self._bridged = -math.inf  # the turn after the last bridge
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -205,7 +209,9 @@ class CatchUp(Generic[Chunk]):
         if behind + CRUMB < self._patience(now):
             return None
         missing = math.floor(behind / TURN_SECONDS) + 1 if first is None else first - self.turn
-        if first is not None and missing <= self.rule.bridge and not (self._paused or self._in_gap):
+        may_bridge = first is not None and missing <= self.rule.bridge and not (self._paused or self._in_gap)
+        if may_bridge and self.turn - self._bridged >= self.rule.spare * missing:
+            self._bridged = self.turn + missing
             return self._skip(missing)
         if missing > self.rule.most:
             return self._skip(missing - self.rule.most)

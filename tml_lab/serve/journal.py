@@ -66,7 +66,7 @@ class Journal:
         self.torn = False  # these were one frame at the very end, which was being written
         self._owed: list[bytes] = []  # frames that the disk did not take
         self._owed_turns: dict[int, bytes] = {}  # payloads of the OUTPUTs among them
-        self._segment, self._size = 0, 0
+        self._segment, self._size, self._synced = 0, 0, 0
         self._file: FileIO | None = None
 
     @property
@@ -156,10 +156,12 @@ class Journal:
         return self._segment, at
 
     def sync(self) -> None:
-        """Have the disk keep what was written, through a power cut. Raises OSError."""
-        file = self._file  # the engine may begin the next segment meanwhile
-        if file is not None:
-            os.fsync(file.fileno())
+        """Have the disk keep what was written, through a power cut; from another thread. Raises OSError."""
+        newest = self._segment
+        for segment in range(self._synced, newest + 1):
+            with contextlib.suppress(FileNotFoundError), self.path(segment).open("r+b") as file:
+                os.fsync(file.fileno())
+        self._synced = newest
 
     def _close(self) -> None:
         if self._file is not None:

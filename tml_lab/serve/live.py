@@ -85,6 +85,7 @@ class Live:
         self.replies: dict[int, Reply] = {}  # by chunk number, the oldest first
         self.gaps: list[TurnResult] = []  # since the last chunk
         self.asked: dict[int, Future[Reply]] = {}  # for turns that are accepted and have no future of their own
+        self.answered = session.turn  # turns whose replies were made; the session itself may be one ahead
         self.expected = known
         self.busy = False  # somebody works on the session: the scheduler, a fork, a recording
         self.wanted = 0  # others who wait to
@@ -160,7 +161,7 @@ class Live:
             future = _future()
             future.set_result(replace(self.replies[seq], again=True))
             return future
-        if seq < self.session.turn:
+        if seq < self.answered:
             raise ServeError(
                 f"the reply to chunk {seq} is no longer kept (only the last {self.limits.replies} are): "
                 f"go on with chunk {self.expected}.",
@@ -192,7 +193,7 @@ class Live:
     def done(self, work: Work, result: TurnResult, seconds: float, now: float) -> list[Resolved]:
         """A turn has run; whom to tell."""
         turn, waiting = result.turn, work.waiting
-        self.known, self.ready = max(self.known, turn + 1), now
+        self.known, self.answered, self.ready = max(self.known, turn + 1), turn + 1, now
         if self.shelf is None:
             self.in_memory += 2 * TURN_SAMPLES * 4 + _size(work.given.frames)
         waited = max(0.0, work.began - waiting.arrived) if waiting else 0.0

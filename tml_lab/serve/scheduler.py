@@ -159,6 +159,7 @@ class Scheduler:
                     told += self._failed(work, result, putting_back)
                 else:
                     told += self._done(work, result, seconds)
+            self._snapshot([w.live for w in batch if not w.live.dead and w.live not in putting_back])
         except Exception as error:
             log.exception("a batch of turns failed")
             sentence = ServeError(f"the server failed inside a turn ({type(error).__name__}).")
@@ -201,7 +202,7 @@ class Scheduler:
         return False
 
     def _done(self, work: Work, result: TurnResult, seconds: float) -> list[Resolved]:
-        """Journal, reply, snapshot."""
+        """Journal and reply."""
         live, now = work.live, self.clock()
         if live.shelf is not None and result.turn >= live.shelf.journal.done:
             live.shelf.journal.end(pack_output(result, live.session.tape))
@@ -216,9 +217,14 @@ class Scheduler:
                 count.missed += now > work.due
                 if now > work.due + TURN_SECONDS:
                     self._late_until = now + LATE_FOR
-        if live.shelf is not None and live.session.turn % self.limits.snapshot == 0:
-            live.shelf.snapshot(live.session)
         return told
+
+    def _snapshot(self, lives: Sequence[Live]) -> None:
+        """One at a time, or those who began together would all be copied in one batch."""
+        ages = {live: live.session.turn - live.shelf.taken for live in lives if live.shelf is not None}
+        oldest = max(ages, key=lambda live: ages[live], default=None)
+        if oldest is not None and oldest.shelf is not None and ages[oldest] >= self.limits.snapshot:
+            oldest.shelf.snapshot(oldest.session)
 
     def _failed(self, work: Work, error: ServeError, putting_back: list[Live]) -> list[Resolved]:
         """The turn did not come to its end; what becomes of the session."""

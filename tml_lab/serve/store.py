@@ -79,7 +79,8 @@ class Shelf:
         self.written = 0
         self._writer = writer
         self._writing: Future[None] | None = None
-        self._newest = -1  # turn of the newest snapshot
+        self._newest = -1  # turn of the newest snapshot on disk
+        self.taken = 0  # turn of the last one that was taken, whatever became of it
 
     def put_about(self) -> None:
         """Write `session.json`. Raises OSError."""
@@ -102,6 +103,7 @@ class Shelf:
         turn = session.turn
         if turn == self._newest:
             return
+        self.taken = turn
         state = {name: tensor.cpu() for name, tensor in clone_state(session.state).items()}
         header = {"turn": turn, "watched": json.dumps(session.attention)}
         self._writing = self._writer.submit(self._write_state, turn, state, header)
@@ -113,7 +115,7 @@ class Shelf:
             block = save({n: t.contiguous() for n, t in state.items()}, {k: str(v) for k, v in header.items()})
             _replace(self.folder / f"{turn}.state", framed(STATE, turn, block))
             self.journal.sync()
-        except (OSError, ValueError) as error:  # ValueError: the journal was closed meanwhile
+        except OSError as error:
             self.failed += 1
             log.warning("session %s: the state before turn %d was not written: %s", self.about.id, turn, error)
             return
@@ -151,7 +153,7 @@ class Shelf:
         newest = max(self.snapshots(), default=0)
         for turn in self.snapshots():
             if turn <= journal.done and self._take_state(session, turn):
-                self._newest = turn
+                self._newest = self.taken = turn
                 break
         tape = session.tape = Tape(JournalReel(journal))
         results: list[tuple[TurnResult, TurnIn]] = []

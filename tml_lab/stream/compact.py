@@ -1,14 +1,15 @@
 """A summary in text turns: what still matters is typed in again, before the model cannot see it any more.
 
 The rules are data: wordings the model was trained on, with `{x}` for one word and `{n}` for a number of seconds. What
-was told and what stands is typed again, in a wording of its rule, when it is older than `every` positions and nothing
-is going on. When that is depends on how old it is: a reminder that is typed again goes on with the time that is left,
+was told and what stands is typed again, in a wording of its rule, when it is so many positions old and nothing is going
+on. When that is depends on how old it is: a reminder that is typed again goes on with the time that is left,
 whenever it is due. While the model counts (to a reminder that it can still see, or ticking) nothing is typed: one word
 in between, and the nano's reminder does not come.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,13 @@ from tml_lab.model.text import normalise_text, number_words
 from tml_lab.stream.clock import TURNS_PER_SECOND
 from tml_lab.stream.policy import SinksAndWindow
 
-QUIET = 3  # turns without a word heard, said or typed, before something is typed
+QUIET = 5  # turns without a word heard, said or typed, before something is typed
 PAUSE = 4  # turns between two words that do not belong to one sentence
 FEWEST = 5  # positions of a turn, at least
 LONGEST = 16  # words of a sentence that are looked at
-KINDS = ("told", "standing", "reminder", "hold", "cancel", "stop")
+PATIENCE = 55  # turns that words of kind `pause` hold everything up: more than the nano's longest reminder
+KINDS = ("told", "standing", "reminder", "hold", "pause", "cancel", "stop")
+HOLDING = ("hold", "pause")
 _NUMBERS = {number_words(n): n for n in range(100)}
 _NUMBER = "|".join(sorted(_NUMBERS, key=len, reverse=True))
 
@@ -35,7 +38,8 @@ class Rule:
     Args:
         kind: `told`: a fact; a new one of its name takes its place. `standing`: an instruction, of which one stands
             at a time. `reminder`: with the seconds `{n}` until it is due. `hold`: something during which nothing is
-            typed. `cancel` forgets the reminders, `stop` ends the instruction and what holds.
+            typed; `pause`: the same for eleven seconds, by words of a request that was not understood whole. `cancel`
+            forgets the reminders, `stop` ends the instruction and what holds.
         name: of the fact.
         wordings: ways to put it; the first one is typed. Of an instruction any, and the same one is typed.
         done: the word by which the model gives the reminder.
@@ -58,14 +62,17 @@ class Compact(SinksAndWindow):
 
     Args:
         rules: see `Rule`; plain data will do.
-        every: positions after which something is typed again: within the nano's local window of 256, which is as far
-            as it knows a name (ten seconds, three with the camera on; `tml bench long`).
+        every: positions after which a fact or a reminder is typed again: within the nano's local window of 256, which
+            is as far as it knows a name (ten seconds, three with the camera on; `tml bench long`).
+        standing_every: the same of an instruction. It is obeyed as long as it is in the global layers' reach (4,096
+            positions, two minutes and a half), and typing it again between two words that it applies to costs some.
     """
 
     name: ClassVar[str] = "compact"
     listens: ClassVar[bool] = True
     rules: tuple[Rule, ...] = ()
     every: int = 200
+    standing_every: int = 3000
 
     def __post_init__(self) -> None:
         rules = tuple(rule if isinstance(rule, Rule) else Rule.of(rule) for rule in self.rules)
@@ -79,17 +86,21 @@ class Compact(SinksAndWindow):
         return {"known": [], "words": [], "busy": 0, "spoke": 0, "last": 0}
 
     def note(self, memory: Mapping[str, Any], turn: int, position: int) -> str | None:
-        """What has become too old, when nothing is going on (a little later in any case); one thing, the oldest."""
+        """What has become too old, when nothing is going on; one thing, the oldest."""
         known = memory["known"]
-        if any(item["kind"] == "hold" or self._in_reach(item, turn, position) for item in known):
+        if any(item["kind"] in HOLDING or self._in_reach(item, turn, position) for item in known):
             return None
-        oldest = min(known, key=lambda item: item["typed"], default=None)
-        if oldest is None:
+        quiet = turn - memory["busy"] > QUIET
+        old = [item for item in known if position - item["typed"] >= self._age(item, quiet)]
+        if not old or turn - memory["spoke"] <= QUIET:
             return None
-        age, quiet = position - oldest["typed"], turn - memory["busy"] > QUIET
-        if turn - memory["spoke"] <= QUIET or age < self.every or not (quiet or age >= 1.2 * self.every):
-            return None
-        return self._wording(oldest, turn)
+        return self._wording(min(old, key=lambda item: item["typed"]), turn)
+
+    def _age(self, item: Mapping[str, Any], quiet: bool) -> float:
+        """At which it is typed again. An instruction does not wait for quiet for ever."""
+        if item["kind"] == "standing":
+            return self.standing_every * (1.0 if quiet else 1.2)
+        return self.every if quiet else math.inf
 
     def _in_reach(self, item: Mapping[str, Any], turn: int, position: int) -> bool:
         """A reminder that is due before what was said of it is out of reach: the model counts, and is left alone."""
@@ -110,10 +121,11 @@ class Compact(SinksAndWindow):
         for item in known:
             if note is not None and self._wording(item, turn) == note:
                 item["typed"] = position
-        words = [*memory["words"], *([turn, word] for word in heard)][-LONGEST:]
+        words = list(memory["words"])
         if typed:
             known = self._learn(known, normalise_text(typed), turn, position)
-        if heard:
+        for word in heard:
+            words = [*words, [turn, word]][-LONGEST:]
             known = self._learn(known, _sentence(words), turn, position)
         known = self._done(known, turn, said)
         busy = turn if typed or heard or note else memory["busy"]
@@ -137,7 +149,9 @@ class Compact(SinksAndWindow):
             gone = ("standing", "hold") if rule.kind == "stop" else ("reminder",)
             return [item for item in known if item["kind"] not in gone]
         item: dict[str, Any] = {"kind": rule.kind, "name": rule.name, "typed": position}
-        if rule.kind == "reminder":
+        if rule.kind == "pause":
+            item |= {"text": "", "due": turn + PATIENCE}
+        elif rule.kind == "reminder":
             seconds = _NUMBERS[slots["n"]]
             item |= {"text": rule.wordings[0], "due": turn + 1 + seconds * TURNS_PER_SECOND, "done": rule.done}
         else:
@@ -153,10 +167,13 @@ class Compact(SinksAndWindow):
 
 
 def _replaces(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """A fact replaces what was told under its name, an instruction the one before; reminders stand side by side."""
-    if new["kind"] != old["kind"] or new["kind"] == "reminder":
-        return False
-    return new["kind"] == "standing" or new["name"] == old["name"]  # a fact, or what holds
+    """A fact replaces what was told under its name, an instruction the one before; reminders stand side by side.
+
+    What holds replaces itself, and a request that was understood after all takes back the pause for it.
+    """
+    if new["kind"] in ("reminder", "hold"):
+        return old["kind"] == "pause" or new["kind"] == old["kind"] == "hold"
+    return new["kind"] == old["kind"] and (new["kind"] == "standing" or new["name"] == old["name"])
 
 
 def _sentence(words: Sequence[Sequence[Any]]) -> str:

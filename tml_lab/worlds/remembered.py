@@ -6,6 +6,7 @@ from tml_lab.stream.compact import Compact, Rule
 from tml_lab.worlds.wordings import WORDINGS
 from tml_lab.worlds.wordings_more import FACTS, MORE_WORDINGS
 
+COUNTING = ("remind me", "reminder", "say tick every", "tick every")  # what follows is a number, or was misheard
 STANDING = ("repeat_numbers", "next_number", "opposite", "to_english", "to_spanish")
 STANDING_MORE = ("twice", "over", "okay_first", "one_word", "two_words", "wrong", "french", "german", "italian")
 
@@ -20,6 +21,7 @@ def rules(more: bool = False) -> tuple[Rule, ...]:
         *(Rule("standing", name, WORDINGS[name]) for name in STANDING),
         Rule("reminder", "remind", WORDINGS["remind"], "reminder"),
         Rule("hold", "tick", WORDINGS["tick"]),
+        Rule("pause", "counting", COUNTING),
         Rule("stop", "stop", WORDINGS["stop"]),
     ]
     if more:
