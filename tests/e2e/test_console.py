@@ -11,8 +11,6 @@ import pytest
 from lab import Kernel, Lab, browser_with, write_camera, write_microphone
 from playwright.sync_api import Page, Playwright, expect
 
-JOINING = "the console and the queue that keeps the world's time were joined last, and do not agree here yet"
-
 pytestmark = pytest.mark.e2e
 
 CONSOLE = """
@@ -60,6 +58,12 @@ def wait_for_turn(page: Page, n: int) -> None:
         }""",
         arg=n, timeout=60_000,
     )  # fmt: skip
+
+
+def wait_for_own_turn(page: Page, n: int) -> None:
+    """Until the strip shows turn `n` of the recording."""
+    page.locator(".tml-console[data-recorded=true]").wait_for()
+    wait_for_turn(page, n)
 
 
 def shown(page: Page) -> int:
@@ -130,20 +134,30 @@ def test_a_double_click_starts_once(live: tuple[Page, Kernel]) -> None:
     pill(page, "Listening")
 
 
-@pytest.mark.xfail(reason=JOINING, strict=False)
 def test_f_plays_the_recording_in_the_same_place_and_goes_back(live: tuple[Page, Kernel]) -> None:
     page, kernel = live
+    page.wait_for_timeout(700)
+    press(page, " ")
+    pill(page, "Waiting")
     place, at = page.locator(".tml-strip").bounding_box(), shown(page)
     press(page, "f")
     pill(page, "Recorded session")
-    wait_for_turn(page, at + 6)
+    wait_for_own_turn(page, 6)
+    assert shown(page) < 10 < at, "the recording has a time of its own"
     turns = kernel.get(TURNS)
     box = page.locator(".tml-strip").bounding_box()
     assert place and box and (box["x"], box["width"]) == (place["x"], place["width"])
     expect(page.locator(".tml-notice")).to_contain_text("A recorded session: fallback.")
+    press(page, "b")
+    expect(page.locator(".tml-notice")).to_contain_text("This is the recording")
+    assert kernel.get("console.bookmarks") == []
     press(page, "f")
+    pill(page, "Waiting")
+    assert shown(page) >= at, "the live session is where it was"
+    page.wait_for_timeout(700)
+    press(page, " ")
     pill(page, "Listening")
-    wait_for_turn(page, shown(page) + 4)
+    wait_for_turn(page, at + 4)
     assert kernel.get(TURNS) > turns
     assert kernel.get("[row.missed for row in console.turns[-3:]]") == [0, 0, 0]  # the recording is no gap
 
@@ -225,17 +239,15 @@ def test_sound_that_the_browser_stops_comes_back(live: tuple[Page, Kernel]) -> N
     wait_for_turn(page, shown(page) + 3)
 
 
-@pytest.mark.xfail(reason=JOINING, strict=False)
 def test_a_kernel_that_does_not_answer_is_said_and_the_recording_plays_without_it(live: tuple[Page, Kernel]) -> None:
     page, kernel = live
     process = kernel.get("__import__('os').getpid()")
     os.kill(process, signal.SIGSTOP)
     try:
         expect(page.locator(".tml-notice")).to_contain_text("The kernel is busy", timeout=15_000)
-        at = shown(page)
         page.locator(".tml-offer").click()
         pill(page, "Recorded session")
-        wait_for_turn(page, at + 5)
+        wait_for_own_turn(page, 5)
     finally:
         os.kill(process, signal.SIGCONT)
     press(page, "f")
@@ -291,15 +303,13 @@ def test_a_page_that_is_loaded_anew_takes_the_session_up_again(live: tuple[Page,
     assert kernel.get("[row.missed for row in console.turns[-3:]]") == [0, 0, 0]
 
 
-@pytest.mark.xfail(reason=JOINING, strict=False)
 def test_a_restarted_kernel_is_said(live: tuple[Page, Kernel]) -> None:
     page, _ = live
     page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
     expect(page.locator(".tml-notice")).to_contain_text("The kernel was restarted", timeout=30_000)
-    at = shown(page)
     press(page, "f")  # which needs no kernel
     pill(page, "Recorded session")
-    wait_for_turn(page, at + 3)
+    wait_for_own_turn(page, 3)
 
 
 def test_a_refused_microphone_offers_the_recording(playwright: Playwright, lab: Lab, tones: np.ndarray) -> None:

@@ -13,8 +13,6 @@ from playwright.sync_api import Page, Playwright, expect
 from benchmarks.browser_soak import EVERY, GAP_MS, microphone, soak, start
 from tml_lab.model.checkpoint import WEIGHTS, checkpoint_dir
 
-JOINING = "the console and the queue that keeps the world's time were joined last, and do not agree here yet"
-
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.slow,
@@ -51,7 +49,6 @@ def test_a_soak_misses_no_turn_and_tears_no_word(live: tuple[Page, Kernel]) -> N
         assert found["longest_gap_ms"] < GAP_MS, found
 
 
-@pytest.mark.xfail(reason=JOINING, strict=False)
 @left_over
 def test_why_now_says_what_a_decision_hung_on(live: tuple[Page, Kernel]) -> None:
     page, kernel = live
@@ -66,7 +63,6 @@ def test_why_now_says_what_a_decision_hung_on(live: tuple[Page, Kernel]) -> None
     assert kernel.get("len(console.turns)") > turns, "the session stood still meanwhile"
 
 
-@pytest.mark.xfail(reason=JOINING, strict=False)
 @left_over
 def test_what_if_shows_and_plays_both_ways(live: tuple[Page, Kernel]) -> None:
     page, kernel = live

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -105,6 +107,15 @@ def test_blank_changes_what_it_names_alone(cache: Cache) -> None:
         blank(inputs, [20])
     with pytest.raises(InterpError, match="no 'smell'"):
         blank(inputs, [2], ["smell"])
+
+
+def test_blank_leaves_a_gap_a_gap(cache: Cache) -> None:
+    inputs = cache.recording.inputs
+    audio = np.array(inputs.audio)
+    audio.reshape(-1, TURN_SAMPLES)[2] = 0
+    again = blank(replace(inputs, audio=audio, gaps=(2,)), [2, 3], ["audio"])
+    assert again.gaps == (2,) and again.turn(2)[0] is None
+    assert np.array_equal(again.turn(3)[0], quietest(again))
 
 
 def test_every_variant_differs_first_where_it_says(cache: Cache) -> None:

@@ -13,8 +13,11 @@ from tml_widgets import Console
 from tml_widgets.protocol import from_pcm, to_pcm
 from tml_widgets.snapshots import FINE, Snapshots
 
-TURNS = 40
-SKIPPED = 7  # the page numbers its chunks from here on, as after a fall-back
+CHUNKS = 40
+FIRST = 7  # the page's number of its first chunk
+LOST = {15: 1, 28: 3}  # before which chunk how many were lost: the first is skipped over, the others are gaps
+TURNS = CHUNKS + 4
+HOLE, GAPS = 15, [29, 30, 31]  # turns
 
 
 class Here:
@@ -37,7 +40,7 @@ class Here:
 
 @pytest.fixture(scope="module")
 def talked(pico: str) -> Iterator[tuple[Console, list[dict], Here]]:
-    """A console after 40 turns of noise, with words typed in turn 5, whose questions are answered here."""
+    """A console after 44 turns of noise and losses, words typed in turn 5; questions are answered here."""
     console = Console(pico)
     sent: list[dict] = []
     console.send = lambda content, buffers=None: sent.append({**content, "buffers": buffers or []})  # type: ignore[method-assign]
@@ -46,11 +49,14 @@ def talked(pico: str) -> Iterator[tuple[Console, list[dict], Here]]:
     console._on_message(console, {"kind": "start"}, [])
     console.wait(60)
     rng = np.random.default_rng(2)
-    for n in range(TURNS):
+    seq = FIRST
+    for n in range(CHUNKS):
+        seq += LOST.get(n, 0)
         if n == 5:
             console.type("stop now")
         sound = rng.standard_normal(TURN_SAMPLES) * 10.0 ** rng.uniform(-3, -0.7)
-        chunk = {"kind": "chunk", "seq": SKIPPED + n, "t0": 0.0, "parts": ["pcm"]}
+        chunk = {"kind": "chunk", "seq": seq, "t0": 0.0, "parts": ["pcm"]}
+        seq += 1
         console._on_message(console, chunk, [to_pcm(sound)])
         console.wait(60)
     console._on_message(console, {"kind": "pause"}, [])  # or turns in which nothing is heard would go on
@@ -63,19 +69,26 @@ def answers(sent: list[dict], kind: str) -> list[dict]:
     return [message for message in sent if message["kind"] == kind]
 
 
-def test_why_of_a_turn_is_told_step_by_step_in_the_pages_own_numbers(talked: tuple[Console, list[dict], Here]) -> None:
+def test_what_was_lost_took_its_time(talked: tuple[Console, list[dict], Here]) -> None:
+    console, _, _ = talked
+    assert [row.turn for row in console.turns] == [n for n in range(TURNS) if n != HOLE]
+    assert {row.turn: row.missed for row in console.turns if row.missed} == {HOLE + 1: 1} | dict.fromkeys(GAPS, 1)
+
+
+def test_why_of_a_turn_is_told_step_by_step_in_the_sessions_turns(talked: tuple[Console, list[dict], Here]) -> None:
     console, sent, here = talked
     sent.clear()
-    console._on_message(console, {"kind": "why", "turn": SKIPPED + 30}, [])
+    console._on_message(console, {"kind": "why", "turn": 33}, [])
     first, *_, last = answers(sent, "why")
     assert first["share"] == 0 and last["share"] == 1
-    assert len(last["tried"]) == 16 + 1  # 31 turns, two by two, and the message
-    assert (last["turn"], last["to"]) == (SKIPPED + 30, SKIPPED + 31)
-    assert last["p"] == round(console.turns[30].p_speak, 4)
+    assert len(last["tried"]) == 17 + 1  # 34 turns, two by two, and the message
+    assert (last["turn"], last["to"]) == (33, 34)
+    (row,) = (row for row in console.turns if row.turn == 33)
+    assert last["p"] == round(row.p_speak, 4)
     assert {part["stream"] for part in last["tried"]} == {"heard", "typed"}
     assert [part["words"] for part in last["tried"] if part["stream"] == "typed"] == ["stop now"]
-    assert all(SKIPPED <= part["from"] < part["to"] <= SKIPPED + 31 for part in last["tried"])
-    assert last["sentence"].startswith(f"At {(SKIPPED + 30) / 5:.1f} s it ")
+    assert all(0 <= part["from"] < part["to"] <= 34 for part in last["tried"])
+    assert last["sentence"].startswith("At 6.6 s it ")
     assert here.excerpts[-1].first == 0
 
 
@@ -83,34 +96,37 @@ def test_why_now_asks_about_the_last_time_it_began_to_speak(talked: tuple[Consol
     console, sent, _ = talked
     sent.clear()
     console._on_message(console, {"kind": "why", "turn": None}, [])
-    decisions = [row.decision for row in console.turns]
-    onsets = [n for n in range(1, TURNS) if decisions[n] == "<speak>" != decisions[n - 1]]
-    assert answers(sent, "why")[-1]["turn"] == SKIPPED + (onsets[-1] if onsets else TURNS - 1)
+    pairs = zip(console.turns, console.turns[1:], strict=False)
+    onsets = [row.turn for before, row in pairs if row.decision == "<speak>" != before.decision]
+    assert answers(sent, "why")[-1]["turn"] == (onsets[-1] if onsets else TURNS - 1)
 
 
 def test_what_if_runs_both_ways_and_both_can_be_heard(talked: tuple[Console, list[dict], Here]) -> None:
     console, sent, here = talked
     sent.clear()
-    asked = {"kind": "whatif", "from": SKIPPED + 26, "to": SKIPPED + 29, "parts": ["audio"], "typed": "one"}
+    asked = {"kind": "whatif", "from": 18, "to": 21, "parts": ["audio"], "typed": "one"}
     console._on_message(console, asked, [])
     last = answers(sent, "whatif")[-1]
-    assert here.excerpts[-1].first == 20  # the nearest state that was kept, not the beginning
+    assert here.excerpts[-1].first == 10  # the nearest state that was kept, not the beginning
     was, would = last["was"], last["would"]
-    assert [turn["seq"] for turn in was] == [SKIPPED + n for n in range(21, TURNS)]
-    assert [turn["p_speak"] for turn in was] == [round(row.p_speak, 5) for row in console.turns[21:]]
-    assert was[:5] == would[:5] and was[5:] != would[5:]
-    assert would[5]["typed"] == "one" and max(would[6]["loud"][0]) < max(was[6]["loud"][0])
+    shown = [row for row in console.turns if row.turn >= 13]
+    assert [turn["turn"] for turn in was] == [turn["turn"] for turn in would] == [row.turn for row in shown]
+    assert [turn["p_speak"] for turn in was] == [round(row.p_speak, 5) for row in shown]
+    assert [turn["turn"] for turn in was if turn["missed"]] == GAPS
+    assert was[:4] == would[:4] and was[4:] != would[4:]
+    assert would[4]["typed"] == "one" and max(would[5]["loud"][0]) < max(was[5]["loud"][0])
     sounds = [from_pcm(buffer) for buffer in last["buffers"]]
     assert last["parts"] == ["was", "would"]
-    assert [len(sound) for sound in sounds] == [(TURNS - 21 + 1) * TURN_SAMPLES] * 2
+    assert [len(sound) for sound in sounds] == [(TURNS - 13 + 1) * TURN_SAMPLES] * 2
     assert np.array_equal(sounds[0][: 5 * TURN_SAMPLES], sounds[1][: 5 * TURN_SAMPLES])
 
 
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"kind": "why", "turn": 2}, "The live session had no turn at 0.4 s"),
-        ({"kind": "whatif", "from": SKIPPED + 9, "to": SKIPPED + 9, "parts": []}, "Nothing is changed"),
+        ({"kind": "why", "turn": HOLE}, "The session ran no turn at 3.0 s"),
+        ({"kind": "whatif", "from": 400, "to": 401, "parts": ["audio"]}, "The session ran no turn at 80.0 s"),
+        ({"kind": "whatif", "from": 9, "to": 9, "parts": []}, "Nothing is changed"),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_a_sentence(

@@ -41,6 +41,8 @@ def quietest(inputs: Inputs) -> np.ndarray:
 def blank(inputs: Inputs, turns: Iterable[int], parts: Collection[str] = PARTS) -> Inputs:
     """Nothing heard, read or seen in these turns: the room's own silence, no typed words, grey pictures.
 
+    Gaps stay gaps: nothing was heard in them.
+
     Args:
         parts: some of `audio`, `typed`, `frames`; what is left out stays.
 
@@ -54,14 +56,14 @@ def blank(inputs: Inputs, turns: Iterable[int], parts: Collection[str] = PARTS) 
     audio, typed, frames = np.array(inputs.audio), inputs.typed, inputs.frames
     if "audio" in parts:
         quiet = quietest(inputs)
-        for turn in gone:
+        for turn in gone.difference(inputs.gaps):
             audio[turn * TURN_SAMPLES : (turn + 1) * TURN_SAMPLES] = quiet
     if "typed" in parts:
         typed = tuple((turn, text) for turn, text in typed if turn not in gone)
     if "frames" in parts and frames is not None:
         seen = enumerate([frames[n] for n in range(inputs.turns)])
         frames = [pair if pair is None or n not in gone else np.full_like(pair, GREY) for n, pair in seen]
-    return Inputs(audio, typed, frames)
+    return replace(inputs, audio=audio, typed=typed, frames=frames)
 
 
 Word = tuple[str, float, float]

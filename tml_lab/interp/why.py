@@ -159,8 +159,10 @@ def _upto(recording: Recording, turn: int) -> Recording:
     frames = None if inputs.frames is None else [inputs.frames[n] for n in range(end)]
     typed = tuple((at, text) for at, text in inputs.typed if at < end)
     length = end * (len(inputs.audio) // inputs.turns)
+    gaps, skipped = (tuple(n for n in turns if n < end) for turns in (inputs.gaps, inputs.skipped))
     return replace(
-        recording, inputs=Inputs(inputs.audio[:length], typed, frames), decisions=recording.decisions[:end],
+        recording, inputs=Inputs(inputs.audio[:length], typed, frames, gaps, skipped),
+        decisions=recording.decisions[:end],
         p_speak=recording.p_speak[:end], words=recording.words[:end], audio_out=recording.audio_out[:length],
     )  # fmt: skip
 

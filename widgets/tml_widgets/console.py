@@ -29,7 +29,7 @@ class Console(LiveSession):
     Args:
         fallback: the clip that stands in for the microphone at one key: a name of `clips`, a file or saved recording,
             or a `Clip`. None: the source's own clip, or the first of `clips`. It is rehearsed when the page opens.
-        bookmarks: chunk numbers marked with the key b, in the order they were marked.
+        bookmarks: turns marked with the key b, in the order they were marked.
 
     The other arguments are those of `LiveSession`. Raises ValueError for a fall-back that is not there.
     """
@@ -37,7 +37,7 @@ class Console(LiveSession):
     _esm = link(STATIC / "console.js")
     _css = "\n".join((STATIC / name).read_text(encoding="utf-8") for name in ("live_session.css", "console.css"))
 
-    bookmarks = t.List(t.Int(), help="chunk numbers of the turns that were marked").tag(sync=True)
+    bookmarks = t.List(t.Int(), help="the turns that were marked").tag(sync=True)
 
     def __init__(
         self,
@@ -65,8 +65,8 @@ class Console(LiveSession):
         super()._on_start(content, buffers)
 
     def _on_why(self, content: dict[str, Any], _: list[Any]) -> None:
-        seq = content.get("turn")
-        self.inquiry.why(None if seq is None else int(seq))
+        turn = content.get("turn")
+        self.inquiry.why(None if turn is None else int(turn))
 
     def _on_what_if(self, content: dict[str, Any], _: list[Any]) -> None:
         span = int(content["from"]), int(content["to"])

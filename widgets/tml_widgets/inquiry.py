@@ -58,12 +58,12 @@ class Inquiry:
         if self.aside is not None and isinstance(self.talk(), Session):
             self.snapshots.keep(self.talk())
 
-    def why(self, seq: int | None) -> None:
-        """What did the decision of chunk `seq` hang on? None: the last time it began to speak, or now."""
-        self._ask("why", lambda rows: self._why(rows, seq))
+    def why(self, turn: int | None) -> None:
+        """What did the decision of `turn` hang on? None: the last time it began to speak, or now."""
+        self._ask("why", lambda rows: self._why(rows, turn))
 
     def what_if(self, span: tuple[int, int], parts: Sequence[str], typed: str) -> None:
-        """What if the chunks `[first, end)` had been blank in these parts, or these words been typed there?"""
+        """What if the turns `[first, end)` had been blank in these parts, or these words been typed there?"""
         self._ask("whatif", lambda rows: self._what_if(rows, span, parts, typed))
 
     def _ask(self, kind: str, ask: Callable[[list[Row]], None]) -> None:
@@ -77,9 +77,9 @@ class Inquiry:
         except ValueError as error:
             self.emit({"kind": kind, "failed": _sentence(error)})
 
-    def _why(self, rows: list[Row], seq: int | None) -> None:
-        row = _last_onset(rows) if seq is None else _row_of(rows, seq)
-        typed = [other.turn for other in rows[: row.turn + 1] if other.typed and row.turn - other.turn < INSTRUCTIONS]
+    def _why(self, rows: list[Row], turn: int | None) -> None:
+        row = _last_onset(rows) if turn is None else _row_of(rows, turn)
+        typed = [other.turn for other in rows if other.typed and 0 <= row.turn - other.turn < INSTRUCTIONS]
         typed = typed[-MOST_TYPED:]
         first = max(0, row.turn + 1 - WINDOW)
         excerpt, earlier = self._excerpt(first, row.turn + 1), None
@@ -87,12 +87,12 @@ class Inquiry:
             with suppress(SessionError):  # it may lie too far back by now
                 earlier = self._excerpt(typed[0], row.turn + 1)
         assert self.aside is not None
-        window = {"from": rows[first].seq, "to": row.seq + 1}
-        self.emit({"kind": "why", "share": 0.0, "turn": row.seq, "tried": [], "causes": []} | window)
+        window = {"from": first, "to": row.turn + 1}
+        self.emit({"kind": "why", "share": 0.0, "turn": row.turn, "tried": [], "causes": []} | window)
         self.aside.ask(
             why, excerpt, row.turn - excerpt.first, SECONDS, earlier,
-            told=lambda found: self.emit(_why_message(found, excerpt, rows)),
-            done=lambda found: self.emit(_why_message(found, excerpt, rows)),
+            told=lambda found: self.emit(_why_message(found, excerpt.first)),
+            done=lambda found: self.emit(_why_message(found, excerpt.first)),
             failed=lambda sentence: self.emit({"kind": "why", "failed": _sentence(sentence)}),
         )  # fmt: skip
 
@@ -109,7 +109,7 @@ class Inquiry:
         self.aside.ask(
             what_if, excerpt, change,
             told=lambda share: self.emit({"kind": "whatif", "share": round(share, 3)}),
-            done=lambda child: self.emit(*_what_if_message(child, excerpt, rows, shown)),
+            done=lambda child: self.emit(*_what_if_message(child, excerpt, shown)),
             failed=lambda sentence: self.emit({"kind": "whatif", "failed": _sentence(sentence)}),
         )  # fmt: skip
 
@@ -135,12 +135,12 @@ def _sentence(error: object) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _row_of(rows: Sequence[Row], seq: int) -> Row:
-    """The row of a chunk. Raises SessionError when the session did not have it (lost, or part of a recording)."""
+def _row_of(rows: Sequence[Row], turn: int) -> Row:
+    """A turn's row. Raises SessionError when the session has none: it was skipped, or has not come yet."""
     for row in reversed(rows):
-        if row.seq == seq:
+        if row.turn == turn:
             return row
-    raise SessionError(f"the live session had no turn at {heard_start(max(0, seq)):.1f} s: choose one of its own.")
+    raise SessionError(f"the session ran no turn at {heard_start(max(0, turn)):.1f} s: choose another.")
 
 
 def _last_onset(rows: Sequence[Row]) -> Row:
@@ -151,36 +151,35 @@ def _last_onset(rows: Sequence[Row]) -> Row:
     return rows[-1]
 
 
-def _why_message(found: Why, excerpt: Excerpt, rows: Sequence[Row]) -> dict[str, Any]:
-    def seq(turn: int) -> int:
-        return rows[min(excerpt.first + turn, len(rows) - 1)].seq
+def _why_message(found: Why, first: int) -> dict[str, Any]:
+    """A `why` message, in the session's turns; `first`: that of the excerpt's turn 0."""
 
     def told(part: Any) -> dict[str, Any]:
         return {
-            "stream": part.stream, "from": seq(part.turns[0]), "to": seq(part.turns[1] - 1) + 1, "words": part.words,
+            "stream": part.stream, "from": first + part.turns[0], "to": first + part.turns[1], "words": part.words,
             "p": round(part.p_speak, 4), "decision": part.decision, "said": part.said, "flips": part.flips,
         }  # fmt: skip
 
+    turn = first + found.turn
     return {
-        "kind": "why", "share": round(found.share, 3), "turn": seq(found.turn), "p": round(found.p_speak, 4),
-        "from": rows[max(0, excerpt.first + found.turn + 1 - WINDOW)].seq, "to": seq(found.turn) + 1,
+        "kind": "why", "share": round(found.share, 3), "turn": turn, "p": round(found.p_speak, 4),
+        "from": max(0, turn + 1 - WINDOW), "to": turn + 1,
         "tried": [told(part) for part in found.parts], "causes": [told(cause) for cause in found.causes],
-        "sentence": found.sentence(lambda turn: heard_start(seq(turn))),
+        "sentence": found.sentence(lambda n: heard_start(first + n)),
         "layers": [round(value, 3) for value in found.layers], "runs": found.runs,
     }  # fmt: skip
 
 
-def _what_if_message(
-    child: Recording, excerpt: Excerpt, rows: Sequence[Row], shown: int
-) -> tuple[dict[str, Any], list[bytes]]:
+def _what_if_message(child: Recording, excerpt: Excerpt, shown: int) -> tuple[dict[str, Any], list[bytes]]:
     """`(content, buffers)`: both ways turn by turn, and both as sound: what was heard and what was said, together."""
     skip = shown - excerpt.first
     ways = {"was": excerpt.recording, "would": child}
     found = diff(excerpt.recording, child)
     content: dict[str, Any] = {"kind": "whatif", "share": 1.0, "parts": list(ways)}
     for name, recording in ways.items():
-        content[name] = [_turn(recording, n, rows[excerpt.first + n]) for n in range(skip, recording.turns)]
-    seconds = None if found.first is None else heard_start(rows[excerpt.first + found.first].seq)
+        run = [n for n in range(skip, recording.turns) if n not in recording.inputs.skipped]
+        content[name] = [_turn(recording, n, excerpt.first + n) for n in run]
+    seconds = None if found.first is None else heard_start(excerpt.first + found.first)
     said = [f"\u201c{words}\u201d" if words else "nothing" for words in found.said]
     content["sentence"] = (
         f"Nothing would have been decided otherwise; p(speak) moves by {found.largest[0]:.2f} at most."
@@ -190,14 +189,15 @@ def _what_if_message(
     return content, [to_pcm(_mixed(recording, skip)) for recording in ways.values()]
 
 
-def _turn(recording: Recording, n: int, row: Row) -> dict[str, Any]:
+def _turn(recording: Recording, n: int, turn: int) -> dict[str, Any]:
+    """A recording's turn `n` as a page reads one, under the session's number."""
     here = slice(n * TURN_SAMPLES, (n + 1) * TURN_SAMPLES)
-    typed = " ".join(text for at, text in recording.inputs.typed if at == n)
+    row = Row(
+        turn, turn, recording.decisions[n], float(recording.p_speak[n]), recording.words[n], (),
+        " ".join(text for at, text in recording.inputs.typed if at == n), 0.0, 0.0, int(n in recording.inputs.gaps),
+    )  # fmt: skip
     loud = [loudness(recording.inputs.audio[here]), loudness(recording.audio_out[here])]
-    return row.header() | {
-        "decision": recording.decisions[n], "p_speak": round(float(recording.p_speak[n]), 5), "missed": 0, "read": {},
-        "words": recording.words[n], "typed": typed, "loud": loud, "heard": "", "request": "",
-    }  # fmt: skip
+    return row.header() | {"loud": loud}
 
 
 def _mixed(recording: Recording, skip: int) -> np.ndarray:

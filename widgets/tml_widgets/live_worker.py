@@ -26,7 +26,7 @@ from tml_lab.stream.recording import SKIPPED, Skipped, Sound
 from tml_widgets.beside import Beside
 from tml_widgets.fast_switching import fast_switching
 from tml_widgets.protocol import pack_attention, turn_message
-from tml_widgets.row import Row, past_message
+from tml_widgets.row import Row, heard_by_turn, past_message
 from tml_widgets.words_heard import WordsHeard
 
 log = logging.getLogger("tml_widgets.live")
@@ -177,7 +177,7 @@ class LiveWorker:
 
     def _tell_beside(self) -> None:
         if self.beside is not None:
-            self.emit(self.beside.whole(len(self.rows) - 1 if self.rows else 0))
+            self.emit(self.beside.whole(self.rows[-1].turn if self.rows else 0))
 
     def _dismiss(self) -> None:
         """The colleague's open tasks are called off, and its thread ends."""
@@ -201,7 +201,7 @@ class LiveWorker:
         has_ear = hasattr(getattr(self.talk, "model", None), "listen")
         self._ear = WordsHeard(self.talk) if has_ear else None
         if isinstance(self.session, Assisted):
-            self.session.heard = lambda: [row.heard for row in self.rows]
+            self.session.heard = lambda: heard_by_turn(self.rows)
         self._tell_beside()
         self._hurry(True)
         self.status(phase)

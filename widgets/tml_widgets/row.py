@@ -59,6 +59,14 @@ def loudness(sound: np.ndarray) -> list[float]:
     return [round(float(level), 4) for level in np.sqrt(np.square(parts).mean(1))]
 
 
+def heard_by_turn(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """The words heard, one entry per turn; in turns that were skipped there are none."""
+    words: list[tuple[str, ...]] = [()] * (rows[-1].turn + 1 if rows else 0)
+    for row in rows:
+        words[row.turn] = row.heard
+    return words
+
+
 def past_message(rows: Sequence[Row], reel: Any) -> dict[str, Any]:
     """The last minute for a page that knows nothing of it: a `past` message.
 

@@ -24,8 +24,8 @@ export function transcript(turns) {
     if (!turn) continue;
     for (const [who, words] of wordsOf(turn)) {
       const line = open[who];
-      const ends = !line || who === "typed" || turn.turn - line.to > PAUSE || Boolean(turn.recorded) !== line.recorded;
-      if (ends) lines.push((open[who] = { who, words, from: turn.turn, to: turn.turn, recorded: Boolean(turn.recorded) }));
+      const ends = !line || who === "typed" || turn.turn - line.to > PAUSE;
+      if (ends) lines.push((open[who] = { who, words, from: turn.turn, to: turn.turn }));
       else Object.assign(line, { words: `${line.words} ${words}`, to: turn.turn });
     }
   }
@@ -33,16 +33,15 @@ export function transcript(turns) {
 }
 
 export class Captions {
-  constructor(history) {
-    this.history = history;
+  constructor() {
     this.list = h("ol.tml-lines");
     this.empty = h("p.tml-small", {}, "What is heard, typed and said stands here.");
     this.root = h("section.tml-captions", { "aria-label": "Captions", tabIndex: 0 }, this.empty, this.list);
     this.shown = [];
   }
 
-  update() {
-    const lines = transcript(this.history.turns);
+  update(history) {
+    const lines = transcript(history.turns);
     this.empty.hidden = lines.length > 0;
     const key = ({ who, from }) => `${who} ${from}`;
     const old = new Map(this.shown.map(({ line, row }) => [key(line), row]));

@@ -14,6 +14,14 @@ export class ConsoleEngine extends Engine {
     return super.running || Boolean(this.fallback?.playing);
   }
 
+  get onStage() {
+    return this.fallback?.onStage ? this.fallback.history : this.history;
+  }
+
+  historyOf(message) {
+    return message.recorded ? this.fallback.history : this.history;
+  }
+
   // From the microphone to the recording, and back.
   toggleFallback() {
     if (this.fallback.playing) return this.backToLive();
@@ -28,8 +36,9 @@ export class ConsoleEngine extends Engine {
   }
 
   backToLive() {
-    this.fallback.stop();
+    this.fallback.leave();
     this.quiet();
+    this.seen = null;
     if (this.before === "live") return this.resume();
     return this.show(this.waits ? "paused" : "stopped");
   }
@@ -44,13 +53,24 @@ export class ConsoleEngine extends Engine {
   }
 
   start() {
-    this.fallback.stop();
+    this.fallback.leave();
     return super.start();
   }
 
   resume() {
-    this.fallback.stop();
+    this.fallback.leave();
     return super.resume();
+  }
+
+  play(clip) {
+    this.fallback.leave();
+    return super.play(clip);
+  }
+
+  // What is asked of a turn can only be asked of the live session.
+  get asks() {
+    if (this.fallback.onStage) this.say("This is the recording: F goes back to the live session, of which this can be asked.");
+    return !this.fallback.onStage;
   }
 
   // Only the fall-back itself may draw while it plays; what the kernel still answers is over.
@@ -64,6 +84,7 @@ export class ConsoleEngine extends Engine {
       this.waits = message.phase === "live" || message.phase === "paused";
       return undefined;
     }
+    if (message.kind === "status" && message.phase === "loading") this.fallback?.leave(); // begun in a cell
     return super.receive(message, buffers);
   }
 
@@ -83,7 +104,7 @@ export class ConsoleEngine extends Engine {
 
   // A flag at the turn that is looked at, or the newest.
   bookmark(turn) {
-    if (turn < 0) return;
+    if (turn < 0 || !this.asks) return;
     const marks = this.model.get("bookmarks");
     const rest = marks.filter((mark) => mark !== turn);
     this.model.set("bookmarks", rest.length === marks.length ? [...marks, turn] : rest);

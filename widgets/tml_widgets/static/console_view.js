@@ -21,7 +21,7 @@ export class ConsoleView extends View {
       tabIndex: -1,
       onkeydown: (event) => onKey(this, event),
     });
-    this.captions = new Captions(engine.history);
+    this.captions = new Captions();
     this.sight = new Sight(engine);
     this.beside = this.model.get("colleague") ? new BesideView(engine) : null;
     this.sheet = new Sheet(this);
@@ -119,12 +119,13 @@ export class ConsoleView extends View {
 
   // Of the turn that is looked at, or of the last time it began to speak.
   why() {
-    this.engine.send({ kind: "why", turn: this.strip.cursor });
+    if (this.engine.asks) this.engine.send({ kind: "why", turn: this.strip.cursor });
   }
 
   // The stretch that was chosen, or the second before the turn that is looked at.
   whatIf() {
     const at = this.strip.shown;
+    if (!this.engine.asks) return undefined;
     if (at < 0) return this.engine.say("Nothing has happened yet: start a session first.");
     const [from, to] = this.strip.span ?? [Math.max(0, at - 5), at + 1];
     return this.sheet.ask(from, to);
@@ -143,7 +144,7 @@ export class ConsoleView extends View {
 
   goToBookmark(number) {
     const mark = this.model.get("bookmarks")[number - 1];
-    if (mark === undefined) return;
+    if (mark === undefined || !this.engine.asks) return;
     this.strip.cursor = mark;
     this.strip.reveal();
     this.draw();
@@ -236,20 +237,20 @@ export class ConsoleView extends View {
     this.fallbackButton.label(fallback.playing ? "Back" : "Recording");
     this.fallbackButton.setAttribute("aria-pressed", fallback.playing);
     this.fallbackButton.title = fallback.ready ? fallback.name : "The recording is being rehearsed";
-    this.captions.update();
+    this.captions.update(engine.onStage);
   }
 
   onTurn() {
     super.onTurn();
-    this.captions.update();
+    this.captions.update(this.engine.onStage);
   }
 
   draw() {
     if (!this.strip) return;
-    this.strip.marks = this.model.get("bookmarks");
+    this.strip.marks = this.engine.fallback.onStage ? [] : this.model.get("bookmarks");
     super.draw();
     this.sheet.draw(this.strip.zoom);
-    this.sight.draw(this.engine.history.turns[this.strip.shown]);
+    this.sight.draw(this.engine.onStage.turns[this.strip.shown]);
   }
 
   dark() {

@@ -27,7 +27,7 @@ export class Engine extends EventTarget {
     this.camera = model.get("camera");
     this.level = 0;
     this.saved = "";
-    this.seen = null; // {seq, picture}: what the camera saw last
+    this.seen = null; // {turn, picture}: what the camera saw last
     this.pending = new Map(); // chunks without an answer, by number
     this.lost = this.lostPictures = 0; // turns and pictures the model could not keep up with
     this.waits = false; // a session is there that can be taken up again
@@ -62,6 +62,16 @@ export class Engine extends EventTarget {
     this.changed("status");
   }
 
+  // What the views show.
+  get onStage() {
+    return this.history;
+  }
+
+  // Where what the kernel tells belongs.
+  historyOf() {
+    return this.history;
+  }
+
   get running() {
     return this.phase === "live" || this.phase === "playing" || this.phase === "loading";
   }
@@ -78,7 +88,7 @@ export class Engine extends EventTarget {
     const live = this.stream?.active; // it only fell silent for a while
     if (!live && !(await this.open())) return;
     this.show("loading", "Taking up the session ...");
-    this.send({ kind: "resume", seq: Math.max(this.history.length, this.seq ?? 0) });
+    this.send({ kind: "resume", seq: this.seq ?? 0 });
   }
 
   // The microphone; false when there is none, or when something else was pressed meanwhile.
@@ -204,7 +214,7 @@ export class Engine extends EventTarget {
     this.send({ kind: "pick", layer, head });
   }
 
-  // The session exists: from now on every 200 ms is a chunk. Chunks are numbered by the strip's time.
+  // The session exists: from now on every 200 ms is a chunk. The kernel gives each its turn.
   capture(seq) {
     if (!this.stream) return;
     this.seq = seq;
@@ -293,25 +303,29 @@ export class Engine extends EventTarget {
 
   onTurn(message, parts) {
     const samples = parts.pcm ? fromPcm(parts.pcm) : null;
+    const history = this.historyOf(message);
     if (!message.recorded) this.desk.turn = message.turn;
-    if (samples) this.audio.voice?.play(message.seq, samples);
+    if (samples) this.audio.voice?.play(message.turn, samples);
     else if (this.speaking) this.audio.voice?.end();
     this.speaking = Boolean(samples);
-    if (message.t0 !== null) this.history.addLatency(performance.now() - message.t0);
-    const sent = this.pending.get(message.seq);
-    if (sent) this.addSent(message.seq, sent);
-    for (const seq of this.pending.keys()) if (seq <= message.seq) this.pending.delete(seq);
-    this.lost += message.missed;
-    this.lostPictures = message.lost_video;
-    this.history.addDecision(message, samples, parts.attention ? readAttention(parts.attention) : null);
-    if (parts.patches) this.history.at(message.seq).patches = { weights: floats(parts.patches), grid: message.grid };
+    if (!message.recorded) this.settle(message);
+    history.addDecision(message, samples, parts.attention ? readAttention(parts.attention) : null);
+    if (parts.patches) history.at(message.turn).patches = { weights: floats(parts.patches), grid: message.grid };
     this.changed("turn");
     if (message.turn % 5 === 4 && !message.recorded) this.send({ kind: "stats", ...this.stats() });
   }
 
-  addSent(seq, { samples, picture }) {
-    this.seen = picture ? { seq, picture: thumbnail(picture) } : null;
-    this.history.addHeard(seq, samples, { picture: seq % PICTURE_EVERY === 0 ? this.seen?.picture : null });
+  // The chunk that this turn heard, and those before it, have their answer.
+  settle({ turn, seq, t0, missed, lost_video }) {
+    if (t0 !== null) this.history.addLatency(performance.now() - t0);
+    const sent = this.pending.get(seq);
+    if (sent) {
+      this.seen = sent.picture ? { turn, picture: thumbnail(sent.picture) } : null;
+      this.history.addHeard(turn, sent.samples, { picture: turn % PICTURE_EVERY === 0 ? this.seen?.picture : null });
+    }
+    for (const older of this.pending.keys()) if (older <= seq) this.pending.delete(older);
+    this.lost += missed;
+    this.lostPictures = lost_video;
   }
 
   onHeard(message, parts) {
@@ -320,9 +334,9 @@ export class Engine extends EventTarget {
     this.level = rms(samples);
     const rgb = parts.rgb && new Uint8Array(parts.rgb.buffer, parts.rgb.byteOffset, parts.rgb.byteLength);
     this.seen = null;
-    if (rgb) this.seen = { seq: message.turn, picture: thumbnail(rgb, ...message.size) };
+    if (rgb) this.seen = { turn: message.turn, picture: thumbnail(rgb, ...message.size) };
     const picture = rgb && message.turn % PICTURE_EVERY === 0 ? this.seen.picture : null;
-    this.history.addHeard(message.turn, samples, { said: message.text, picture });
+    this.historyOf(message).addHeard(message.turn, samples, { said: message.text, picture });
     this.changed("level");
   }
 }

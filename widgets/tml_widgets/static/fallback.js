@@ -1,12 +1,15 @@
 // The rehearsed fall-back: a recorded session, message by message, played from the page's own memory. The kernel may
-// be busy or gone meanwhile. The strip goes on from where it stood: the recording's turns follow the live ones.
+// be busy or gone meanwhile. It has a strip of its own, in the live one's place, with the recording's own time.
 
 import { TURN_SECONDS } from "./audio.js";
+import { History } from "./history.js";
 
 export class Fallback {
   constructor(engine) {
     this.engine = engine;
     this.playing = false;
+    this.onStage = false; // it is what the page shows: from its start until one goes back to the live session
+    this.history = Object.assign(new History(), { recorded: true });
     this.name = "";
     this.turns = []; // {heard: [message, buffers], turn: [message, buffers]}
     this.beat = this.beat.bind(this);
@@ -29,11 +32,10 @@ export class Fallback {
   }
 
   async start() {
-    const { audio, history } = this.engine;
-    this.playing = true;
+    const { audio } = this.engine;
+    this.playing = this.onStage = true;
+    this.history.clear();
     await audio.open().catch(() => {}); // without sound it is still seen
-    this.first = Math.max(history.length, this.engine.seq ?? 0);
-    this.chunkOf = this.turns.map((_, n) => this.first + n);
     this.told = 0;
     this.began = performance.now();
     if (!this.playing) return; // called off meanwhile
@@ -48,23 +50,25 @@ export class Fallback {
     if (this.engine.audio.recording) this.engine.audio.recording.onbeat = null;
   }
 
+  // The live session is what the page shows again.
+  leave() {
+    this.stop();
+    this.onStage = false;
+  }
+
   // Tell what is due: turn n begins to sound at n * 0.2 s, and is answered when it is over.
   beat() {
     const due = Math.floor((performance.now() - this.began) / (1000 * TURN_SECONDS));
     while (this.playing && this.told <= Math.min(due, this.turns.length)) {
       const n = this.told++;
-      if (n > 0) this.tell(this.turns[n - 1].turn, n - 1);
-      if (n < this.turns.length) this.tell(this.turns[n].heard, n);
+      if (n > 0) this.tell(this.turns[n - 1].turn);
+      if (n < this.turns.length) this.tell(this.turns[n].heard);
       else this.over();
     }
   }
 
-  tell([message, buffers], n) {
-    const place = this.first + n;
-    const { engine } = this;
-    if (message.kind === "heard") return engine.receive({ ...message, turn: place, recorded: true }, buffers);
-    engine.receive({ ...message, seq: place, recorded: true }, buffers);
-    Object.assign(engine.history.at(place), { chunkOf: this.chunkOf, recorded: true });
+  tell([message, buffers]) {
+    this.engine.receive({ ...message, recorded: true }, buffers);
   }
 
   over() {

@@ -60,7 +60,7 @@ export class History {
     for (const turn of turns) {
       this.addDecision(turn, null, null);
       const [heard, voice] = turn.loud ?? [null, null];
-      Object.assign(this.at(turn.seq), { heard, voice: voice?.some((level) => level > 0) ? voice : null });
+      Object.assign(this.at(turn.turn), { heard, voice: voice?.some((level) => level > 0) ? voice : null });
     }
   }
 

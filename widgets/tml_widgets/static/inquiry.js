@@ -10,7 +10,6 @@ const PLAIN = ["p(speak)", "heard", "typed", "own voice"];
 // The turns [from, to) of a history, as they are now.
 function frozen(history, from, to) {
   const copy = new History();
-  copy.chunkOf = [...history.chunkOf];
   for (let n = from; n < to; n++) if (history.turns[n]) copy.turns[n] = { ...history.turns[n], attention: null };
   return copy;
 }
@@ -143,7 +142,7 @@ export class Sheet {
   both(message, sounds) {
     this.sentence.textContent = message.sentence;
     const names = { was: "As it happened", would: "What if" };
-    const [from, to] = [message.was[0].seq, message.was.at(-1).seq + 1];
+    const [from, to] = [message.was[0].turn, message.was.at(-1).turn + 1];
     this.strips = [];
     const rows = Object.keys(names).map((name) => {
       const history = new History();

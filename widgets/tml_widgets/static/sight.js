@@ -19,7 +19,7 @@ export class Sight {
     if (seen) this.root.hidden = false;
     if (this.root.hidden) return;
     const brush = this.canvas.getContext("2d");
-    const picture = seen && (turn?.turn === seen.seq ? seen.picture : turn?.picture ?? seen.picture);
+    const picture = seen && (turn?.turn === seen.turn ? seen.picture : turn?.picture ?? seen.picture);
     brush.clearRect(0, 0, WIDTH, HEIGHT);
     if (picture) brush.drawImage(picture, 0, 0, WIDTH, HEIGHT);
     if (picture && turn?.patches) this.drawPatches(brush, turn.patches);

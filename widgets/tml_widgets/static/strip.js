@@ -54,6 +54,22 @@ export class Strip {
     return { tracks, height: y + AXIS };
   }
 
+  // Another history in the same place: what was chosen in the one before is not in it.
+  show(history) {
+    if (history === this.history) return;
+    this.history = history;
+    this.cursor = this.span = null;
+    this.offset = 0;
+  }
+
+  // A turn, or, where it was skipped, the next one that was run.
+  beside(turn, direction) {
+    const step = Math.sign(direction);
+    let at = turn;
+    while (at >= 0 && at <= this.history.decided && this.history.turns[at]?.pSpeak === undefined) at += step;
+    return this.history.turns[at]?.pSpeak === undefined ? this.cursor ?? turn : at;
+  }
+
   // The turn whose decision is shown: the chosen one, or the newest.
   get shown() {
     return this.cursor ?? this.history.decided;
@@ -206,7 +222,7 @@ export class Strip {
     const shown = this.history.turns[this.shown];
     if (!shown?.attention) return;
     const start = stream === "own voice" ? playedStart : heardStart;
-    const x = (modelTurn) => this.x(start((shown.chunkOf ?? this.history.chunkOf)[modelTurn] ?? modelTurn));
+    const x = (turn) => this.x(start(turn));
     const width = this.x(start(1)) - this.x(start(0));
     heat(this.brush, shown, STREAMS.indexOf(stream), x, width, y, this.colours[stream]);
   }
@@ -297,9 +313,7 @@ export class Strip {
       const [left, right] = this.span.map((turn) => Math.max(GUTTER, this.x(heardStart(turn))));
       shade(brush, left, right, 0, height - AXIS, colours.typed, 0.18);
     }
-    for (const turn of this.visible()) {
-      if (turn.recorded) shade(brush, this.x(heardStart(turn.turn)), this.x(heardStart(turn.turn + 1)), 0, 4, colours.typed, 1);
-    }
+    if (this.history.recorded) shade(brush, GUTTER, this.width - 10, 0, 4, colours.typed, 1);
     this.font(12, 700);
     brush.textBaseline = "top";
     this.marks.forEach((turn, i) => {

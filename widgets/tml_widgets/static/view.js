@@ -21,7 +21,7 @@ export class View {
   constructor(model, engine, el) {
     Object.assign(this, { model, engine, el });
     this.build();
-    this.strip = new Strip(this.canvas, engine.history);
+    this.strip = new Strip(this.canvas, engine.onStage);
     this.abort = new AbortController();
     const { signal } = this.abort;
     engine.addEventListener("turn", () => this.onTurn(), { signal });
@@ -268,7 +268,7 @@ export class View {
   }
 
   onTurn() {
-    const { history } = this.engine;
+    const history = this.engine.onStage;
     const turn = history.turns[history.decided];
     if (turn?.words.length) this.log.textContent = `The model says: ${turn.words.join(" ")}`;
     if (this.saveButton.disabled) this.saveButton.disabled = false;
@@ -304,10 +304,10 @@ export class View {
 
   onKey(event) {
     const { strip } = this;
-    const last = this.engine.history.decided;
+    const last = this.engine.onStage.decided;
     const moves = { ArrowLeft: -1, ArrowRight: 1, PageUp: -25, PageDown: 25 };
     const before = strip.shown;
-    if (event.key in moves) strip.cursor = Math.max(0, Math.min(last, strip.shown + moves[event.key]));
+    if (event.key in moves) strip.cursor = strip.beside(Math.max(0, Math.min(last, strip.shown + moves[event.key])), moves[event.key]);
     else if (event.key === "Home") strip.cursor = 0;
     else if (event.key === "End" || event.key === "Escape") strip.cursor = null;
     else return;
@@ -325,10 +325,11 @@ export class View {
   draw() {
     if (!this.strip) return;
     this.root.dataset.theme = this.dark() ? "dark" : "light";
+    this.strip.show(this.engine.onStage);
     this.strip.draw();
     const words = this.strip.describe();
     this.description.textContent = words || "Press Start and talk, or play a recording. On the strip, arrow keys step through the turns.";
-    this.canvas.setAttribute("aria-valuemax", Math.max(0, this.engine.history.decided));
+    this.canvas.setAttribute("aria-valuemax", Math.max(0, this.engine.onStage.decided));
     this.canvas.setAttribute("aria-valuenow", Math.max(0, this.strip.shown));
     this.canvas.setAttribute("aria-valuetext", words || "nothing yet");
   }
