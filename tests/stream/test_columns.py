@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import threading
 from pathlib import Path
 
@@ -148,3 +149,13 @@ def test_another_thread_may_read_while_one_appends() -> None:
     mine.extend(whole)
     reader.join()
     assert not any(wrong)
+
+
+def test_pictures_go_to_another_process_as_a_list() -> None:
+    pictures = Pictures(Spill(), memory=2000)
+    turns = [np.full((2, 4, 5, 3), n, np.uint8) if n % 3 else None for n in range(40)]
+    for frames in turns:
+        pictures.append(frames)
+    again = pickle.loads(pickle.dumps(pictures))
+    assert len(again) == 40 and [frames is None for frames in again] == [frames is None for frames in turns]
+    assert all(np.array_equal(one, other) for one, other in zip(again, turns, strict=True) if other is not None)

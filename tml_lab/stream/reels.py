@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import soundfile
@@ -112,6 +112,10 @@ class Pictures(Sequence["np.ndarray | None"]):
             raise IndexError(f"turn {turn} is outside the recording's {len(self)} turns")
         size, row = (int(value) for value in self.places.take(np.array([turn]))[0])
         return None if size < 0 else list(self.runs.values())[size].take(np.array([row]))[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as the list of its turns: another process has no part in the temporary folder."""
+        return list, (list(self),)
 
     def copy(self, spill: Spill) -> Pictures:
         """An independent copy, which goes on into `spill`."""

@@ -63,6 +63,7 @@ export class Sheet {
 
   close() {
     this.root.hidden = true;
+    this.sentence.textContent = ""; // the next answer is not to be mistaken for this one
     this.strips = [];
     this.view.engine.audio.recording?.flush();
     this.view.root.focus();
@@ -108,7 +109,14 @@ export class Sheet {
       return h("label", {}, box, ` ${words}`);
     };
     const boxes = [kind("audio", "silence what was heard", true), kind("typed", "leave out what was typed", false), kind("frames", "grey the pictures", false)];
-    const typed = h("input.tml-type", { type: "text", placeholder: "and type instead (may stay empty)", "aria-label": "Words typed instead", maxLength: 200 });
+    const typed = h("input.tml-type", {
+      type: "text", placeholder: "and type instead (may stay empty)", "aria-label": "Words typed instead", maxLength: 200,
+      onkeydown: (event) => {
+        if (event.key !== "Enter") return;
+        event.preventDefault(); // inside a notebook Chromium does not submit this form by itself
+        typed.form.requestSubmit();
+      },
+    });
     const run = h("button.tml-run", { type: "submit" }, "Run it both ways");
     const form = h(
       "form.tml-what", {

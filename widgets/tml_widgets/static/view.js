@@ -13,7 +13,7 @@ const PHASES = {
   playing: "Playing a recording",
   error: "Not running",
 };
-const DOUBLE_CLICK = 600; // ms
+const KEY_HELD = 600; // ms
 const LATENCY_TITLE =
   "From the end of a 0.2 s turn in the browser to the model's answer back in the browser: median and 95th percentile of the last 100 turns";
 
@@ -72,7 +72,7 @@ export class View {
 
   buildBar() {
     const { engine } = this;
-    this.startButton = this.button("start", ICONS.mic, "Start", () => this.startOrStop());
+    this.startButton = this.button("start", ICONS.mic, "Start", (event) => this.startOrStop(event));
     this.endButton = this.button("end", ICONS.stop, "End", () => engine.stop());
     this.muteButton = this.button("mute", ICONS.mic, "Mute", () => engine.setMuted(!engine.muted));
     this.cameraButton = this.button("camera", ICONS.camera, "Camera", () => engine.setCamera(!engine.camera));
@@ -92,12 +92,13 @@ export class View {
     );
   }
 
-  // A second click of a double click would stop what the first has started.
-  startOrStop() {
+  // The second click of a double click, or a key that is held, would stop what the first has started.
+  startOrStop(event) {
     const { engine } = this;
     const now = performance.now();
-    if (now - (this.pressed ?? -Infinity) < DOUBLE_CLICK) return;
-    this.pressed = now;
+    const clicks = event?.detail ?? 0; // 0: a key
+    if (clicks > 1 || (clicks === 0 && now - (this.pressed ?? -Infinity) < KEY_HELD)) return;
+    if (clicks === 0) this.pressed = now;
     if (engine.running) this.leave();
     else if (engine.phase === "paused") engine.resume();
     else engine.start();

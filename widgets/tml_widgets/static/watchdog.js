@@ -43,7 +43,7 @@ export class Watchdog {
     const slept = this.last !== null && now - this.last > ASLEEP;
     this.last = now;
     const { engine } = this;
-    if (slept) engine.show(engine.phase, "The machine slept; the session goes on where it stood.");
+    if (slept) engine.show(engine.phase, "The machine slept; the session goes on, with a gap.");
     const [oldest] = engine.pending.values();
     this.busy(Boolean(oldest) && now - oldest.sent > BUSY);
   }
