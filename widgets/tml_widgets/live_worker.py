@@ -211,7 +211,6 @@ class LiveWorker:
     def _pause(self, notice: str) -> None:
         if self.phase == "live":
             self._hurry(False)
-            self.stand_still(True)
             self.status("paused", notice)
 
     def _resume(self, seq: int, ready: Callable[[], None] | None = None) -> None:
@@ -258,6 +257,7 @@ class LiveWorker:
             item = self.queue.get(patience=PATIENCE if live else None)
             if isinstance(item, Chunk):
                 if self.phase == "paused" and isinstance(item.audio, np.ndarray):  # a page that slept goes on by itself
+                    self.stand_still(False)
                     self._resume(item.seq)
                 if self.phase in ("live", "playing"):
                     self._turn(item)
@@ -266,6 +266,7 @@ class LiveWorker:
             elif self.queue.closed:
                 return
             elif self.phase == "live":
+                self.stand_still(True)
                 self._pause(f"No sound has come for {PATIENCE / 60:.0f} minutes, so the session waits: press Go on.")
             elif live:
                 self._end(f"No sound has come for {PATIENCE / 60:.0f} minutes, so the session has ended.")
