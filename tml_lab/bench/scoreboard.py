@@ -54,6 +54,29 @@ def scores_markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def summary_markdown(result: dict[str, Any]) -> str:
+    """The same result in one glance, for the README: the headline of each benchmark, beside what a harness reaches.
+
+    Every line can be repeated: `tml bench NAME` prints it with its interval.
+    """
+    players = {"model": "nano", "vad-harness": "VAD harness", "silent": "never speaks", "spam": "always speaks"}
+    lines = [f"| `tml bench` | figure | goal | {' | '.join(players.values())} |", "|---|---|---|" + "---|" * len(players)]
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in result["results"]:
+        if BENCHMARKS[row["benchmark"]].paired is None:
+            rows.setdefault(row["benchmark"], {})[row["row"]] = row["metrics"]
+    for name, mine in rows.items():
+        known = BENCHMARKS[name]
+        for figure in dict.fromkeys([known.headline, *known.goals]):
+            cells = [_plain(mine[player][figure]) if player in mine else "" for player in players]
+            lines.append(f"| {name} | {figure} | {known.goals.get(figure, '')} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _plain(estimate: dict[str, Any]) -> str:
+    return f"{estimate['value']:.3f}" if estimate["n"] else "–"
+
+
 def _headlines(
     benchmark: str, split: str, mine: dict[str, dict[str, Any]], players: Sequence[str]
 ) -> list[str]:
@@ -118,14 +141,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-references", action="store_true", help="play the model alone")
     parser.add_argument("--table", action="store_true", help="only print the table of the scores there are")
+    parser.add_argument("--summary", action="store_true", help="the same in one glance, as in the README")
     options = parser.parse_args()
-    if options.table:
+    if options.table or options.summary:
         result = json.loads((checkpoint_dir(options.checkpoint) / SCORES).read_text())
     else:
         result = write_scores(
             options.checkpoint, options.items, options.seed, options.names, not options.no_references
         )
-    print(scores_markdown(result))
+    print((summary_markdown if options.summary else scores_markdown)(result))
 
 
 if __name__ == "__main__":
