@@ -60,7 +60,8 @@ def summary_markdown(result: dict[str, Any]) -> str:
     Every line can be repeated: `tml bench NAME` prints it with its interval.
     """
     players = {"model": "nano", "vad-harness": "VAD harness", "silent": "never speaks", "spam": "always speaks"}
-    lines = [f"| `tml bench` | figure | goal | {' | '.join(players.values())} |", "|---|---|---|" + "---|" * len(players)]
+    lines = [f"| `tml bench` | figure | goal | {' | '.join(players.values())} |"]
+    lines += ["|---|---|---|" + "---|" * len(players)]
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     for row in result["results"]:
         if BENCHMARKS[row["benchmark"]].paired is None:
