@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +61,42 @@ def test_saved_recordings_replay_to_the_same_decisions(
     loaded = Recording.load(saved)
     assert Path(saved).parent == tmp_path / "recordings"
     assert replay(loaded, *live.checkpoint).decisions == tuple(row.decision for row in live.turns)
+
+
+def test_turns_go_on_while_a_recording_is_written(open_live: Callable, pico: str, tmp_path: Path) -> None:
+    live, sent = open_live(pico, Microphone(), save_to=tmp_path)
+    go_live(live, range(2))
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(recording: Recording, folder: Path) -> Path:
+        begun.set()
+        assert may_end.wait(60)
+        return save(recording, folder)
+
+    save = Recording.save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recording, "save", slow)
+        live._on_message(live, {"kind": "pause", "notice": ""}, [])  # its time stands still while nothing comes
+        live._on_message(live, {"kind": "save"}, [])
+        assert begun.wait(60)
+        for seq in (2, 3):
+            live._on_message(live, *chunk(seq))
+        with pytest.raises(TimeoutError, match="not written after 2 s"):
+            live.wait(2)
+        assert len(live.turns) >= 4 and not [message for message in sent if message["kind"] == "saved"]
+        may_end.set()
+        live.wait(60)
+    (saved,) = [message["path"] for message in sent if message["kind"] == "saved"]
+    assert Recording.load(saved).turns == 2, "what was said later is not in it"
+
+
+def test_a_full_disk_is_said_and_the_session_goes_on(open_live: Callable, pico: str, tmp_path: Path) -> None:
+    live, _ = open_live(pico, Microphone(), save_to=tmp_path / "file" / "folder")
+    (tmp_path / "file").write_text("no folder")
+    go_live(live, range(2))
+    live._on_message(live, {"kind": "save"}, [])
+    live.wait(60)
+    assert live.phase == "live" and live.notice.startswith("The recording could not be saved: ")
 
 
 def test_a_live_session_sees_hears_and_shows_attention(open_live: Callable, pico: str) -> None:

@@ -22,11 +22,13 @@ from tml_lab.background.colleague import Assisted
 from tml_lab.interp.live import Live
 from tml_lab.model.text import SPEAK
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
+from tml_lab.stream.checkpoint_hash import weights_hash
 from tml_lab.stream.recording import SKIPPED, Skipped, Sound
 from tml_widgets.beside import Beside
 from tml_widgets.fast_switching import fast_switching
 from tml_widgets.protocol import pack_attention, turn_message
 from tml_widgets.row import Row, heard_by_turn, past_message
+from tml_widgets.saving import Writers
 from tml_widgets.words_heard import WordsHeard
 
 log = logging.getLogger("tml_widgets.live")
@@ -85,6 +87,7 @@ class LiveWorker:
     _ear: WordsHeard | None = None
     _fast: bool = False
     _skipped: int = 0  # turns since the last row
+    _writers: Writers = field(default_factory=Writers)
     stands_still: bool = False  # the queue's time
 
     def status(self, phase: str, notice: str = "", **more: Any) -> None:
@@ -127,7 +130,7 @@ class LiveWorker:
         self.command(lambda: self._end(notice))
 
     def save(self, folder: Path) -> None:
-        """Save the session's recording to `folder`, between two turns."""
+        """Save the recording to `folder`, as it stands between two turns; it is written beside those that follow."""
         self.command(lambda: self._save(folder))
 
     def through(self, chunks: Iterable[Chunk]) -> Generator[Row, None, None]:
@@ -151,6 +154,7 @@ class LiveWorker:
         self.command(done.set)
         if not done.wait(seconds):
             raise TimeoutError(f"The model is not done after {seconds:.0f} s.")
+        self._writers.wait(seconds)
 
     def close(self) -> None:
         """Let the thread finish what is queued, and end it."""
@@ -203,6 +207,8 @@ class LiveWorker:
         if isinstance(self.session, Assisted):
             self.session.heard = lambda: heard_by_turn(self.rows)
         self._tell_beside()
+        if hasattr(self.talk, "model"):
+            weights_hash(self.talk.model)  # which `save` asks for; a tenth of a second that no turn should wait for
         self._hurry(True)
         self.status(phase)
         if ready is not None:
@@ -241,12 +247,16 @@ class LiveWorker:
             self.status(self.phase, "There is nothing to save yet: start a session first.")
             return
         try:
-            self.session.recording().save(folder)
+            recording = self.session.recording()  # a copy
         except Exception as error:
-            log.exception("the recording could not be saved")
-            self.status(self.phase, f"The recording could not be saved: {error}")
+            self._not_saved(error)
             return
-        self.emit({"kind": "saved", "path": str(folder)})
+        saved = {"kind": "saved", "path": str(folder)}
+        self._writers.write(recording, folder, lambda: self.emit(saved), self._not_saved)
+
+    def _not_saved(self, error: Exception) -> None:
+        log.error("the recording could not be saved", exc_info=error)
+        self.status(self.phase, f"The recording could not be saved: {error}")
 
     def _run(self) -> None:
         # Of this thread only. A turn is too small to share out: with two threads and a busy browser on two cores,
