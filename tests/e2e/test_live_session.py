@@ -163,7 +163,7 @@ def test_stop_frees_the_microphone_and_start_works_again(live: tuple[Page, Kerne
     page.wait_for_function("() => document.querySelector('.tml-camera').ariaPressed === 'true'")
     wait_for_turns(page, kernel.get("len(live.turns)") + 6)
     assert kernel.get("live.recording.frames[-1] is not None")
-    assert kernel.get("__import__('sys').getswitchinterval()") == pytest.approx(0.0005)
+    assert kernel.get("__import__('sys').getswitchinterval()") == pytest.approx(0.0001)
     page.locator(".tml-start").click()
     expect(page.locator(".tml-pill")).to_have_text("Stopped")
 

@@ -130,7 +130,7 @@ def test_threads_switch_faster_only_while_live(open_live: Callable, pico: str) -
     before = sys.getswitchinterval()
     live, _ = open_live(pico)
     go_live(live, range(1))
-    assert sys.getswitchinterval() == pytest.approx(0.0005)
+    assert sys.getswitchinterval() == pytest.approx(0.0001)
     live._on_message(live, {"kind": "stop"}, [])
     live.wait(60)
     assert sys.getswitchinterval() == pytest.approx(before)
@@ -216,7 +216,7 @@ def test_sound_that_comes_by_itself_takes_a_waiting_session_up(open_live: Callab
     live._on_message(live, *chunk(9))
     live.wait(60)
     assert live.phase == "live" and live.turns[-1].seq == 9 and live.turns[-1].missed == 0
-    assert sys.getswitchinterval() == pytest.approx(0.0005)
+    assert sys.getswitchinterval() == pytest.approx(0.0001)
 
 
 def test_go_on_without_a_session_begins_one(open_live: Callable, pico: str) -> None:

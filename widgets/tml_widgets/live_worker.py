@@ -25,7 +25,7 @@ from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
 from tml_lab.stream.checkpoint_hash import weights_hash
 from tml_lab.stream.recording import SKIPPED, Skipped, Sound
 from tml_widgets.beside import Beside
-from tml_widgets.fast_switching import fast_switching
+from tml_widgets.live_python import live_python
 from tml_widgets.protocol import pack_attention, turn_message
 from tml_widgets.row import Row, heard_by_turn, past_message
 from tml_widgets.saving import Writers
@@ -227,7 +227,7 @@ class LiveWorker:
 
     def _hurry(self, on: bool) -> None:
         if on != self._fast:
-            (fast_switching.enter if on else fast_switching.leave)()
+            (live_python.enter if on else live_python.leave)()
             self._fast = on
 
     @property
