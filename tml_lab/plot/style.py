@@ -75,7 +75,8 @@ def finish(figure: go.Figure, alt: str, title: str | None = None, height: int = 
         figure.update_layout(margin={"l": 60, "r": 24, "t": 60 if title else 28, "b": 52})
     figure.update_layout(
         template="plotly_white", paper_bgcolor=PAPER, plot_bgcolor=PAPER, font=ink, height=height,
-        meta={"description": alt}, hoverlabel={"align": "left", "bgcolor": PAPER, "bordercolor": LINE, "font": ink},
+        colorway=figure.layout.colorway or SERIES, meta={"description": alt},
+        hoverlabel={"align": "left", "bgcolor": PAPER, "bordercolor": LINE, "font": ink},
     )  # fmt: skip
     figure.update_xaxes(gridcolor=LINE, zeroline=False, automargin=True)
     figure.update_yaxes(gridcolor=LINE, zeroline=False, automargin=True)

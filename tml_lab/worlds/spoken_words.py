@@ -1,6 +1,6 @@
 """The voices of a small lesson, recorded: eleven numbers and eight other words, each by every speaker.
 
-Where no speech engine is installed there is still a lesson to be given (chapter 07). Forty synthetic voices of training
+Where no speech engine is installed there is still a lesson to be given (chapter 07). 34 synthetic voices of training
 and the real people of training with them; sixteen synthetic voices of tests. `build_spoken_words` makes the files.
 """
 
