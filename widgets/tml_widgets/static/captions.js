@@ -48,6 +48,10 @@ export class Captions {
     this.shown = lines.map((line) => ({ line, row: old.get(key(line)) ?? this.row(line) }));
     for (const { line, row } of this.shown) if (row.lastChild.textContent !== line.words) row.lastChild.textContent = line.words;
     this.list.replaceChildren(...this.shown.map(({ row }) => row));
+    this.toEnd();
+  }
+
+  toEnd() {
     this.root.scrollTop = this.root.scrollHeight;
   }
 

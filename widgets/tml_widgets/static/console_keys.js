@@ -18,7 +18,7 @@ export const KEYS = [
   ["-", "", "", "smaller"],
   ["p", "P", "fill the screen", "fullScreen"],
   ["s", "S", "save the session", "save"],
-  ["n", "N", "a new session; the one before is kept in Python as `before`", "fresh"],
+  ["n", "N", "a new session; the one before is kept in Python, as console.before", "fresh"],
   ["ArrowLeft", "\u2190 \u2192", "look at one turn after another; with Shift choose a stretch; Home, End, Page up, Page down", null],
   ["Escape", "Esc", "close what is open; back to now", "escape"],
   ["?", "?", "these keys", "help"],

@@ -206,6 +206,7 @@ export class ConsoleView extends View {
     this.root.style.setProperty("--size", size);
     this.strip.zoom = size;
     this.draw();
+    this.captions.toEnd();
   }
 
   // A click looks at a turn, and a drag chooses a stretch; a mouse that only passes by moves nothing.

@@ -6,6 +6,7 @@ import { Strip } from "./strip.js";
 
 const FROZEN = ["p(speak)", "heard", "seen", "typed", "own voice"];
 const PLAIN = ["p(speak)", "heard", "typed", "own voice"];
+const ROOM = 1.0; // seconds after the last turn, for the word that it says
 
 // The turns [from, to) of a history, as they are now.
 function frozen(history, from, to) {
@@ -19,8 +20,8 @@ class Frozen {
     this.canvas = h("canvas.tml-strip", { role: "img", "aria-label": label });
     this.strip = new Strip(this.canvas, history);
     this.strip.only = only;
-    this.strip.seconds = heardStart(to - from) + 0.4;
-    this.strip.lastSecond = heardStart(to) + 0.4;
+    this.strip.seconds = heardStart(to - from) + ROOM;
+    this.strip.lastSecond = heardStart(to) + ROOM;
   }
 
   draw(zoom) {

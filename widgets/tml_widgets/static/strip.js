@@ -196,7 +196,21 @@ export class Strip {
       this.font(10);
       brush.fillText(`gap ${turn.missed}`, x + 3, y + 2);
     }
+    let run = [];
+    for (const turn of points) {
+      if (turn.missed) {
+        this.drawRun(run, at); // nothing was decided in a gap
+        run = [];
+      }
+      run.push(turn);
+    }
+    this.drawRun(run, at);
+  }
+
+  // The line of p(speak) over turns without a gap between them.
+  drawRun(points, at) {
     if (!points.length) return;
+    const { brush, colours } = this;
     const line = points.map((turn) => [this.x(playedStart(turn.turn)), at(turn.pSpeak)]);
     brush.beginPath();
     line.forEach(([x, py], i) => (i ? brush.lineTo(x, py) : brush.moveTo(x, py)));

@@ -286,6 +286,7 @@ export class View {
     if (this.engine.lost) parts.push(`${this.engine.lost} turns lost`);
     if (this.engine.lostPictures) parts.push(`${this.engine.lostPictures} pictures skipped`);
     this.latency.textContent = parts.join(" · ");
+    this.latency.title = `${this.latency.textContent}. ${LATENCY_TITLE}`;
     this.latency.classList.toggle("tml-slow", (p95 ?? turn.modelMs) > 200);
   }
 
