@@ -1,4 +1,4 @@
-"""Search over the course's own text: in words and in JSON, beside other tools, and one sentence for what it cannot find."""
+"""Search over the course's own text: in words and in JSON, beside other tools; one sentence for what is not found."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_any_words_give_a_short_line_or_one_sentence(words: str) -> None:
 
 
 def test_where_the_course_is_not_it_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match=r"^the course's text is not in .*: only a checkout of the repository has it\.$"):
+    with pytest.raises(ToolError, match=r"^the course's text is not in .*: only a checkout of the repository has it.$"):
         ask(Search(root=tmp_path), "router")
 
 

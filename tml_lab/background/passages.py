@@ -7,6 +7,7 @@ Solutions are left out: who searches should not find them by accident.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import re
@@ -105,7 +106,7 @@ def _sections(tokens: Sequence[Token]) -> Iterator[tuple[int, str, list[Token]]]
 def _rows(tokens: Sequence[Token]) -> Iterator[list[str]]:
     """The cells of each row of a table, but its head."""
     row: list[str] = []
-    for before, token in zip(tokens, tokens[1:], strict=False):
+    for before, token in itertools.pairwise(tokens):
         if token.type == "tr_open":
             row = []
         elif token.type == "inline" and before.type == "td_open":
@@ -126,8 +127,8 @@ def _text(tokens: Sequence[Token]) -> str:
 
 def _plain(inline: Token) -> str:
     """Words without their markup; of a picture nothing."""
-    breaks = ("softbreak", "hardbreak")
-    return "".join(" " if part.type in breaks else part.content for part in inline.children or () if part.type != "image")
+    parts = [part for part in inline.children or () if part.type != "image"]
+    return "".join(" " if part.type in ("softbreak", "hardbreak") else part.content for part in parts)
 
 
 def _anchor(title: str, suffix: str) -> str:

@@ -1,7 +1,7 @@
 """Search over the course's own text: `search router`, or a larger model's `{"query": "router"}`.
 
-Passages are ranked by BM25, by the library `bm25s`: maintained, a hundred kilobytes, and it needs numpy alone. The text is
-read and indexed when something is first looked for, once in a process, in a thread; nothing is kept on the disk.
+Passages are ranked by BM25, by the library `bm25s`: maintained, a hundred kilobytes, and it needs numpy alone. The text
+is read and indexed when something is first looked for, once in a process, in a thread; nothing is kept on the disk.
 """
 
 from __future__ import annotations
