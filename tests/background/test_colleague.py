@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -225,6 +226,48 @@ def test_a_tool_that_wants_it_is_told_the_whole_conversation() -> None:
             session.step(QUIET)
             wait_until_idle(agent)
         assert session.tasks[1].text == "turn 3"
+
+
+class Later:
+    """Answers when it is let."""
+
+    name = "calculator"
+
+    def __init__(self) -> None:
+        self.let = threading.Event()
+
+    async def stream(self, request: str):
+        await asyncio.to_thread(self.let.wait, 30)
+        yield "5"
+
+
+@pytest.mark.parametrize("typed", [None, "well", " ".join(["two"] * 100)])
+def test_a_result_is_read_in_the_first_turn_after_it_came_whether_asked_for_or_not(typed: str | None) -> None:
+    later, loud = Later(), np.random.default_rng(0).standard_normal(TURN_SAMPLES).astype(np.float32) / 8
+    with BackgroundAgent([later]) as agent:
+        session = Assisted(Session(scripted("calculator two plus three", *[""] * 4), TOKENIZER), agent)
+        for turn in range(5):  # the user talks, and types, all the while
+            session.step(loud, text=typed)
+            if turn == 2:
+                later.let.set()
+                wait_until_idle(agent)
+        read = [(turn, text) for turn, text in session.recording().inputs.typed if "calculator" in text]
+        assert read == [(3, f"{typed or ''} calculator 5".strip())] and session.tasks[0].ended == 3
+
+
+def test_the_course_is_searched_and_a_replay_needs_no_search() -> None:
+    session = with_colleague(Session(scripted("search router", "", ""), TOKENIZER))
+    for _ in range(3):
+        session.step(QUIET)
+        wait_until_idle(session.agent)
+    session.close()
+    recording = session.recording()
+    ((turn, read),) = recording.inputs.typed
+    assert turn == 1 and read.startswith("search router: scores experts")
+    (table,) = panel_at(session.history, 2)
+    assert describe(table, 2) == "Table found: router: 3 rows of where, begins, link."
+    again = replay(recording, scripted("search router", "", ""), TOKENIZER)
+    assert differences(recording, again) == [] and panel_at(from_plain(again.panel), 2) == [table]
 
 
 def until(true: Callable[[], object]) -> None:

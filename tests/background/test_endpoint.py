@@ -15,6 +15,7 @@ from tml_lab.background.calculator import ToolError
 from tml_lab.background.endpoint import Endpoint
 from tml_lab.background.panel import Board, Table, describe
 from tml_lab.background.panel_tools import panel_tools
+from tml_lab.background.search import Search
 from tml_lab.background.spoken import SpokenCalculator
 
 pytest.importorskip("openai", reason="the extra background is not installed")
@@ -158,6 +159,19 @@ def test_the_panel_is_drawn_by_calls_with_a_schema_and_faults_are_told(serve) ->
     told = [m["content"] for m in server.asked[2][1]["messages"] if m["role"] == "tool"]
     assert told == ["error: the arguments: 1 labels do not fit 2 values.", "done", "done"]
     assert [describe(item, 0) for item in board.items] == ["Table table: 1 rows of a.", "Chart chart: may 3."]
+
+
+def test_the_course_is_searched_by_a_call_with_a_schema_and_the_passages_go_back(serve) -> None:
+    board = Board()
+    server = serve(call("search", '{"query": "router", "passages": 2}'), words("It scores experts."))
+    assert ask(Endpoint(server.url, "toy", tools=[Search(board)]))[-1].text == "It scores experts."
+    (_, first), (_, second) = server.asked
+    (offered,) = [tool["function"] for tool in first["tools"]]
+    assert offered["name"] == "search" and "text of this course" in offered["description"]
+    assert set(offered["parameters"]["properties"]) == {"query", "passages"}
+    quoted = second["messages"][-1]["content"].splitlines()
+    assert len(quoted) == 2 and quoted[0].startswith("Glossary: router (docs/glossary.md): scores experts")
+    assert [describe(item, 0) for item in board.items] == ["Table found: router: 2 rows of where, begins, link."]
 
 
 def test_a_chart_grows_while_its_call_is_written(serve) -> None:

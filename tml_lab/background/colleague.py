@@ -8,6 +8,9 @@ A request's first word names the tool. Its result is typed into the session in t
 name before it: `calculator 168`; a long one takes several turns. So the recording holds it, and a replay needs no
 tools. A tool that fails, or gives nothing for too long, is read as `calculator failed`. What tools draw stands on the
 `board`; which item changed in which turn is in the recording, too.
+
+Nothing here waits for a fitting moment: a result is never held back, so it is not read sooner when it is asked for.
+When to say what was read is the model's own decision, and what its scenes teach (`tml_lab.worlds.families.tools`).
 """
 
 from __future__ import annotations

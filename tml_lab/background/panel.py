@@ -26,7 +26,8 @@ MAX_ROWS = 60  # of a table, and points of a chart
 MAX_COLUMNS = 8
 MAX_ENTRIES = 100  # of a checklist
 MAX_TIMER = 10_800  # seconds
-Text = Annotated[str, Field(max_length=80)]
+MAX_TEXT = 80  # characters of a label or a cell
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
 Name = Annotated[str, Field(min_length=1, max_length=40)]
 Row = Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_COLUMNS)]
 

@@ -1,4 +1,4 @@
-"""Tools as the model asks for them, in words: a sum, a unit, the clock, and what is drawn on the panel.
+"""Tools as the model asks for them, in words: a sum, a unit, the clock, the course's text, what is drawn on the panel.
 
 What comes back is short, because it will be read out: a number, or `done`. Arguments are checked before anything is
 done with them.
@@ -16,6 +16,7 @@ from tml_lab.background.arguments import checked
 from tml_lab.background.calculator import Calculator, ToolError
 from tml_lab.background.panel import Board
 from tml_lab.background.panel_tools import PanelTool, panel_tools
+from tml_lab.background.search import Search
 from tml_lab.background.spoken_numbers import number_of
 
 _SIGNS = {"plus": "+", "minus": "-", "times": "*", "divided by": "/", "over": "/"}
@@ -79,6 +80,7 @@ class Clock:
         yield f"{(t.tm_hour - 1) % 12 + 1} {t.tm_min}" if t.tm_min else f"{(t.tm_hour - 1) % 12 + 1}"
 
 
-def spoken_tools(board: Board | None = None) -> list[SpokenCalculator | Converter | Clock | PanelTool]:
+def spoken_tools(board: Board | None = None) -> list[SpokenCalculator | Converter | Clock | Search | PanelTool]:
     """One of each; those that draw write on `board`."""
-    return [SpokenCalculator(), Converter(), Clock(), *panel_tools(board or Board())]
+    board = board or Board()
+    return [SpokenCalculator(), Converter(), Clock(), Search(board), *panel_tools(board)]
