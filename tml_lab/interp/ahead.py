@@ -47,7 +47,7 @@ class Rise:
 
     def __str__(self) -> str:
         rise = f"{self.before - self.otherwise:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
-        return f"feature {self.feature}: in {self.before:.2f} of the turns ahead, {self.otherwise:.2f} otherwise, {rise}"
+        return f"feature {self.feature}: fires in {self.before:.2f} ahead, {self.otherwise:.2f} otherwise, {rise}"
 
 
 def first_wishes(turns: TurnSet, wishes: np.ndarray | None = None) -> np.ndarray:
