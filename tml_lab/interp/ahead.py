@@ -160,7 +160,7 @@ def without_features(cache: Cache, sae: SparseAutoencoder, layer: int, features:
     rows = (sae.encode(x)[:, list(features)] > 0).any(-1).nonzero()[:, 0]
     if not len(rows):
         raise InterpError(f"features {list(features)} fire nowhere in this recording: there is nothing to take out.")
-    values = stream_without(sae, x[rows], features)
+    values = tuple(tuple(row) for row in stream_without(sae, x[rows], features).tolist())
     at = At(hook="resid_post", layer=layer)
     return Patch(at=at, pos=tuple(rows.tolist()), values=values)
 
