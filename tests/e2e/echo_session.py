@@ -8,6 +8,7 @@ model.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +33,10 @@ class EchoSession:
         self.frames: list[np.ndarray | None] = []
         self.typed: list[str | None] = []
 
-    def step(self, audio: np.ndarray, frames: np.ndarray | None = None, text: str | None = None) -> Turn:
+    def step(self, audio: Any, frames: np.ndarray | None = None, text: str | None = None) -> Turn:
         turn = len(self.heard)
+        if not isinstance(audio, np.ndarray):  # a gap, or a turn that is skipped
+            audio = np.zeros(3200, np.float32)
         self.heard.append(audio.copy())
         self.frames.append(frames)
         self.typed.append(text)

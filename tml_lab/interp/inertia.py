@@ -73,11 +73,11 @@ def state_inertia(turns: TurnSet, layer: int, before: int = 3, after: int = 8, s
     lags = np.arange(-before, after + 1)
     held = plain[np.isin(turns.episode, test.episode)]
     right = (reading[held] > 0.5) == test.labels["model_speaks"][held]
-    aligned = _aligned(reading, test, broken_in, lags)
-    sounding = _aligned(test.labels["model_speaks"].astype(np.float32), test, broken_in, lags)
+    followed = aligned(reading, test, broken_in, lags)
+    sounding = aligned(test.labels["model_speaks"].astype(np.float32), test, broken_in, lags)
     return Inertia(
-        tuple(lags.tolist()), aligned, sounding, _steady(reading, test, lags),
-        _first(aligned[:, before:] < 0.5), _first(sounding[:, before:] == 0), float(right.mean()),
+        tuple(lags.tolist()), followed, sounding, _steady(reading, test, lags),
+        _first(followed[:, before:] < 0.5), _first(sounding[:, before:] == 0), float(right.mean()),
     )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def _between(readout: Readout, fitted: TurnSet, layer: int, y: np.ndarray, test:
     return ((readout.predict(test.at_layer(layer)) - low) / (high - low)).astype(np.float32)
 
 
-def _aligned(values: np.ndarray, turns: TurnSet, at: np.ndarray, lags: np.ndarray) -> np.ndarray:
+def aligned(values: np.ndarray, turns: TurnSet, at: np.ndarray, lags: np.ndarray) -> np.ndarray:
     """`values [turns]` around each of the turns `at`: float32 [at, lags], NaN outside the episode."""
     where = at[:, None] + lags
     inside = (where >= 0) & (where < len(values))
@@ -101,8 +101,8 @@ def _aligned(values: np.ndarray, turns: TurnSet, at: np.ndarray, lags: np.ndarra
 def _steady(reading: np.ndarray, turns: TurnSet, lags: np.ndarray) -> np.ndarray:
     """The reading over stretches in which the model speaks all the time and the user does not."""
     alone = (turns.labels["speaker"] == SPEAKERS.index("model")).astype(np.float32)
-    around = _aligned(alone, turns, np.arange(len(reading)), lags)
-    return _aligned(reading, turns, np.flatnonzero((around == 1).all(1)), lags)
+    around = aligned(alone, turns, np.arange(len(reading)), lags)
+    return aligned(reading, turns, np.flatnonzero((around == 1).all(1)), lags)
 
 
 def _first(holds: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tml_lab.interp.cache import Cache, run_with_cache
-from tml_lab.interp.names import check_layer, full_name
+from tml_lab.interp.names import InterpError, check_layer, full_name
 from tml_lab.interp.patching import logit_difference
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
@@ -36,6 +36,26 @@ def logits_onward(cache: Cache, layer: int, x: Tensor) -> Tensor:
     Returns float32 [rows, turns, vocab]; with `cache["resid_post", layer]` as the only row, the model's own to
     rounding.
     """
+    return _onward(cache, layer, x)
+
+
+def gradient_onward(cache: Cache, layer: int) -> Tensor:
+    """How a push of the residual stream after `layer`, where decisions are made, moves the sum of all wishes to speak.
+
+    A wish is `<speak>` less `<silent>`; a push moves its own turn's and those of later turns that look back.
+
+    Returns float32 [turns, d_model]. Raises InterpError when the model is deterministic.
+    """
+    if cache.model.deterministic:
+        raise InterpError("the exact kernels have no gradient inside: set model.deterministic = False for it.")
+    with torch.enable_grad():
+        x = cache["resid_post", layer].detach().clone().requires_grad_()  # [positions, d_model]
+        total = logit_difference(_onward(cache, layer, x[None]), cache).sum()
+        (gradient,) = torch.autograd.grad(total, x)
+    return gradient[torch.as_tensor(cache.decision_positions, device=x.device)]
+
+
+def _onward(cache: Cache, layer: int, x: Tensor) -> Tensor:
     model = cache.model
     at = torch.as_tensor(cache.decision_positions, device=x.device)
     pos = torch.arange(x.shape[1], device=x.device)[None]
