@@ -296,7 +296,7 @@ class LiveSession(anywidget.AnyWidget):
     def _on_resume(self, content: dict[str, Any], _: list[Any]) -> None:
         """Go on with the session that waits, from the chunk that the page will number `seq`."""
         seq = int(content["seq"])
-        self._worker.resume(seq, lambda: self._emit({"kind": "ready", "sent": time.time(), "seq": seq}))
+        self._worker.resume(lambda: self._emit({"kind": "ready", "sent": time.time(), "seq": seq}))
 
     def _on_play(self, content: dict[str, Any], _: list[Any]) -> None:
         try:

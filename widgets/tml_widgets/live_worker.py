@@ -113,11 +113,11 @@ class LiveWorker:
         self.stand_still(True)
         self.command(lambda: self._pause(notice))
 
-    def resume(self, seq: int, ready: Callable[[], None]) -> None:
-        """Take up the session that waits, from chunk `seq` on; where there is none, a fresh one."""
+    def resume(self, ready: Callable[[], None]) -> None:
+        """Take up the session that waits, with the next chunk; where there is none, a fresh one."""
         waits = ("paused", "live")  # live: a page that was away comes back before anybody missed it
         self.stand_still(False)
-        self.command(lambda: self._resume(seq, ready) if self.phase in waits else self._begin("live", ready))
+        self.command(lambda: self._resume(ready) if self.phase in waits else self._begin("live", ready))
 
     def stand_still(self, on: bool) -> None:
         """Stop the queue's time, from what waits there on, or let it go on with the next chunk."""
@@ -219,7 +219,7 @@ class LiveWorker:
             self._hurry(False)
             self.status("paused", notice)
 
-    def _resume(self, seq: int, ready: Callable[[], None] | None = None) -> None:
+    def _resume(self, ready: Callable[[], None] | None = None) -> None:
         self._hurry(True)
         self.status("live")
         if ready is not None:
@@ -268,7 +268,7 @@ class LiveWorker:
             if isinstance(item, Chunk):
                 if self.phase == "paused" and isinstance(item.audio, np.ndarray):  # a page that slept goes on by itself
                     self.stand_still(False)
-                    self._resume(item.seq)
+                    self._resume()
                 if self.phase in ("live", "playing"):
                     self._turn(item)
             elif item is not None:

@@ -304,7 +304,6 @@ export class Engine extends EventTarget {
   onTurn(message, parts) {
     const samples = parts.pcm ? fromPcm(parts.pcm) : null;
     const history = this.historyOf(message);
-    if (!message.recorded) this.desk.turn = message.turn;
     if (samples) this.audio.voice?.play(message.turn, samples);
     else if (this.speaking) this.audio.voice?.end();
     this.speaking = Boolean(samples);
@@ -317,6 +316,7 @@ export class Engine extends EventTarget {
 
   // The chunk that this turn heard, and those before it, have their answer.
   settle({ turn, seq, t0, missed, lost_video }) {
+    this.desk.turn = turn;
     if (t0 !== null) this.history.addLatency(performance.now() - t0);
     const sent = this.pending.get(seq);
     if (sent) {
