@@ -92,13 +92,13 @@ def test_resampler_does_not_care_about_pieces(page: Page, pieces: int) -> None:
 def play(page: Page, events: list[list[Any]], seconds: float) -> tuple[np.ndarray, int]:
     """Run the player at 16 kHz; `events` are [at second, message]: a ramp stands for the sound."""
     script = """([events, seconds]) => {
-        const node = makeNode("player", 16000, { rate: 16000, lead: 0.12, turnSeconds: 0.2 });
+        const node = makeNode("player", 16000, { rate: 16000, lead: 0.12, longestLead: 0.3, turnSeconds: 0.2 });
         const out = [];
         const ramp = (turn) => Float32Array.from({ length: 3200 }, (_, i) => (turn * 3200 + i + 1) / 65536);
         for (let n = 0; n < seconds * 16000; n += 128) {
             while (events.length && events[0][0] * 16000 <= n) {
                 const [, message] = events.shift();
-                node.receive(message.end ? message : { turn: message.turn, samples: ramp(message.turn) });
+                node.receive("turn" in message ? { turn: message.turn, samples: ramp(message.turn) } : message);
             }
             const block = new Float32Array(128);
             node.process([], [[block]]);
@@ -158,6 +158,37 @@ def test_a_gap_makes_the_lead_longer(page: Page) -> None:
     assert underruns == 1, "the second gap should have been hidden by the longer lead"
     silent = np.diff(np.flatnonzero(out)).max() - 1
     assert silent == pytest.approx((0.45 - 0.32 + 0.18) * 16_000, abs=256)
+
+
+def test_the_page_says_how_long_the_lead_is(page: Page) -> None:
+    late = [[0, {"lead": 0.25}], [0, {"turn": 0}], [0.44, {"turn": 1}], [0.6, {"lead": 0.12}], [0.64, {"end": True}]]
+    again = [[1.0, {"turn": 5}], [1.2, {"end": True}]]
+    out, underruns = play(page, [*late, *again], 2)
+    assert underruns == 0  # the second turn came 240 ms late
+    started = np.flatnonzero(np.diff((out != 0).astype(int)) == 1) + 1
+    assert started[0] == pytest.approx(0.25 * 16_000, abs=128)
+    assert started[1] == pytest.approx(1.12 * 16_000, abs=128)
+
+
+def leads(page: Page, turns: list[tuple[int, float]]) -> list[float]:
+    """What lead.js asks for after each of `(turn, second at which it came)`."""
+    script = """async ([code, turns]) => {
+        const address = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+        const { Lead } = await import(address);
+        const lead = new Lead(0.2);
+        return turns.map(([turn, second]) => lead.came(turn, second));
+    }"""
+    return page.evaluate(script, [(STATIC / "lead.js").read_text(), turns])
+
+
+def test_the_lead_is_as_long_as_the_latest_turn_of_half_a_minute_was_late(page: Page) -> None:
+    quiet = leads(page, [(n, 7 + 0.2 * n + 0.03 * (n % 3)) for n in range(40)])
+    assert quiet == [0.12] * 40
+    once = leads(page, [(n, 7 + 0.2 * n + (0.16 if n == 10 else 0)) for n in range(200)])
+    assert once[:10] == [0.12] * 10 and once[10:160] == pytest.approx([0.18] * 150) and once[160:] == [0.12] * 40
+    assert leads(page, [(0, 1.0), (1, 1.2), (2, 4.4)])[-1] == 0.3  # a machine that slept tells nothing of the next word
+    skipping = leads(page, [(n, 0.2 * n) for n in (0, 1, 2, 9, 10)])
+    assert skipping == [0.12] * 5  # turns that were caught up without an answer are not late
 
 
 def test_capture_mixes_to_mono_and_cuts_half_turns(page: Page) -> None:

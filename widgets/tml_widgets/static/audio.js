@@ -3,11 +3,11 @@
 import RESAMPLER from "./worklets/resampler.js?raw";
 import CAPTURE from "./worklets/capture.js?raw";
 import PLAYER from "./worklets/player.js?raw";
+import { LEAST, MOST } from "./lead.js";
 
 export const RATE = 16000;
 export const TURN_SAMPLES = 3200;
 export const TURN_SECONDS = TURN_SAMPLES / RATE;
-const LEAD_SECONDS = 0.12; // 80 ms held in every trial under load; 120 ms is that with room to spare
 
 export class AudioGraph {
   // Must first be called from a click: browsers keep an AudioContext silent until then.
@@ -29,12 +29,13 @@ export class AudioGraph {
     const node = new AudioWorkletNode(this.context, "tml-player", {
       numberOfInputs: 0,
       outputChannelCount: [1],
-      processorOptions: { rate: RATE, lead: LEAD_SECONDS, turnSeconds: TURN_SECONDS },
+      processorOptions: { rate: RATE, lead: LEAST, longestLead: MOST, turnSeconds: TURN_SECONDS },
     });
     node.connect(this.context.destination);
     const player = {
       stats: { underruns: 0, longest: 0, played: 0, buffered: 0 },
       play: (turn, samples) => node.port.postMessage({ turn, samples }),
+      wait: (lead) => node.port.postMessage({ lead }), // seconds, from the next thing that is said
       end: () => node.port.postMessage({ end: true }),
       flush: () => node.port.postMessage({ flush: true }),
     };

@@ -2,10 +2,11 @@
 // (One capture per *view* would send every chunk as often as the widget is shown.)
 
 import { Desk } from "./beside.js";
-import { AudioGraph, fromPcm, toPcm, TURN_SAMPLES } from "./audio.js";
+import { AudioGraph, fromPcm, toPcm, TURN_SAMPLES, TURN_SECONDS } from "./audio.js";
 import { Camera, HEIGHT, thumbnail, WIDTH } from "./camera.js";
 import { inPlainWords, obstacle } from "./errors.js";
 import { floats, History, readAttention, rms } from "./history.js";
+import { Lead } from "./lead.js";
 import { WidgetStreamSource } from "./sources.js";
 import { Watchdog } from "./watchdog.js";
 
@@ -19,6 +20,7 @@ export class Engine extends EventTarget {
     this.source = new WidgetStreamSource(model);
     this.audio = new AudioGraph();
     this.history = new History();
+    this.lead = new Lead(TURN_SECONDS);
     this.desk = new Desk(); // tasks in the background, and what they have drawn
     this.watchdog = new Watchdog(this);
     this.phase = "stopped"; // stopped | loading | live | paused | playing | error
@@ -136,6 +138,7 @@ export class Engine extends EventTarget {
   }
 
   quiet() {
+    this.lead.reset();
     this.audio.voice?.flush();
     this.audio.recording?.flush();
   }
@@ -304,6 +307,7 @@ export class Engine extends EventTarget {
   onTurn(message, parts) {
     const samples = parts.pcm ? fromPcm(parts.pcm) : null;
     const history = this.historyOf(message);
+    this.audio.voice?.wait(this.lead.came(message.turn, performance.now() / 1000));
     if (samples) this.audio.voice?.play(message.turn, samples);
     else if (this.speaking) this.audio.voice?.end();
     this.speaking = Boolean(samples);

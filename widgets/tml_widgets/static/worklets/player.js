@@ -1,9 +1,10 @@
 // Plays turns of 16 kHz speech without gaps, on the turn clock.
 //
-// The first turn after a silence waits behind 120 ms of silence, the lead, so that later turns may come that much
-// late. Turns in which nothing was said are not sent; a turn number left out becomes silence of its length.
-// Each gap within what is said makes the lead longer, up to 300 ms: better late than torn.
-// Messages in: {turn, samples}, {end: true} (what was said is complete), {flush: true} (stop at once).
+// The first turn after a silence waits behind some silence, the lead, so that later turns may come that much late.
+// Turns in which nothing was said are not sent; a turn number left out becomes silence of its length.
+// The page says how long the lead is to be (lead.js); each gap within what is said makes it longer, too: better late
+// than torn.
+// Messages in: {turn, samples}, {end: true} (what was said is complete), {flush: true} (stop at once), {lead} (seconds).
 // Messages out, after every turn's worth of playing: {underruns, longest, played, buffered}: gaps within what was said,
 // the longest of them in milliseconds, and samples of the context.
 
@@ -11,8 +12,9 @@ registerProcessor("tml-player", class extends AudioWorkletProcessor {
   constructor({ processorOptions }) {
     super();
     this.lead = Math.round(processorOptions.lead * sampleRate);
-    this.longestLead = 2.5 * this.lead;
+    this.longestLead = Math.round(processorOptions.longestLead * sampleRate);
     this.moreLead = this.lead / 2;
+    this.asked = this.lead; // by the page
     this.turnLength = processorOptions.turnSeconds * sampleRate;
     this.resampler = new globalThis.TmlResampler(processorOptions.rate, sampleRate);
     this.pieces = []; // Float32Arrays still to be played
@@ -28,7 +30,9 @@ registerProcessor("tml-player", class extends AudioWorkletProcessor {
   }
 
   receive(message) {
-    if (message.flush) {
+    if (message.lead !== undefined) {
+      this.asked = Math.round(message.lead * sampleRate);
+    } else if (message.flush) {
       this.pieces = [];
       this.offset = this.buffered = 0;
       this.open = false;
@@ -41,7 +45,7 @@ registerProcessor("tml-player", class extends AudioWorkletProcessor {
       this.dry = 0; // nothing more was to come: that was the end, and no gap
     } else {
       if (this.dry) this.gap();
-      if (this.buffered === 0 && !this.open) this.push(new Float32Array(this.lead));
+      if (this.buffered === 0 && !this.open) this.push(new Float32Array(Math.max(this.lead, this.asked)));
       else if (message.turn > this.nextTurn) {
         this.push(new Float32Array(Math.round((message.turn - this.nextTurn) * this.turnLength)));
       }
@@ -55,7 +59,7 @@ registerProcessor("tml-player", class extends AudioWorkletProcessor {
   gap() {
     this.underruns += 1;
     this.lead = Math.round(Math.min(this.longestLead, this.lead + this.moreLead));
-    this.longest = Math.max(this.longest, (1000 * (this.dry + this.lead)) / sampleRate);
+    this.longest = Math.max(this.longest, (1000 * (this.dry + Math.max(this.lead, this.asked))) / sampleRate);
     this.dry = 0;
     this.open = false;
   }
