@@ -207,9 +207,14 @@ def train(
 @plainly
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help="Which to run; none: those it was trained for.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Also write the results to this file.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Also write the results to this file, one by one; an interrupted run goes on.")
+    ] = None,
     checkpoint: Annotated[str, typer.Option(help="Checkpoint: a shipped name or a folder.")] = "nano",
     items: Annotated[int, typer.Option(min=1, help="Items per family.")] = 50,
+    full: Annotated[
+        bool, typer.Option("--full", help="So many items that each 95 % interval is at most +-5 points (hours).")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the items.")] = 0,
     split: Annotated[list[str] | None, typer.Option(help="test or human; each one's own if unset.")] = None,
     references: Annotated[bool, typer.Option(help="Also play the four reference rows.")] = True,
@@ -231,7 +236,7 @@ def bench(
     registry.run(
         ["all"] if all_ else names or [],
         checkpoint=checkpoint,
-        n=items,
+        n=None if full else items,
         seed=seed,
         json_path=json,
         splits=split,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,6 +12,9 @@ from tml_lab.bench.grading import Estimate
 
 if TYPE_CHECKING:
     from tml_lab.worlds.stage import Episode
+
+
+FULL_SIZE = 385  # items: the 95 % interval of a share of .5 is then 5 points wide to either side, of others less
 
 
 class Player(Protocol):
@@ -53,3 +57,7 @@ class Benchmark:
     paired: (
         Callable[[Sequence[Episode], Sequence[Emissions], Sequence[Emissions], int], dict[str, Estimate]] | None
     ) = None
+
+    def full_size(self, split: str) -> int:
+        """Items per family with which the 95 % interval of a share over all families is at most +-5 points."""
+        return math.ceil(FULL_SIZE / len(self.items(1, 0, split)))

@@ -5,7 +5,6 @@ run(["cuespeak"], checkpoint="nano", n=50, seed=0, json_path="scores.json")
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -46,6 +45,7 @@ from tml_lab.bench.benchmark import Benchmark, Player
 from tml_lab.bench.emissions import Emissions
 from tml_lab.bench.fdb_io import TASKS, write_folders
 from tml_lab.bench.grading import Estimate
+from tml_lab.bench.kept import KeptResult
 from tml_lab.bench.machine import machine, now
 from tml_lab.bench.report import KeptPlayer, Played, write_report
 from tml_lab.bench.runner import ModelPlayer
@@ -216,19 +216,25 @@ def reference_players(model: Any, tokenizer: Any, seed: int) -> list[Player]:
 def run_players(
     players: Sequence[Player],
     names: Sequence[str] = (),
-    n: int = 50,
+    n: int | None = 50,
     seed: int = 0,
     splits: Sequence[str] | None = None,
     label: str = "none",
     console: Console | None = None,
     instead: Callable[[Benchmark], Sequence[Player] | None] = lambda _: None,
+    json_path: str | Path | None = None,
+    afresh: bool = False,
 ) -> dict[str, Any]:
     """Every benchmark named, every player: prints the tables and returns what `run` writes as JSON.
 
-    `instead`: a benchmark's own players in the place of the last one, the model.
+    `n`: items per family; None: as many as `Benchmark.full_size` says. `instead`: a benchmark's own players in the
+    place of the last one, the model. `json_path`: written after every benchmark; what an interrupted run left there is
+    taken up unless `afresh`.
     """
     console = console or Console()
-    rows: list[dict[str, Any]] = []
+    kept = KeptResult(
+        json_path, {"date": now(), "machine": machine(), "checkpoint": label, "seed": seed, "n": n}, afresh
+    )
     chosen = [(b, s) for b in select(names) for s in b.splits if splits is None or s in splits]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -237,18 +243,23 @@ def run_players(
             progress.update(task, description=benchmark.title)
             own = instead(benchmark)
             lineup = players if own is None else own if benchmark.paired else [*players[:-1], *own]
-            fresh = play_benchmark(benchmark, lineup, n, seed, split, lambda: progress.advance(task))
-            console.print(table(benchmark, fresh, caption_of(benchmark, seed, label)))
-            if (families := families_table(fresh)) is not None:
+            rows = kept.rows(benchmark.name, split, [player.name for player in lineup])
+            if rows is None:
+                size = benchmark.full_size(split) if n is None else n
+                rows = play_benchmark(benchmark, lineup, size, seed, split, lambda: progress.advance(task))
+                kept.add(rows)
+            else:
+                progress.advance(task, len(rows))
+            console.print(table(benchmark, rows, caption_of(benchmark, seed, label)))
+            if (families := families_table(rows)) is not None:
                 console.print(families)
-            rows += fresh
-    return {"date": now(), "machine": machine(), "checkpoint": label, "seed": seed, "n": n, "results": rows}
+    return kept.finish()
 
 
 def run(
     names: Sequence[str] = (),
     checkpoint: str | Path = "nano",
-    n: int = 50,
+    n: int | None = 50,
     seed: int = 0,
     json_path: str | Path | None = None,
     splits: Sequence[str] | None = None,
@@ -264,9 +275,10 @@ def run(
         names: benchmarks, or groups of them (`fdb`, `further`, `seen`, `camera`, `lasting`, `all`); empty for the
             usual ones.
         checkpoint: a shipped name or a folder.
-        n: items per family.
+        n: items per family; None: as many as make the interval of each figure at most 5 points wide to either side.
         seed: of the items, of the spam row and of the intervals.
-        json_path: where to write the result; None writes nothing.
+        json_path: where to write the result, benchmark by benchmark; None writes nothing. A run that was interrupted
+            goes on behind what is there, unless a page or folders are asked for.
         splits: `test`, `human`; None runs each benchmark's own.
         references: also play the four reference rows.
         console: where tables go.
@@ -283,11 +295,11 @@ def run(
     me = KeptPlayer(ModelPlayer(model, tokenizer, keep_voice=bool(report or folders)))
     players.append(me)
     result = run_players(
-        players, names, n, seed, splits, label, console, lambda b: b.rows(model, tokenizer) if b.rows else None
-    )
-    if json_path is not None:
-        Path(json_path).parent.mkdir(parents=True, exist_ok=True)
-        Path(json_path).write_text(json.dumps(result, indent=1) + "\n")
+        players, names, n, seed, splits, label, console, lambda b: b.rows(model, tokenizer) if b.rows else None,
+        json_path, afresh=bool(report or folders),
+    )  # fmt: skip
+    if not (report or folders):
+        return result
     mine = [row for row in result["results"] if row["row"] == me.name]
     played = [
         Played(BENCHMARKS[row["benchmark"]], row["split"], *kept, row["metrics"])

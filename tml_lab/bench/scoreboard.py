@@ -48,8 +48,8 @@ def scores_markdown(result: dict[str, Any]) -> str:
     machine = result["machine"]
     lines += [
         "",
-        f"Checkpoint {result['checkpoint']}; seed {result['seed']}; {result['n']} items per family; value "
-        f"[95 % bootstrap interval]; {result['date'][:10]}, {machine['cpu']}, {machine['cores']} cores.",
+        f"Checkpoint {result['checkpoint']}; seed {result['seed']}; {result['n'] or 'the full number of'} items per "
+        f"family; value [95 % bootstrap interval]; {result['date'][:10]}, {machine['cpu']}, {machine['cores']} cores.",
     ]
     return "\n".join(lines) + "\n"
 
