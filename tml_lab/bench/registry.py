@@ -5,12 +5,14 @@ run(["cuespeak"], checkpoint="nano", n=50, seed=0, json_path="scores.json")
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -167,35 +169,31 @@ def show(estimate: dict[str, Any]) -> str:
     return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
 
 
+def in_brief(estimate: dict[str, Any]) -> str:
+    """The value, and its interval on a line of its own: seven players fit into 80 columns."""
+    if estimate["n"] == 0:
+        return "–"
+    interval = re.sub(r"\b0\.", ".", f"{estimate['low']:.2f}–{estimate['high']:.2f}")
+    return f"{estimate['value']:.3f}\n[dim]{interval}[/dim]"
+
+
 def table(benchmark: Benchmark, rows: Sequence[dict[str, Any]], caption: str) -> Table:
-    """Reference rows and model, one column for each metric over all families."""
-    names = [name for name in rows[0]["metrics"] if ":" not in name]
-    title = f"{benchmark.title}, split {rows[0]['split']}"
-    result = Table(title=title, caption=caption, caption_justify="left", title_justify="left")
-    result.add_column("row")
-    for name in names:
-        goal = benchmark.goals.get(name)
-        result.add_column(f"{name}\n{goal}" if goal else name, justify="right")
-    result.add_column("items", justify="right")
+    """A line for each figure, over all families and then by family; a column for the model and each reference row."""
+    title = f"{benchmark.title}, split {rows[0]['split']}, {rows[0]['items']} items"
+    result = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=SIMPLE_HEAD)
+    result.padding = (0, 0, 0, 1)
+    result.add_column("", overflow="fold")
     for row in rows:
         style = "bold" if row["row"] == "model" else ""
-        result.add_row(
-            row["row"], *(show(row["metrics"][name]) for name in names), str(row["items"]), style=style
-        )
-    return result
-
-
-def families_table(rows: Sequence[dict[str, Any]]) -> Table | None:
-    """The headline by family, where a benchmark has several."""
-    names = [name for name in rows[0]["metrics"] if ":" in name]
-    if not names:
-        return None
-    result = Table(title="by family", title_justify="left")
-    result.add_column("row")
-    for name in names:
-        result.add_column(name.replace(":", "\n"), justify="right")
-    for row in rows:
-        result.add_row(row["row"], *(show(row["metrics"][name]) for name in names))
+        name = re.sub(r"([-+])", r"\1\n", row["row"], count=1)
+        result.add_column(name, justify="right", style=style, overflow="fold", min_width=8)
+    names = sorted(rows[0]["metrics"], key=lambda name: ":" in name)  # stable: families stay in their order
+    for i, name in enumerate(names):
+        figure, _, family = name.partition(":")
+        goal = benchmark.goals.get(name)
+        label = f"{family}\n[dim]{figure}[/dim]" if family else f"{figure}\n{goal}" if goal else figure
+        last = i + 1 == len(names) or (not family and ":" in names[i + 1])
+        result.add_row(label, *(in_brief(row["metrics"][name]) for row in rows), end_section=last)
     return result
 
 
@@ -251,8 +249,6 @@ def run_players(
             else:
                 progress.advance(task, len(rows))
             console.print(table(benchmark, rows, caption_of(benchmark, seed, label)))
-            if (families := families_table(rows)) is not None:
-                console.print(families)
     return kept.finish()
 
 
