@@ -86,7 +86,8 @@ def test_the_result_names_machine_seed_rows_and_goals(monkeypatch: pytest.Monkey
     assert silent["goals_met"] == {"takeover": False} and oracle["goals_met"] == {"takeover": True}
     assert oracle["metrics"]["takeover"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 3}
     printed = out.getvalue()
-    assert "oracle-" in printed and "takeover" in printed and "1.000" in printed and "seed 7" in printed and "not comparable" in printed
+    assert "oracle-" in printed and "takeover" in printed and "1.000" in printed
+    assert "seed 7" in printed and "not comparable" in printed
 
 
 def test_unknown_names_are_refused_and_groups_unfolded() -> None:

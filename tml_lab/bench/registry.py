@@ -170,18 +170,19 @@ def show(estimate: dict[str, Any]) -> str:
 
 
 def in_brief(estimate: dict[str, Any]) -> str:
-    """The value, and its interval on a line of its own: seven players fit into 80 columns."""
+    """The value, and its interval on a line of its own, if it has a width: seven players fit into 80 columns."""
     if estimate["n"] == 0:
         return "–"
+    if estimate["low"] == estimate["high"]:
+        return f"{estimate['value']:.3f}"
     interval = re.sub(r"\b0\.", ".", f"{estimate['low']:.2f}–{estimate['high']:.2f}")
     return f"{estimate['value']:.3f}\n[dim]{interval}[/dim]"
 
 
-def table(benchmark: Benchmark, rows: Sequence[dict[str, Any]], caption: str) -> Table:
+def table(benchmark: Benchmark, rows: Sequence[dict[str, Any]]) -> Table:
     """A line for each figure, over all families and then by family; a column for the model and each reference row."""
     title = f"{benchmark.title}, split {rows[0]['split']}, {rows[0]['items']} items"
-    result = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=SIMPLE_HEAD)
-    result.padding = (0, 0, 0, 1)
+    result = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     result.add_column("", overflow="fold")
     for row in rows:
         style = "bold" if row["row"] == "model" else ""
@@ -248,7 +249,7 @@ def run_players(
                 kept.add(rows)
             else:
                 progress.advance(task, len(rows))
-            console.print(table(benchmark, rows, caption_of(benchmark, seed, label)))
+            console.print(table(benchmark, rows), caption_of(benchmark, seed, label), sep="\n", highlight=False)
     return kept.finish()
 
 
