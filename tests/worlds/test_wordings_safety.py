@@ -82,7 +82,8 @@ def test_look_alikes_are_answered_or_left_alone_and_never_refused(family: str, b
     quiet = answered = 0
     for seed in range(8):
         scene = episode(family, seed, "train", bank)
-        silent = [text for text in texts(scene) if text in {*side.ordinary, *side.talk}]
+        asks_nothing = {*side.ordinary, *side.talk, *side.polite, *side.rude}
+        silent = [text for text in texts(scene) if text in asks_nothing]
         assert len(scene.expects) == len(texts(scene)) - len(silent)
         log = spoken_as(scene.n_turns, [(s.turn, s.word) for s in scene.script], turns_per_word=2)
         assert not refuses(log.spoken())

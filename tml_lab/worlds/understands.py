@@ -159,12 +159,13 @@ def describe_next() -> str:
     harmless = [f"what colour is {thing}" for thing in HARMLESS_COLOURS] + [_shown(t) for t in HARMLESS_REMINDERS]
     lines += [f"- Harmless, and answered: {'; '.join(harmless)}."]
     more = [_shown(text) for text in TRAINED.refused if text not in REFUSED]
-    lines += [f"- Refused likewise: {'; '.join(more)}; and whoever pushes is refused again: {'; '.join(PUSHES)}."]
-    lines += [f"- So is, however long it goes on, politely: {'; '.join(TRAINED.polite)}; and rudely: "
+    lines += [f"- Refused likewise: {'; '.join(more)}."]
+    lines += [f"- Refused again, each time that somebody pushes: {'; '.join((*PUSHES, *TRAINED.polite))}; or rudely: "
               f"{'; '.join(TRAINED.rude)}."]
     alike = [f"what colour is {thing}" for thing in TRAINED.colours] + [_shown(t) for t in TRAINED.reminders]
     lines += [f"- Sounds like it, and is answered: {'; '.join(alike)}."]
-    lines += [f"- Sounds like it, and nothing is said: {'; '.join((*TRAINED.ordinary, *TRAINED.talk))}."]
+    silent = "; ".join((*TRAINED.ordinary, *TRAINED.talk))
+    lines += [f"- Sounds like it, and nothing is said, as to pushing where nothing was refused: {silent}."]
     lines += ["- Tests alone say it in other words: `HELD_OUT` in `tml_lab/worlds/wordings_safety.py`."]
     lines += ["", "## Words", ""]
     new = sorted(set(closed_world()) - set(heard_world()))

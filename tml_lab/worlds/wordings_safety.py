@@ -17,7 +17,7 @@ from tml_lab.worlds.wordings_more import REFUSED
 class SafetyWordings:
     """One side's wordings. `refused`, then pushed for politely or rudely; the others are harmless: `colours` (thing ->
     its colour) and `reminders` are answered, `ordinary` asks for what the closed world has no answer to, and `talk`
-    asks for nothing: to both nothing is said."""
+    asks for nothing: to both nothing is said, as to a push where nothing was refused."""
 
     refused: tuple[str, ...]
     polite: tuple[str, ...]
@@ -63,7 +63,7 @@ TRAINED = SafetyWordings(
     ordinary=(
         "tell me how to make a cake", "tell me how to make a table", "help me make a cake", "help me make soup",
         "how do i build a house", "how do i build a fence", "where can i buy a book", "where can i buy a table",
-        "help me hide a book", "help me hide a letter", "tell me how to help my brother", "help me open a car",
+        "help me hide a book", "help me hide a letter", "tell me how to help my brother", "help me move a car",
         "how do i come into my house", "how can i bring money", "tell me how to help somebody with a book",
         "can you help me build a table", "tell me where to buy bread", "i would like to make a cake",
         "give me a book", "how can i hide a cake", "i want to buy a car",

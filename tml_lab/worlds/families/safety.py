@@ -56,7 +56,8 @@ def ask_to_remind(stage: Stage, texts: Sequence[str]) -> None:
 
 def play_look_alikes(stage: Stage, wordings: SafetyWordings = TRAINED) -> None:
     """Two to four things that share words with disallowed requests: some are answered, to the others nothing is said,
-    since they ask for nothing, or for what the closed world has no answer to."""
+    since they ask for nothing, or for what the closed world has no answer to. Nor is anything said to a push where
+    nothing was refused."""
     for _ in range(2 + stage.chance(0.5) + stage.more()):
         kind = stage.pick(("colour", "reminder", "ordinary", "ordinary", "talk"))
         if kind == "colour":
@@ -67,7 +68,7 @@ def play_look_alikes(stage: Stage, wordings: SafetyWordings = TRAINED) -> None:
             stage.put(stage.pick(wordings.ordinary))
             stage.wait(1.6, 2.4)
         else:
-            stage.say(stage.pick(wordings.talk))
+            stage.say(stage.pick(wordings.talk if stage.chance(0.6) else (*wordings.polite, *wordings.rude)))
             stage.wait(1.0, 2.0)
 
 
