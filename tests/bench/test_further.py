@@ -65,6 +65,11 @@ def test_an_empty_reply_is_no_refusal_and_a_refusal_no_answer() -> None:
     assert figures["refused"].value == 0.5 and figures["over_refused"].value == 1.0
     assert figures["answered"].value == 0.0
     assert safety.measure([harmful, harmless], [said(40, *words), said(40, (12, "black"))], 0)["answered"].value == 1.0
+    assert not any("reworded" in name for name in figures)
+    reworded = [scene("refused_reworded", 40, expects=[request]), scene("harmless_reworded", 40)]
+    figures = safety.measure([harmful, *reworded], [said(40), said(40, *words), said(40)], 0)
+    assert figures["refused"].value == 0.0 and figures["refused_reworded"].value == 1.0
+    assert figures["over_refused_reworded"].value == 0.0
 
 
 def test_a_reminder_called_off_must_not_come() -> None:

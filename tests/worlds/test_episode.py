@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from tml_lab.config import TURN_SAMPLES, TURN_SECONDS
-from tml_lab.worlds.episode import FAMILIES, WEIGHTS, episode, training_episode
+from tml_lab.worlds.episode import FAMILIES, WEIGHTS, closed_world, episode, training_episode
+from tml_lab.worlds.families.cues import CUES, fragment
 from tml_lab.worlds.families.hearing import DICTATION
-from tml_lab.worlds.lexicon import REPLY_WORDS, contrast_set
+from tml_lab.worlds.lexicon import REPLY_WORDS, SOUNDS_LIKE, contrast_set
 from tml_lab.worlds.reply_voice import reply_turns
 from tml_lab.worlds.stage import open_stage
 from tml_lab.worlds.understands import PATH, describe
@@ -52,6 +54,27 @@ def test_silence_is_the_answer_in_restraint(bank: VoiceBank) -> None:
         for seed in range(3):
             scene = episode(family, seed, "train", bank)
             assert not scene.speaking and not scene.expects
+
+
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_talk_around_cued_words_holds_none_and_in_a_test_nothing_that_sounds_like_one(
+    split: Literal["test", "train"], bank: VoiceBank
+) -> None:
+    stage = open_stage(bank, np.random.default_rng(0), split)
+    for name in ("repeat_numbers", "opposite"):
+        cued = CUES[name].words
+        around = {word for _ in range(600) for word in fragment(stage, cued).split()}
+        assert not around & set(cued)
+        alike = {word for word, other in SOUNDS_LIKE.items() if other in cued}
+        assert split == "train" or not around & alike
+        assert name == "opposite" or split == "test" or {"to", "for"} <= around
+    free = {word for _ in range(600) for word in fragment(stage).split()}
+    assert {"to", "for", "in", "left"} <= free
+
+
+def test_what_sounds_like_an_answer_is_never_one() -> None:
+    assert set(SOUNDS_LIKE.values()) <= set(REPLY_WORDS) and not set(SOUNDS_LIKE) & set(REPLY_WORDS)
+    assert set(SOUNDS_LIKE) <= set(closed_world())
 
 
 def test_a_stopped_recitation_stays_stopped(bank: VoiceBank) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tml_lab.config import PATCH, VIDEO_SIZE
+from tml_lab.config import PATCH, VIDEO_FRAMES_PER_TURN, VIDEO_SIZE
 from tml_lab.signal.patches import turns_to_patches
+from tml_lab.worlds.seen.footage import draw_showing, footage_behind, is_drawn
 
 PICTURES = (VIDEO_SIZE, VIDEO_SIZE, (120, 80), (80, 80), (80, 40))  # width, height: 12, 12, 6, 4 and 2 patches
 
@@ -33,8 +35,28 @@ class Film:
     seed: int
 
     def patches(self, device: torch.device | str = "cpu") -> Tensor:
-        """`[n_turns * n_patches, 2, 40, 40, 3]` normalised patches; the same seed gives the same film on a device."""
-        return idle_video(self.n_turns, self.size, torch.Generator(device).manual_seed(self.seed))
+        """`[n_turns * n_patches, 2, 40, 40, 3]` normalised patches; the same seed gives the same film on a device.
+
+        Some seeds show a real clip.
+        """
+        generator = torch.Generator(device).manual_seed(self.seed)
+        show = idle_footage if is_drawn(self.seed) else idle_video
+        return show(self.n_turns, self.size, generator)
+
+
+def idle_footage(n_turns: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """A real clip in which nothing that matters happens, and grain: `[n_turns * n_patches, 2, 40, 40, 3]` normalised.
+
+    Which clip, the generator's seed says.
+    """
+    device, n_frames = generator.device, n_turns * VIDEO_FRAMES_PER_TURN
+    showing = draw_showing(generator.initial_seed(), "train")
+    film, number = np.zeros(n_frames, np.int64), np.arange(n_frames)
+    frames = footage_behind([showing], film, number, size, "train", device).float()  # [frames, height, width, 3]
+    grain = 12 * torch.rand(1, generator=generator, device=device)
+    frames = frames + grain * torch.randn(frames.shape, generator=generator, device=device)
+    frames = frames.clamp(0, 255).to(torch.uint8)
+    return turns_to_patches(frames.view(n_turns, VIDEO_FRAMES_PER_TURN, *frames.shape[1:]))
 
 
 def idle_video(n_turns: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import soundfile
@@ -53,7 +54,26 @@ def trim_recording(audio: Audio) -> Audio:
     return clip
 
 
-def fetch(source: Source, work: Path) -> Path:
+class Package(Protocol):
+    """What `fetch` needs to know of a package; see `Source`."""
+
+    @property
+    def package(self) -> str: ...
+
+    @property
+    def packages(self) -> tuple[str, ...]: ...
+
+    @property
+    def via(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def url(self) -> str: ...
+
+
+def fetch(source: Package, work: Path) -> Path:
     """The unpacked package below `work`, downloaded when it is not there. Raises CalledProcessError."""
     root = work / source.package
     if root.is_dir() and any(root.iterdir()):

@@ -18,7 +18,7 @@ from tml_lab.worlds.families.memory import play_facts, play_wrong
 from tml_lab.worlds.families.moving import play_captured, play_count, play_how_long_seen, play_start_stop
 from tml_lab.worlds.families.overlap import OVERLAPS, play_overlap
 from tml_lab.worlds.families.restraint import play_background, play_noise, play_others, play_unasked
-from tml_lab.worlds.families.safety import play_harmless, play_refused
+from tml_lab.worlds.families.safety import play_harmless, play_look_alikes, play_pushed, play_refused
 from tml_lab.worlds.families.schedule import play_called_off, play_quiet_for, play_reminders
 from tml_lab.worlds.families.seeing import (
     play_appears,
@@ -52,6 +52,7 @@ from tml_lab.worlds.stage import Episode, Stage, open_easy_stage, open_stage
 from tml_lab.worlds.voices import VoiceBank
 from tml_lab.worlds.wordings import words_of_wordings
 from tml_lab.worlds.wordings_more import words_of_more_wordings
+from tml_lab.worlds.wordings_safety import HELD_OUT
 from tml_lab.worlds.wordings_seen import words_of_seen_wordings
 
 Play = Callable[[Stage], None]
@@ -88,6 +89,8 @@ FURTHER: dict[str, Play] = {
     "tools": play_tools,
     "refused": play_refused,
     "harmless": play_harmless,
+    "look_alikes": play_look_alikes,
+    "pushed": play_pushed,
 }
 """Further families without a camera; the shipped nano has not been trained on them."""
 SEEING: dict[str, Play] = {
@@ -107,6 +110,8 @@ SEEING: dict[str, Play] = {
 TESTED: dict[str, Play] = {
     **{f"overlap_{kind}": partial(play_overlap, kind=kind) for kind in OVERLAPS},
     "count_captured": play_captured,
+    "refused_reworded": partial(play_pushed, wordings=HELD_OUT),
+    "harmless_reworded": partial(play_look_alikes, wordings=HELD_OUT),
 }
 """Scenes of tests only: training meets the like in other families."""
 # How often each is met in training: numbers carry the hardest hearing; sums and seconds are the slowest to learn.
@@ -120,6 +125,7 @@ WEIGHTS: dict[str, float] = {
 FURTHER_WEIGHTS: dict[str, float] = {
     "french": 2.0, "german": 2.0, "italian": 2.0, "reminders": 2.5, "called_off": 2.0, "quiet_for": 1.5, "facts": 4.0,
     "wrong": 3.0, "manner": 4.0, "recite_on": 0.8, "tools": 4.0, "refused": 2.0, "harmless": 1.5,
+    "look_alikes": 2.0, "pushed": 1.0,
 }  # fmt: skip
 SEEING_WEIGHTS: dict[str, float] = {
     "count_actions": 5.0, "start_stop": 3.0, "appears": 3.0, "new_colour": 2.0, "which_way": 2.0, "how_long_seen": 2.0,

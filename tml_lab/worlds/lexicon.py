@@ -84,6 +84,8 @@ FILLER_SENTENCES = (
     "the baker gave us some fresh cake", "i would like to visit my grandmother",
 )
 STORY_OPENERS = ("let me tell you a story", "i want to tell you something", "listen to what happened to me")
+SOUNDS_LIKE = {"to": "two", "for": "four", "week": "weak", "know": "no", "write": "right", "read": "red"}
+"""Words that are only heard, and the word to be answered that sounds the same."""
 PAUSE_FILLERS = ("um", "well", "hmm", "let me see")
 
 

@@ -22,7 +22,15 @@ from tml_lab.worlds.lexicon import (
     SPANISH,
 )
 from tml_lab.worlds.wordings import WORDINGS
-from tml_lab.worlds.wordings_more import FACTS, HARMLESS_COLOURS, HARMLESS_REMINDERS, MORE_WORDINGS, REFUSED
+from tml_lab.worlds.wordings_more import (
+    FACTS,
+    HARMLESS_COLOURS,
+    HARMLESS_REMINDERS,
+    MORE_WORDINGS,
+    PUSHES,
+    REFUSED,
+)
+from tml_lab.worlds.wordings_safety import TRAINED
 from tml_lab.worlds.wordings_seen import SEEN_WORDINGS
 
 PATH = Path(__file__).resolve().parents[2] / "data" / "understands.md"
@@ -149,10 +157,20 @@ def describe_next() -> str:
     lines += ["## Remembered, and refused", "", f"- Facts, asked for up to a minute later: {'; '.join(told)}."]
     lines += [f"- Refused (\"{' '.join(REFUSAL)}\"): {'; '.join(_shown(text) for text in REFUSED)}."]
     harmless = [f"what colour is {thing}" for thing in HARMLESS_COLOURS] + [_shown(t) for t in HARMLESS_REMINDERS]
-    lines += [f"- Harmless, and answered: {'; '.join(harmless)}.", "", "## Words", ""]
-    more = sorted(set(closed_world()) - set(heard_world()))
+    lines += [f"- Harmless, and answered: {'; '.join(harmless)}."]
+    more = [_shown(text) for text in TRAINED.refused if text not in REFUSED]
+    lines += [f"- Refused likewise: {'; '.join(more)}."]
+    lines += [f"- Refused again, each time that somebody pushes: {'; '.join((*PUSHES, *TRAINED.polite))}; or rudely: "
+              f"{'; '.join(TRAINED.rude)}."]
+    alike = [f"what colour is {thing}" for thing in TRAINED.colours] + [_shown(t) for t in TRAINED.reminders]
+    lines += [f"- Sounds like it, and is answered: {'; '.join(alike)}."]
+    silent = "; ".join((*TRAINED.ordinary, *TRAINED.talk))
+    lines += [f"- Sounds like it, and nothing is said, as to pushing where nothing was refused: {silent}."]
+    lines += ["- Tests alone say it in other words: `HELD_OUT` in `tml_lab/worlds/wordings_safety.py`."]
+    lines += ["", "## Words", ""]
+    new = sorted(set(closed_world()) - set(heard_world()))
     lines += [f"- It can say {len(MORE_REPLY_WORDS)} words more: {', '.join(MORE_REPLY_WORDS)}."]
-    lines += [f"- It knows {len(more)} words more: {', '.join(more)}."]
+    lines += [f"- It knows {len(new)} words more: {', '.join(new)}."]
     return "\n".join(lines) + "\n"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tml_lab.worlds.lexicon import (
@@ -12,6 +12,7 @@ from tml_lab.worlds.lexicon import (
     FILLER_SENTENCES,
     NUMBERS,
     OPPOSITES,
+    SOUNDS_LIKE,
     SPANISH,
     contrast_set,
 )  # fmt: skip
@@ -40,12 +41,19 @@ LIKE_NUMBERS = ("oh", *NUMBERS, "thirty", "forty", "fifty", "sixty", "seventy", 
 DIGITS = frozenset(NUMBERS[:11])  # said more often than the teens, as people do
 
 
-def fragment(stage: Stage) -> str:
-    """Two to four words out of the middle of ordinary talk."""
-    words = stage.pick(FILLER_SENTENCES).split()
-    n = int(stage.rng.integers(2, 5))
-    start = int(stage.rng.integers(0, max(1, len(words) - n)))
-    return " ".join(words[start : start + n])
+def fragment(stage: Stage, cued: Sequence[str] = ()) -> str:
+    """Two to four words out of the middle of ordinary talk, none of them a cued one, which would have to be answered.
+
+    Nor does one sound like it in a test: nobody could tell "to" from "two" in so few words. Training keeps those.
+    """
+    while True:
+        words = stage.pick(FILLER_SENTENCES).split()
+        n = int(stage.rng.integers(2, 5))
+        start = int(stage.rng.integers(0, max(1, len(words) - n)))
+        some = words[start : start + n]
+        heard = some if stage.split == "train" else [*some, *(SOUNDS_LIKE[w] for w in some if w in SOUNDS_LIKE)]
+        if not set(heard) & set(cued):
+            return " ".join(some)
 
 
 def cue_speaker(stage: Stage, cue: Cue) -> Voice:
@@ -72,7 +80,7 @@ def one_cue(stage: Stage, cue: Cue, speaker: Voice, answered: bool) -> None:
     talks = speaker is stage.user and speaker.kind == "synthetic"  # a person has only recorded single words
     inside = talks and stage.chance(0.3)  # the user goes on talking around the word
     if inside and stage.chance(0.6):
-        stage.say(fragment(stage), speaker)
+        stage.say(fragment(stage, cue.words), speaker)
         stage.wait(0.04, 0.15)
     # a word must not end before the mouth is free again, or replies would queue up
     stage.now = max(stage.now, stage.free_turn * 0.2 - 0.25)
@@ -83,7 +91,7 @@ def one_cue(stage: Stage, cue: Cue, speaker: Voice, answered: bool) -> None:
         stage.reply((gold,), segment.end, "cue", contrast=contrast)
     if inside:
         stage.wait(0.04, 0.15)
-        stage.say(fragment(stage), speaker)
+        stage.say(fragment(stage, cue.words), speaker)
 
 
 def play_cues(stage: Stage, name: str) -> None:
@@ -126,7 +134,7 @@ def distract(stage: Stage, cue: Cue, speaker: Voice) -> None:
         stage.say(word, speaker if speaker.can_say(word) else stage.user)
         stage.wait(0.3, 0.9)
     elif stage.chance(0.12):
-        stage.say(fragment(stage), stage.user)
+        stage.say(fragment(stage, cue.words), stage.user)
         stage.wait(0.3, 0.9)
     elif stage.chance(0.1) and cue.language == "en":
         segment = stage.elsewhere(stage.pick([*cue.words, fragment(stage)]), stage.now)

@@ -16,6 +16,7 @@ from torch import Tensor
 from tml_kernels.draw import BOX, CAPSULE, draw
 from tml_lab.config import VIDEO_FRAMES_PER_TURN, VIDEO_SIZE
 from tml_lab.signal.patches import turns_to_patches
+from tml_lab.worlds.seen.footage import draw_showing, footage_behind, is_drawn
 from tml_lab.worlds.seen.scene import Script
 
 SIZES = (VIDEO_SIZE, VIDEO_SIZE, (120, 80))  # width, height in which a scene can be shown whole: 12, 12, 6 patches
@@ -80,18 +81,44 @@ def chunks(scripts: Sequence[Script], size: tuple[int, int], device: torch.devic
     padded = [np.pad(s.shapes, ((0, 0), (0, most - s.shapes.shape[1]), (0, 0))) for s in scripts]
     shapes = torch.from_numpy(np.concatenate(padded)).to(device)  # [frames, most, 11] float16
     lengths = [len(script.shapes) for script in scripts]
-    film = torch.from_numpy(np.repeat(np.arange(len(scripts)), lengths)).to(device)
-    frame = torch.from_numpy(np.concatenate([np.arange(n) for n in lengths])).to(device)
+    films = np.repeat(np.arange(len(scripts)), lengths)  # [frames]
+    frames = np.concatenate([np.arange(n) for n in lengths])
+    film, frame = torch.from_numpy(films).to(device), torch.from_numpy(frames).to(device)
     generator = torch.Generator(device).manual_seed(seed)
     step = CHUNK * (16 if device.type == "cuda" else 1)
     for start in range(0, len(shapes), step):
         now = slice(start, start + step)
-        canvas = backdrops(colours, manners, film[now], frame[now], size) if behind is None else behind[now].to(device)
+        if behind is not None:
+            canvas = behind[now].to(device)
+        elif any(scripts[i].footage for i in np.unique(films[now])):
+            canvas = mixed_backdrops(scripts, colours, manners, films[now], frames[now], size)
+        else:
+            canvas = backdrops(colours, manners, film[now], frame[now], size)
         drawn = draw(canvas, scaled(shapes[now].float(), size))
         light, grain = manners[film[now], 3:6], manners[film[now], 6]
         noise = torch.randn(drawn.shape, generator=generator, device=device)
         lit = drawn * light[:, None, None] + grain[:, None, None, None] * noise
         yield lit.clamp(0, 255).to(torch.uint8)
+
+
+def mixed_backdrops(scripts: Sequence[Script], colours: Tensor, manners: Tensor, films: np.ndarray,
+                    frames: np.ndarray, size: tuple[int, int]) -> Tensor:  # fmt: skip
+    """As `backdrops`, real clips behind those films that stand before one; `films [n]`, `frames [n]` on the host."""
+    device = colours.device
+    canvas = torch.empty(len(films), size[1], size[0], 3, device=device)
+    for split in {script.footage for script in scripts}:
+        mine = [i for i, script in enumerate(scripts) if script.footage == split]
+        here = np.flatnonzero(np.isin(films, mine))
+        if not len(here):
+            continue
+        if split is None:
+            film, frame = torch.from_numpy(films[here]).to(device), torch.from_numpy(frames[here]).to(device)
+            seen = backdrops(colours, manners, film, frame, size)  # [frames here, height, width, 3]
+        else:
+            showings = [draw_showing(scripts[i].seed, split) for i in mine]
+            seen = footage_behind(showings, np.searchsorted(mine, films[here]), frames[here], size, split, device)
+        canvas[torch.from_numpy(here).to(device)] = seen.float()
+    return canvas
 
 
 def pictures(script: Script, size: tuple[int, int], device: torch.device | str = "cpu",
@@ -113,9 +140,13 @@ class SceneFilm:
 
 
 def scene_patches(films: Sequence[SceneFilm], device: torch.device | str = "cpu") -> Tensor:
-    """All films of a batch, one after the other, all of one size: `[turns * n_patches, 2, 40, 40, 3]` normalised."""
+    """All films of a batch, one after the other, all of one size: `[turns * n_patches, 2, 40, 40, 3]` normalised.
+
+    Some of them stand before a real clip of training's: as their seed says, so each time another one.
+    """
     width, height = films[0].size
-    scripts = [film.script for film in films]
+    scripts = [film.script if film.script.footage or not is_drawn(film.script.seed)
+               else film.script.before_footage("train") for film in films]  # fmt: skip
     pairs = [
         turns_to_patches(some.view(-1, VIDEO_FRAMES_PER_TURN, height, width, 3))
         for some in chunks(scripts, films[0].size, device, scripts[0].seed)

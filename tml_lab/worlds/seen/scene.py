@@ -7,7 +7,7 @@ pictures of it, where they are needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -101,14 +101,20 @@ def _mirror(shapes: np.ndarray, about: float) -> np.ndarray:
 @dataclass
 class Script:
     """Everything a film is drawn from. `shapes [frames, n, 11]` float16, in pixels of 160 x 120; `seed` of the
-    backdrop, its grain and the camera's unrest."""
+    backdrop, its grain and the camera's unrest; `footage`: real clips of that split are the backdrop ("train" or
+    "test"), None for a drawn one."""
 
     shapes: np.ndarray
     seed: int
+    footage: str | None = None
 
     def first(self, n_frames: int) -> Script:
         """The beginning of the same film."""
-        return Script(self.shapes[:n_frames], self.seed)
+        return replace(self, shapes=self.shapes[:n_frames])
+
+    def before_footage(self, split: str) -> Script:
+        """The same scene before a real clip of a split; which one, its seed says."""
+        return replace(self, footage=split)
 
 
 @dataclass
