@@ -22,7 +22,6 @@ import numpy as np
 import torch
 
 from tml_lab.bench.machine import machine, now
-from tml_lab.config import TURN_SAMPLES
 from tml_lab.interp.circuit import (
     KINDS,
     Case,
@@ -40,7 +39,7 @@ from tml_lab.interp.stand_ins import Means, means
 from tml_lab.model.checkpoint import checkpoint_hash, load_checkpoint
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
-from tml_lab.stream.recording import Inputs, Recording
+from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import replay
 from tml_lab.worlds.episode import FAMILIES, episode
 from tml_lab.worlds.voices import Split, VoiceBank
@@ -72,9 +71,7 @@ def sessions(name: str, model: InteractionModel, tokenizer: TextTokenizer) -> li
     for seed in seeds:
         for family in families:
             drawn = episode(family, seed, split, bank)
-            turns = min(drawn.n_turns, LONGEST)
-            typed = tuple((turn, text) for turn, text in drawn.typed if turn < turns)
-            inputs = Inputs(drawn.audio[: turns * TURN_SAMPLES], typed)
+            inputs = drawn.inputs().until(min(drawn.n_turns, LONGEST))
             about = {"family": family, "seed": seed, "split": split}
             found.append(replay(Recording(inputs, about=about), model, tokenizer))
     return found

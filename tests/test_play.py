@@ -191,4 +191,4 @@ def test_gaps_are_told(checkpoint, quiet, tmp_path):
     assert json.loads((tmp_path / "output.json").read_text())["gaps"] == [[0.4, 0.8], [1.2, 1.4]]
     source = SimpleNamespace(notes=[])
     _report(session.recording(), source, 1.0, tmp_path, quiet)
-    assert "not heard: 0.6 s in 2 gaps: 0.4 to 0.8 s, 1.2 to 1.4 s" in quiet.file.getvalue()
+    assert "not heard: 0.6 s in 2 places: 0.4 to 0.8 s, 1.2 to 1.4 s" in quiet.file.getvalue()

@@ -314,7 +314,7 @@ def serve(
     certfile: Annotated[Path | None, typer.Option(help="Certificate (PEM), for wss.")] = None,
     keyfile: Annotated[Path | None, typer.Option(help="The certificate's key (PEM).")] = None,
     max_sessions: Annotated[int | None, typer.Option(min=1, help="Sessions at a time; 64 when not given.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads that the model computes with.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads that share out the turns; 1 by default.")] = None,
 ) -> None:
     """Serve sessions to notebooks on this and other machines; Ctrl-C or SIGTERM ends it."""
     from tml_lab.serve.launch import serve as run_server

@@ -32,7 +32,7 @@ from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES, TURN_SECONDS
 from tml_lab.model.checkpoint import load_checkpoint
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.plot.timeline import write_timeline
-from tml_lab.plot.timeline_data import gap_spans, gaps_in_words
+from tml_lab.plot.timeline_data import gap_spans, missing_in_words
 from tml_lab.stream.clock import turn_hearing
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.recording_io import save_columns
@@ -220,8 +220,8 @@ def _report(recording: Recording, sound: SoundFile, took: float, folder: Path, c
     """Three lines: what was odd, what was said, where it is."""
     for note in sound.notes:
         console.print(f"note: {note}", markup=False)
-    if lost := gaps_in_words(recording):
-        console.print(f"not heard: {lost}", markup=False)
+    for what in missing_in_words(recording):
+        console.print(what, markup=False)
     heard = recording.turns * TURN_SECONDS
     per_turn = 1e3 * np.percentile(recording.timings["total"], [50, 99])
     console.print(

@@ -42,12 +42,20 @@ def route(x: Tensor, weight: Tensor, bias: Tensor, top_k: int, scale: float) -> 
     return route_reference(x, weight, bias, top_k, scale)
 
 
-def route_reference(x: Tensor, weight: Tensor, bias: Tensor, top_k: int, scale: float) -> Routed:
-    """Plain torch version of `route` (same arguments); differentiable, any device; float64 stays float64."""
+def route_reference(
+    x: Tensor, weight: Tensor, bias: Tensor, top_k: int, scale: float | Tensor, ascending: bool = True
+) -> Routed:
+    """Plain torch version of `route` (same arguments); differentiable, any device; float64 stays float64.
+
+    The model's own router (`tml_lab.model.moe.Router`) is this one. Its `scale [1]` is learned, and it leaves the
+    chosen as they come (`ascending=False`): one launch less, and who reads them asks for no order.
+    """
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     logits = F.linear(x.to(wide), weight.to(wide))  # [n, n_experts + n_shared]
     routed, shared = logits.split([len(bias), len(weight) - len(bias)], dim=-1)
-    chosen = torch.topk(routed.sigmoid() + bias.to(wide), top_k, dim=-1, sorted=False).indices.sort(dim=-1).values
+    chosen = torch.topk(routed.sigmoid() + bias.to(wide), top_k, dim=-1, sorted=False).indices  # [n, top_k]
+    if ascending:
+        chosen = chosen.sort(dim=-1).values
     kept = F.logsigmoid(torch.cat([routed.gather(-1, chosen), shared], dim=-1))  # [n, top_k + n_shared]
     weights = torch.softmax(kept, dim=-1) * scale
     return weights[:, :top_k], chosen, weights[:, top_k:]

@@ -214,6 +214,23 @@ def test_letters_typed_to_the_model_are_no_keys(live: tuple[Page, Kernel]) -> No
     assert kernel.get("console.bookmarks") == []
 
 
+def test_enter_in_the_what_if_form_submits_it(live: tuple[Page, Kernel]) -> None:
+    """JupyterLab would prevent it, if it saw the key."""
+    page, kernel = live
+    kernel.get("console._handlers.update(whatif=lambda content, _: console.browser.update(asked=content))")
+    press(page, "ArrowLeft", "Shift+ArrowRight", "x")
+    page.get_by_label("Words typed instead").fill("two")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(500)
+    assert kernel.get("console.browser['asked']['typed']") == "two"
+    page.get_by_label("Words typed instead").fill("three")
+    page.locator(".tml-run").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(500)
+    assert kernel.get("console.browser['asked']['typed']") == "three"
+    press(page, "Escape", "Escape")
+
+
 def test_an_unplugged_microphone_lets_the_session_wait(live: tuple[Page, Kernel]) -> None:
     page, kernel = live
     page.evaluate("() => kept.tracks.at(-1).dispatchEvent(new Event('ended'))")

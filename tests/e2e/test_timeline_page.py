@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from lab import browser_with
 from playwright.sync_api import Browser, Page, Playwright
 from widget_page import COLOURS, plot_fixtures
 
+from tml_lab.config import TURN_SAMPLES
 from tml_lab.plot.esm import link
 from tml_lab.plot.timeline import STATIC, write_timeline
 
@@ -54,6 +56,36 @@ def test_a_short_one_with_its_sound_inside(page: Page, tmp_path: Path) -> None:
     assert page.evaluate("timeline.sound.playing")
     page.keyboard.press(" ")
     assert not page.evaluate("timeline.sound.playing")
+
+
+# Of the pixels of a lane between two seconds: how many are drawn on, and how many colours there are.
+DRAWN = """([name, from, to]) => {
+  const canvas = document.querySelector(`[data-lane="${name}"] canvas`);
+  const [left, right] = [from, to].map((t) => Math.round(timeline.axis.x(t) * devicePixelRatio));
+  const data = canvas.getContext("2d").getImageData(left + 2, 2, right - left - 4, 20).data;
+  const pixels = Array.from(new Uint32Array(data.buffer));
+  const count = new Map();
+  for (const pixel of pixels) count.set(pixel, (count.get(pixel) ?? 0) + 1);
+  const [ground, most] = [...count].sort((a, b) => b[1] - a[1])[0];
+  return { ground, drawn: 1 - most / pixels.length };
+}"""
+
+
+def test_gaps_and_skipped_turns_each_have_a_pattern_and_a_name(page: Page, tmp_path: Path) -> None:
+    recording = plot_fixtures()._recording()
+    turns = recording.inputs.audio.reshape(-1, TURN_SAMPLES).copy()
+    turns[[3, 9, 10]] = 0.0
+    inputs = replace(recording.inputs, audio=turns.reshape(-1), gaps=(3,), skipped=(9, 10))
+    page.goto(write_timeline(replace(recording, inputs=inputs), tmp_path / "timeline.html", "caught up").as_uri())
+    page.wait_for_function("() => window.timeline")
+    assert page.locator('[data-lane="heard"] .tml-legend span').all_inner_texts() == ["gap", "skipped"]
+    page.wait_for_function(f"(name) => ({COLOURS})(name) >= 3", arg="heard")
+    gap, skipped = (page.evaluate(DRAWN, ["heard", *span]) for span in ((0.6, 0.8), (1.8, 2.2)))
+    assert skipped["drawn"] > 1.4 * gap["drawn"] > 0.1, "crossed, where the other is hatched once"
+    assert skipped["ground"] != gap["ground"], "on grey"
+    for turn, told in ((3, "decides silent"), (9, "skipped, never computed")):
+        page.evaluate(f"timeline.moveTo({turn} * 0.2)")
+        assert told in page.locator(".tml-readout").inner_text()
 
 
 def test_a_long_one_with_its_sound_beside(page: Page, tmp_path: Path) -> None:

@@ -163,9 +163,10 @@ def test_a_full_disk_leaves_what_was_there(tmp_path):
     assert all((tmp_path / f"talk{suffix}").read_text() == "the one before" for suffix in KINDS.values())
 
 
-def test_gaps_are_a_tier(recording):
+def test_gaps_and_skipped_turns_are_a_tier(recording):
     turns = recording.inputs.audio.reshape(-1, TURN_SAMPLES).copy()
-    turns[[3, 4]] = 0.0
-    lost = replace(recording, inputs=replace(recording.inputs, audio=turns.reshape(-1), gaps=(3, 4)))
+    turns[[3, 4, 9]] = 0.0
+    lost = replace(recording, inputs=replace(recording.inputs, audio=turns.reshape(-1), gaps=(4, 9), skipped=(3,)))
     _, tiers = read_textgrid(textgrid(lost, 0.0, 4.2))
-    assert [row for row in tiers["gap"] if row[2]] == [(0.6, 1.0, "gap")]
+    assert [row for row in tiers["missing"] if row[2]] == [(0.6, 0.8, "skipped"), (0.8, 1.0, "gap"), (1.8, 2.0, "gap")]
+    assert (0.6, 0.8, "skipped") in tiers["decision"]

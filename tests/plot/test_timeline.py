@@ -139,14 +139,40 @@ def test_almost_nothing_can_be_shown(turns):
     timeline(nothing)
 
 
+def heard_lane(page: str) -> dict:
+    return next(lane for lane in data_of(page)[0]["header"]["lanes"] if lane["name"] == "heard")
+
+
 def test_gaps_are_shown_and_told(recording):
-    assert data_of(timeline_html(recording, "whole"))[0]["header"]["gaps"] == []
+    assert "missing" not in heard_lane(timeline_html(recording, "whole"))["data"]
     turns = recording.inputs.audio.reshape(-1, TURN_SAMPLES).copy()
     turns[[3, 4, 9]] = 0.0
     lost = replace(recording, inputs=replace(recording.inputs, audio=turns.reshape(-1), gaps=(3, 4, 9)))
     page = timeline_html(lost, "lost")
-    assert data_of(page)[0]["header"]["gaps"] == [[0.6, 1.0], [1.8, 2.0]]
-    assert "Not heard: 0.6 s in 2 gaps: 0.6 to 1.0 s, 1.8 to 2.0 s." in page and "not heard: 0.6 s" in page
+    assert heard_lane(page)["data"]["missing"] == {"gap": [[0.6, 1.0], [1.8, 2.0]]}
+    assert "Not heard: 0.6 s in 2 places: 0.6 to 1.0 s, 1.8 to 2.0 s." in page and "not heard: 0.6 s" in page
     bars = [trace for trace in timeline(lost).data if trace.name == "gap"]
     assert [x for x in bars[0].x if x is not None] == [0.6, 1.0, 1.8, 2.0]
     assert not [trace for trace in timeline(recording).data if trace.name == "gap"]
+
+
+def test_turns_that_were_never_computed_do_not_look_like_gaps(recording):
+    turns = recording.inputs.audio.reshape(-1, TURN_SAMPLES).copy()
+    turns[[3, 9, 10, 11]] = 0.0
+    inputs = replace(recording.inputs, audio=turns.reshape(-1), gaps=(3,), skipped=(9, 10, 11))
+    caught_up = replace(recording, inputs=inputs)
+    page = timeline_html(caught_up, "caught up")
+    header = data_of(page)[0]["header"]
+    lanes = {lane["name"]: lane for lane in header["lanes"]}
+    assert lanes["heard"]["data"]["missing"] == {"gap": [[0.6, 0.8]], "skipped": [[1.8, 2.4]]}
+    said = "Not heard: 0.2 s in 1 place: 0.6 to 0.8 s. Skipped, never computed: 0.6 s in 1 place: 1.8 to 2.4 s."
+    assert said in header["alt"] and said in lanes["heard"]["alt"]
+    assert "not heard: 0.2 s · skipped: 0.6 s" in header["facts"]
+    assert [1.8, 2.4, "skipped"] in lanes["decision"]["data"]["words"]
+    assert [0.0, 1.2, "silent"] in lanes["decision"]["data"]["words"], "in a gap it decides"
+    assert "<skipped>" in header["decisions"]["names"]
+    figure = timeline(caught_up)
+    drawn = {trace.name: trace for trace in figure.data if trace.name in ("gap", "skipped")}
+    assert drawn["gap"].mode == "lines" and drawn["skipped"].mode == "markers"
+    assert list(drawn["skipped"].x) == pytest.approx([1.9, 2.1, 2.3]) and all(t.showlegend for t in drawn.values())
+    assert said in figure.layout.meta["description"]

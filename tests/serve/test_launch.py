@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.serve.loopback import served
 from tests.serve.scene import chunk
 from tml_lab.model.checkpoint import CheckpointError, load_checkpoint, new_model, save_checkpoint
 from tml_lab.model.text import TextTokenizer
 from tml_lab.serve.engine import Engine
-from tml_lab.serve.launch import bind, check_certificate, serve
+from tml_lab.serve.launch import bind, check_certificate, make_engine, serve
 from tml_lab.serve.limits import Limits
 from tml_lab.serve.session import Session
 from tml_lab.serve.waking import Waking
@@ -78,9 +79,33 @@ def address(line: str) -> str:
     return found.group()
 
 
+@pytest.mark.parametrize(
+    ("asked", "limits"),
+    [((None, None), Limits()), ((3, None), Limits(sessions=3)), ((None, 2), Limits(threads=2))],
+    ids=["none", "max-sessions", "threads"],
+)
+def test_what_is_asked_for_becomes_the_engines_limits(
+    pico: Path, asked: tuple[int | None, int | None], limits: Limits, own_threads: Any
+) -> None:
+    """`--threads` shares out the sessions' turns; torch itself has one thread, whatever is asked for."""
+    torch.set_num_threads(2)
+    engine = make_engine(str(pico), None, *asked)
+    with engine:
+        assert engine.limits == limits
+        assert torch.get_num_threads() == 1
+
+
+@pytest.fixture
+def own_threads() -> Iterator[None]:
+    """Torch's own threads, put back afterwards."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
 def test_it_listens_serves_and_ends_on_sigterm(pico: Path, tmp_path: Path) -> None:
-    options = ("--checkpoint", pico, "--folder", tmp_path / "kept", "--max-sessions", 2, "--threads", 1)
+    options = ("--checkpoint", pico, "--folder", tmp_path / "kept", "--max-sessions", 2, "--threads", 2)
     with running(*options, TML_TOKEN=TOKEN) as (server, lines):
         url = address(lines[0])
         assert lines[0].startswith("tml serve listens on ws://127.0.0.1:") and TOKEN not in lines[0]

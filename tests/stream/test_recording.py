@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tml_lab.config import TURN_SAMPLES
@@ -15,7 +16,7 @@ from tml_lab.stream.clock import heard_start, turn_hearing
 from tml_lab.stream.layout import STREAM_NAMES, TurnTokens, lay_out
 from tml_lab.stream.recording import Inputs, Recording, RecordingError
 from tml_lab.stream.reels import FolderReel
-from tml_lab.stream.replay import differences
+from tml_lab.stream.replay import differences, replay
 from tml_lab.stream.session import Session
 
 TURNS = 12
@@ -184,6 +185,47 @@ def test_fork_splices_inputs(recording):
 def test_impossible_forks(recording, t, inputs, says):
     with pytest.raises(RecordingError, match=says):
         recording.fork(t=t, inputs=inputs)
+
+
+@pytest.fixture(scope="module")
+def whole(recording, model, tokenizer) -> Recording:
+    """With sound, pictures, typed words, a gap, and turns that were never computed."""
+    audio = recording.inputs.audio.copy()
+    audio[4 * TURN_SAMPLES : 8 * TURN_SAMPLES] = 0.0
+    inputs = replace(recording.inputs, audio=audio, gaps=(4,), skipped=(6, 7))
+    panel = ({"turn": 3}, {"turn": 9})
+    return replay(replace(recording, inputs=inputs, unplayed=(1, 8), panel=panel), model, tokenizer)
+
+
+@given(turn=st.integers(0, TURNS))
+@settings(deadline=None, max_examples=8)
+def test_a_replay_of_the_past_alone_is_the_beginning_of_the_whole(whole, model, tokenizer, turn):
+    past = replay(whole.until(turn), model, tokenizer)
+    begins = whole.until(turn)
+    assert past.turns == past.inputs.turns == turn and differences(begins, past) == []
+    assert list(past.tokens) == list(begins.tokens) and np.array_equal(past.voice, begins.voice)
+    assert not turn or np.array_equal(past.attention.lag, begins.attention.lag)
+    assert (past.gaps, past.inputs.skipped, past.inputs.typed) == (
+        begins.gaps, begins.inputs.skipped, begins.inputs.typed,
+    )  # fmt: skip
+    assert past.unplayed == tuple(at for at in (1, 8) if at < turn) and len(past.panel) == (turn > 3) + (turn > 9)
+
+
+def test_the_past_alone_reads_pictures_when_they_are_asked_for(recording, saved, tmp_path):
+    past = Recording.load(saved).until(6)
+    for mine, theirs in zip(past.inputs.frames, list(recording.inputs.frames)[:6], strict=True):
+        assert (mine is None) == (theirs is None)
+        assert mine is None or np.array_equal(mine, theirs)
+    with pytest.raises(IndexError, match="turn 6 is outside"):
+        past.inputs.frames[6]
+    again = Recording.load(past.save(tmp_path / "past"))
+    assert differences(again, recording.until(6)) == [] and again.inputs.typed == past.inputs.typed
+
+
+@pytest.mark.parametrize("turn", [-1, TURNS + 1])
+def test_nothing_is_kept_of_turns_outside(recording, turn):
+    with pytest.raises(RecordingError, match=f"cannot be cut at turn {turn}"):
+        recording.until(turn)
 
 
 def test_words_sound_through_the_turns_that_bring_no_new_word():

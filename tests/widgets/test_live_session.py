@@ -13,10 +13,12 @@ import pytest
 from tml_lab.interp.edits import Steer
 from tml_lab.interp.live import Live, Reader, lens
 from tml_lab.interp.names import InterpError
+from tml_lab.serve.chunk_queue import ChunkQueue
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import differences, replay
 from tml_lab.stream.session import Session
 from tml_widgets import Clip, Microphone
+from tml_widgets.live_worker import LiveWorker
 from tml_widgets.protocol import STREAMS, to_pcm
 
 TURNS_AFTER = 15  # of silence after a clip
@@ -88,6 +90,30 @@ def test_turns_go_on_while_a_recording_is_written(open_live: Callable, pico: str
         live.wait(60)
     (saved,) = [message["path"] for message in sent if message["kind"] == "saved"]
     assert Recording.load(saved).turns == 2, "what was said later is not in it"
+
+
+def test_model_and_disk_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model takes 1.5 of the 2 seconds; for the recording half a second is left."""
+    now, asked = [100.0], []
+
+    class Writing:
+        def join(self, seconds: float) -> None:
+            asked.append(seconds)
+
+        def is_alive(self) -> bool:
+            return True
+
+    def done_later(action: Callable[[], None]) -> None:
+        now[0] += 1.5
+        action()
+
+    worker = LiveWorker(Session, ChunkQueue(), print)
+    monkeypatch.setattr(worker, "command", done_later)
+    monkeypatch.setattr(worker._writers, "_threads", [Writing()])
+    monkeypatch.setattr("tml_widgets.live_worker.time.monotonic", lambda: now[0])
+    with pytest.raises(TimeoutError, match="not written after 2 s"):
+        worker.drain(2)
+    assert asked == [0.5]
 
 
 def test_a_full_disk_is_said_and_the_session_goes_on(open_live: Callable, pico: str, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tml_widgets import Clip, Microphone, open_source
+from tml_lab.model.checkpoint import WEIGHTS, checkpoint_dir
+from tml_widgets import Clip, LiveSession, Microphone, open_source
 from tml_widgets.sources import demo_clips
 from tml_widgets.understands import understands
 
@@ -49,6 +50,19 @@ def test_every_demo_clip_is_speech_with_its_transcript(name: str) -> None:
 def test_demo_clips_are_listed_by_title() -> None:
     assert len(demo_clips()) >= 4
     assert all(path.is_file() for path in demo_clips().values())
+
+
+def test_the_first_clip_is_one_in_which_the_model_is_asked_to_speak_and_does() -> None:
+    """In others nothing is asked of it, and it is silent: who presses play would see nothing happen."""
+    first, *others = demo_clips()
+    assert first == "a woman says numbers: repeat them" and "a man counts" in others
+    if not (checkpoint_dir("nano") / WEIGHTS).is_file():
+        pytest.skip("no nano: run `make train`")
+    live = LiveSession("nano", Microphone())
+    live.play(realtime=False)
+    asked = [number for _, _, number in Clip.load(demo_clips()[first]).heard]
+    assert len(set(live.recording.text.split()) & set(asked)) >= len(asked) // 2
+    live.close()
 
 
 def test_microphone_is_not_distorted_by_the_browser() -> None:

@@ -70,6 +70,15 @@ def test_the_same_scene_for_the_same_seed(bank: VoiceBank) -> None:
     )
 
 
+def test_a_session_hears_reads_and_sees_the_episode(bank: VoiceBank) -> None:
+    scene, unseen = episode("start_stop", 4, "test", bank), episode("repeat_numbers", 0, "train", bank)
+    inputs, film = scene.inputs(), scene.pictures()
+    assert film is not None and inputs.frames is not None and unseen.inputs().frames is None
+    assert inputs.turns == scene.n_turns and np.array_equal(inputs.audio, scene.audio)
+    assert all(np.array_equal(shown, drawn) for shown, drawn in zip(inputs.frames, film, strict=True))
+    assert list(inputs.typed) == sorted(scene.typed) and list(unseen.inputs().typed) == sorted(unseen.typed)
+
+
 def test_repetitions_are_counted_in_order_and_as_many_as_asked_in_a_test(bank: VoiceBank) -> None:
     lengths = []
     for seed in range(8):

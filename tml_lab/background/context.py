@@ -142,8 +142,8 @@ def build_context(
     calls = tuple(open_calls)
     if late := [call.id for call in calls if call.turn >= turn]:
         raise ContextError(f"call {late[0]} was made in turn {turn} or later, which this package leaves out.")
-    past = recording.fork(heard_start(turn))  # outputs end here, so that nothing later can leak in
-    entries = [*_typed(past, turn), *_seen(past, turn), *_sounds(past, turn), *_said(past)]
+    past = recording.until(turn)  # so that nothing later can leak in
+    entries = [*_typed(past), *_seen(past), *_sounds(past), *_said(past)]
     entries += [_entry("audio_in", n, n + 1, word) for n, words in enumerate(heard[:turn]) for word in words]
     return ContextPackage(
         turn=turn,
@@ -166,13 +166,13 @@ def _entry(stream: StreamName, turn: int, end: int, text: str = "", level: float
     )
 
 
-def _typed(past: Recording, turn: int) -> list[Entry]:
-    return [_entry("text_in", n, n + 1, text) for n, text in past.inputs.typed if n < turn]
+def _typed(past: Recording) -> list[Entry]:
+    return [_entry("text_in", n, n + 1, text) for n, text in past.inputs.typed]
 
 
-def _seen(past: Recording, turn: int) -> list[Entry]:
+def _seen(past: Recording) -> list[Entry]:
     frames = past.inputs.frames
-    camera = np.array([frames is not None and frames[n] is not None for n in range(turn)], bool)
+    camera = np.array([frames is not None and frames[n] is not None for n in range(past.turns)], bool)
     return [_entry("video_in", start, end) for start, end in _runs(camera)]
 
 
@@ -185,10 +185,10 @@ def _said(past: Recording) -> list[Entry]:
     ]
 
 
-def _sounds(past: Recording, turn: int) -> list[Entry]:
+def _sounds(past: Recording) -> list[Entry]:
     entries = []
     streams: tuple[tuple[StreamName, np.ndarray], ...] = (
-        ("audio_in", past.inputs.audio[: turn * TURN_SAMPLES]),
+        ("audio_in", past.inputs.audio),
         ("audio_out", past.audio_out),
     )
     for stream, audio in streams:

@@ -23,7 +23,7 @@ from tml_lab.bench.runner import SEED
 from tml_lab.model.checkpoint import checkpoint_hash, load_checkpoint
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
-from tml_lab.stream.recording import Inputs, Recording
+from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import replay
 from tml_lab.worlds.families.attack import BOTH, HARMFUL, OPERATORS, Attack, perform
 from tml_lab.worlds.families.safety import REFUSAL
@@ -127,7 +127,7 @@ def recorded(attack: Attack, model: InteractionModel, tokenizer: TextTokenizer, 
     """An attack lived through by a session, as a recording to look at, hear and fork."""
     scene = perform(attack, bank)
     about = {"attack": attack_json(attack)}
-    asked = Recording(Inputs(scene.audio, tuple(scene.typed)), seed=SEED, about=about)
+    asked = Recording(scene.inputs(), seed=SEED, about=about)
     return replay(asked, model, tokenizer)
 
 

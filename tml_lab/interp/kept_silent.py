@@ -15,7 +15,7 @@ from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.text import AUDIO, SILENT, TextTokenizer
 from tml_lab.signal.patches import n_patches
 from tml_lab.stream.layout import STREAM_NAMES, TurnTokens, lay_out
-from tml_lab.stream.recording import Inputs, Recording
+from tml_lab.stream.recording import Recording
 from tml_lab.stream.tokens import TokenTable
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ TEXT = [STREAM_NAMES.index("text_in"), STREAM_NAMES.index("text_out")]
 
 def kept_silent(tokenizer: TextTokenizer, episode: Episode) -> Recording:
     """A recording of the episode in which every decision is `<silent>`; no model runs, so `p_speak` is 0 throughout."""
-    film = episode.pictures()
-    inputs = Inputs(episode.audio, tuple(episode.typed), None if film is None else list(film))
-    silent, turns = tokenizer.id(SILENT), []
+    inputs, silent, turns = episode.inputs(), tokenizer.id(SILENT), []
     for n in range(inputs.turns):
         _, frames, text = inputs.turn(n)
         seen = 0 if frames is None else n_patches(*frames.shape[1:3])

@@ -25,7 +25,7 @@ from tml_lab.interp.names import EMBED, InterpError, full_name
 from tml_lab.interp.patching import logit_difference
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
-from tml_lab.stream.recording import Inputs, Recording
+from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import replay
 
 if TYPE_CHECKING:
@@ -120,9 +120,7 @@ class TurnSet:
 
 def live_through(model: InteractionModel, tokenizer: TextTokenizer, episode: Episode, seed: int = 0) -> Recording:
     """A session that hears, sees and reads what the episode holds, and does as it likes."""
-    film = episode.pictures()
-    inputs = Inputs(episode.audio, tuple(episode.typed), None if film is None else list(film))
-    return replay(Recording(inputs, seed=seed), model, tokenizer)
+    return replay(Recording(episode.inputs(), seed=seed), model, tokenizer)
 
 
 def collect(

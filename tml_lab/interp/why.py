@@ -106,7 +106,7 @@ def why(
     steered session, other weights).
     """
     check_turn(excerpt.turns, turn)
-    parent = _upto(excerpt.recording, turn)
+    parent = excerpt.recording.until(turn + 1)
     first = max(0, turn + 1 - round(seconds * TURNS_PER_SECOND))
     rewind = Rewind(parent, model, tokenizer, first, excerpt.session(model, tokenizer))
     _check_same(parent, rewind, turn)
@@ -143,7 +143,7 @@ def _instructions(
 ) -> Why:
     """Each message typed in the first `shift` turns of `earlier`, left out alone."""
     turn = found.turn + shift
-    parent = _upto(earlier.recording, turn)
+    parent = earlier.recording.until(turn + 1)
     typed = [at for at, _ in parent.inputs.typed if at < shift]
     rewind = Rewind(parent, model, tokenizer, min(typed, default=0), earlier.session(model, tokenizer))
     for at in reversed(typed):
@@ -151,20 +151,6 @@ def _instructions(
         found = _with(found, replace(tried, turns=(at - shift, at + 1 - shift)))
         told(found)
     return found
-
-
-def _upto(recording: Recording, turn: int) -> Recording:
-    """The recording up to a turn, it included."""
-    inputs, end = recording.inputs, turn + 1
-    frames = None if inputs.frames is None else [inputs.frames[n] for n in range(end)]
-    typed = tuple((at, text) for at, text in inputs.typed if at < end)
-    length = end * (len(inputs.audio) // inputs.turns)
-    gaps, skipped = (tuple(n for n in turns if n < end) for turns in (inputs.gaps, inputs.skipped))
-    return replace(
-        recording, inputs=Inputs(inputs.audio[:length], typed, frames, gaps, skipped),
-        decisions=recording.decisions[:end],
-        p_speak=recording.p_speak[:end], words=recording.words[:end], audio_out=recording.audio_out[:length],
-    )  # fmt: skip
 
 
 def _check_same(parent: Recording, rewind: Rewind, turn: int) -> None:

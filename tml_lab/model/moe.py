@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tml_kernels.experts import gated, swiglu
+from tml_kernels.router import route_reference
 from tml_lab.config import ModelConfig
 from tml_lab.model.dispatch import Combine, Gather, places
 from tml_lab.model.tap import Tap
@@ -46,14 +47,13 @@ class Router(nn.Module):
         self.register_buffer("bias", torch.zeros(cfg.n_experts))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`x [n, d_model]` -> `(weights [n, top_k], experts [n, top_k], shared weights [n, n_shared])`, float32."""
+        """`x [n, d_model]` -> `(weights [n, top_k], experts [n, top_k], shared weights [n, n_shared])`, float32.
+
+        The chosen come in no particular order.
+        """
         with torch.autocast(x.device.type, enabled=False):  # half precision would round distinct scores to ties
-            logits = F.linear(x.float(), self.weight.float())  # [n, n_experts + n_shared]
-            routed, shared = logits.split([self.n_experts, self.n_shared], dim=-1)
-            experts = torch.topk(routed.sigmoid() + self.bias, self.top_k, dim=-1, sorted=False).indices
-            chosen = F.logsigmoid(torch.cat([routed.gather(-1, experts), shared], dim=-1))  # [n, top_k + n_shared]
-            weights = torch.softmax(chosen, dim=-1) * (self.route_scale * self.global_scale.float())
-        return weights[:, : self.top_k], experts, weights[:, self.top_k :]
+            scale = self.route_scale * self.global_scale.float()  # [1]
+            return route_reference(x.float(), self.weight, self.bias, self.top_k, scale, ascending=False)
 
 
 class MoE(nn.Module):

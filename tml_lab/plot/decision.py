@@ -12,6 +12,7 @@ from tml_lab.interp.decision import Decisions
 from tml_lab.plot.grid import grid_track
 from tml_lab.plot.sound import heard_track, said_track, typed_track
 from tml_lab.plot.style import SILENT_COLOUR, SOFT, SPEAK_COLOUR, bar_of_colours, limit, listed, plain
+from tml_lab.plot.timeline_data import decided
 from tml_lab.plot.track import Track, at_turn, check_turns, middles, runs, stack, step_line, turn_spans
 from tml_lab.stream.clock import Clock, heard_start
 from tml_lab.stream.recording import Recording
@@ -31,7 +32,7 @@ def decision_track(
 
     Raises ValueError when they are not of one length.
     """
-    names = recording.decisions if decisions is None else decisions.names
+    names = decided(recording) if decisions is None else decisions.names
     p_speak = recording.p_speak if decisions is None else decisions.p_speak
     check_turns(recording, len(names), "p(speak)")
     notes = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tml_lab.plot.lanes import Words, decision_runs, said_words
-from tml_lab.plot.timeline_data import gap_spans, typed_words
+from tml_lab.plot.timeline_data import gap_spans, skipped_spans, typed_words
 from tml_lab.stream.recording import Recording
 
 _NEAR = 1e-6  # seconds: shorter is nothing
@@ -19,15 +19,17 @@ def textgrid(recording: Recording, start: float, end: float, heard: Words = ()) 
     """The file, as text; second 0 is `start`.
 
     Tiers: `heard` (where a transcript is given), `typed`, `decision` on the heard clock, `said` on the played clock,
-    and `gap` where chunks were lost.
+    and `missing`: `gap` where chunks were lost, `skipped` where turns were never computed.
     """
     tiers = [_intervals("heard", heard, start, end)] if heard else []
     tiers.append(_points("typed", typed_words(recording), start, end))
     runs = ((a, b, name.strip("<>")) for a, b, name in decision_runs(recording))
     tiers.append(_intervals("decision", runs, start, end))
     tiers.append(_intervals("said", said_words(recording), start, end))
-    if gaps := gap_spans(recording):
-        tiers.append(_intervals("gap", ((a, b, "gap") for a, b in gaps), start, end))
+    missing = [*((a, b, "gap") for a, b in gap_spans(recording)),
+               *((a, b, "skipped") for a, b in skipped_spans(recording))]  # fmt: skip
+    if missing:
+        tiers.append(_intervals("missing", sorted(missing), start, end))
     lines = [
         'File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {_number(end - start)}",
         "tiers? <exists>", f"size = {len(tiers)}", "item []:",

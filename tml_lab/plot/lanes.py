@@ -28,7 +28,7 @@ from tml_lab.plot.tiles import (
     Tiles,
     WaveTiles,
 )
-from tml_lab.plot.timeline_data import typed_words
+from tml_lab.plot.timeline_data import decided, gap_spans, missing_in_words, skipped_spans, typed_words
 from tml_lab.plot.track import Track
 from tml_lab.stream.clock import heard_start
 from tml_lab.stream.recording import Attention, Recording
@@ -77,7 +77,8 @@ def usual_lanes(recording: Recording, heard: Words = ()) -> list[Lane]:
     Args:
         heard: the transcript of what was heard, where one is known.
     """
-    lanes = sound_lanes(np.asarray(recording.inputs.audio), "audio_in", "in", 0.0)
+    wave, *lanes = sound_lanes(np.asarray(recording.inputs.audio), "audio_in", "in", 0.0)
+    lanes.insert(0, _with_missing(wave, recording))
     if recording.inputs.frames is not None and can_encode():
         pictures = PictureTiles(recording.inputs.frames)
         lanes.append(Lane("seen", "pictures", "in", "What the camera saw.", "camera", COLOURS["video_in"], 54,
@@ -120,6 +121,14 @@ def sound_lanes(audio: np.ndarray, stream: str, group: Group, start: float) -> l
     return lanes
 
 
+def _with_missing(wave: Lane, recording: Recording) -> Lane:
+    """The sound heard, with the turns of which there is none: each kind has a pattern of its own, and stands below."""
+    kinds = {"gap": gap_spans(recording), "skipped": skipped_spans(recording)}
+    there = {name: spans for name, spans in kinds.items() if spans}
+    told = "".join(f" {what.capitalize()}." for what in missing_in_words(recording))
+    return replace(wave, data={**wave.data, "missing": there}, alt=wave.alt + told) if there else wave
+
+
 def back_lane(watched: Attention, alt: str) -> Lane:
     """Where a head looked back to from the cursor's turn."""
     data = {
@@ -142,8 +151,8 @@ def said_words(recording: Recording) -> list[tuple[float, float, str]]:
 
 
 def decision_runs(recording: Recording) -> list[tuple[float, float, str]]:
-    """`(start, end, name)` on the heard clock, for each run of turns that decided the same."""
-    names = np.asarray(recording.decisions, object)
+    """`(start, end, name)` on the heard clock, for each run of turns that decided the same, or were skipped."""
+    names = np.asarray(decided(recording), object)
     edges = np.flatnonzero(names[1:] != names[:-1]) + 1 if len(names) else np.zeros(0, int)
     ends = [*edges.tolist(), len(names)] if len(names) else []
     return [(heard_start(a), heard_start(b), str(names[a])) for a, b in zip([0, *edges.tolist()], ends, strict=False)]

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from tml_lab.config import SAMPLE_RATE, TURN_SECONDS
-from tml_lab.plot.style import COLOURS, SOFT, listed, plain
-from tml_lab.plot.timeline_data import envelope, gap_spans, gaps_in_words, typed_words
+from tml_lab.plot.style import COLOURS, INK, SOFT, listed, plain
+from tml_lab.plot.timeline_data import envelope, gap_spans, missing_in_words, typed_words
 from tml_lab.plot.track import Track, middles, reader
 from tml_lab.stream.clock import heard_start, span
 from tml_lab.stream.recording import Recording, seconds_of
@@ -44,17 +44,23 @@ def wave_track(audio: np.ndarray, stream: str = "audio_in", name: str | None = N
 
 
 def heard_wave(recording: Recording) -> Track:
-    """What was heard, with the turns of gaps marked along the middle: there is no sound to be drawn."""
-    track, spans = wave_track(recording.inputs.audio), gap_spans(recording)
-    if not spans:
-        return track
+    """What was heard; along the middle, where there was no sound: a bar in gaps, a cross in each skipped turn."""
+    track, spans, skipped = wave_track(recording.inputs.audio), gap_spans(recording), recording.inputs.skipped
+    shared = {"type": "scatter", "showlegend": True}
     bars = {
-        "type": "scatter", "mode": "lines", "line": {"width": 6, "color": SOFT}, "connectgaps": False, "opacity": 0.6,
+        **shared, "mode": "lines", "line": {"width": 6, "color": SOFT}, "connectgaps": False, "opacity": 0.6,
         "x": [t for start, end in spans for t in (start, end, None)], "y": [0.0, 0.0, None] * len(spans),
-        "name": "gap", "showlegend": False, "hovertemplate": "gap: nothing was heard<extra></extra>",
+        "name": "gap", "hovertemplate": "gap: nothing was heard<extra></extra>",
+    }  # fmt: skip
+    crosses = {
+        **shared, "mode": "markers", "marker": {"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": INK}},
+        "x": middles(skipped), "y": [0.0] * len(skipped),
+        "name": "skipped", "hovertemplate": "skipped: this turn was never computed<extra></extra>",
     }  # fmt: skip
     *traces, catcher = track.traces
-    return replace(track, traces=(*traces, bars, catcher), alt=f"{track.alt} Not heard: {gaps_in_words(recording)}.")
+    there = [trace for trace in (bars, crosses) if trace["x"]]
+    told = "".join(f" {what.capitalize()}." for what in missing_in_words(recording))
+    return replace(track, traces=(*traces, *there, catcher), alt=track.alt + told)
 
 
 def _verb(stream: str) -> str:

@@ -26,7 +26,7 @@ from tml_lab.plot.esm import link
 from tml_lab.plot.lanes import Lane, usual_lanes
 from tml_lab.plot.sound import heard_wave, said_track, typed_track, wave_track
 from tml_lab.plot.style import ON_DARK
-from tml_lab.plot.timeline_data import alt_text, beside, facts, gap_spans
+from tml_lab.plot.timeline_data import alt_text, beside, decided, facts
 from tml_lab.plot.track import stack
 from tml_lab.stream.clock import TURNS_PER_SECOND, Clock
 from tml_lab.stream.recording import Recording, seconds_of
@@ -51,13 +51,14 @@ def timeline_content(
         buffers.append(np.ascontiguousarray(array, f"<{kind}").tobytes())
         return {"buffer": len(buffers) - 1, "kind": kind}
 
-    names = sorted(set(recording.decisions))
+    decisions = decided(recording)
+    names = sorted(set(decisions))
     code = {name: n for n, name in enumerate(names)}
-    codes = np.array([code[name] for name in recording.decisions], np.uint8)
+    codes = np.array([code[name] for name in decisions], np.uint8)
     header = {
         "title": title, "facts": facts(recording), "alt": alt_text(recording), "seconds": seconds_of(recording),
         "turns": recording.turns, "turnSeconds": TURN_SECONDS, "turnsPerSecond": TURNS_PER_SECOND,
-        "gaps": gap_spans(recording), "dark": ON_DARK,
+        "dark": ON_DARK,
         "decisions": {"names": names, "codes": packed(codes), "p": packed(np.asarray(recording.p_speak))},
         "lanes": [_lane(lane) | {"arrays": {n: packed(a) for n, a in lane.arrays.items()}} for lane in lanes],
     }  # fmt: skip

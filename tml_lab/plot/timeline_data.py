@@ -46,12 +46,27 @@ def camera_spans(recording: Recording) -> list[tuple[float, float]]:
     """`[start, end)` in seconds on the heard clock, for each run of turns with pictures."""
     table = recording.tokens
     turns = np.unique(table.turn[table.where("video_in")])
-    return [(heard_start(run[0]), heard_start(run[-1] + 1)) for run in _runs(turns)]
+    return _spans(turns)
 
 
 def gap_spans(recording: Recording) -> list[tuple[float, float]]:
-    """`[start, end)` in seconds on the heard clock, for each run of turns in which nothing was heard."""
-    return [(heard_start(run[0]), heard_start(run[-1] + 1)) for run in _runs(recording.gaps)]
+    """`[start, end)` in seconds on the heard clock, for each run of turns whose sound was lost: heard as silence."""
+    return _spans(sorted({*recording.gaps}.difference(recording.inputs.skipped)))
+
+
+def skipped_spans(recording: Recording) -> list[tuple[float, float]]:
+    """The same for each run of turns that were never computed: the session caught up with the world."""
+    return _spans(recording.inputs.skipped)
+
+
+def decided(recording: Recording) -> list[str]:
+    """Each turn's decision; "<skipped>" where there was none, because the turn was never computed."""
+    skipped = {*recording.inputs.skipped}
+    return ["<skipped>" if n in skipped else name for n, name in enumerate(recording.decisions)]
+
+
+def _spans(turns: Sequence[int] | np.ndarray) -> list[tuple[float, float]]:
+    return [(heard_start(run[0]), heard_start(run[-1] + 1)) for run in _runs(turns)]
 
 
 def _runs(turns: Sequence[int] | np.ndarray) -> list[list[int]]:
@@ -61,15 +76,21 @@ def _runs(turns: Sequence[int] | np.ndarray) -> list[list[int]]:
     return [run.tolist() for run in runs]
 
 
-def gaps_in_words(recording: Recording, most: int = 6) -> str:
-    """ "0.6 s in 2 gaps: 1.0 to 1.2 s, 4.0 to 4.4 s"; empty when there was none."""
-    spans = gap_spans(recording)
-    if not spans:
-        return ""
+def missing_in_words(recording: Recording, most: int = 6) -> list[str]:
+    """Of each kind that there is: "not heard: 0.6 s in 2 places: 1.0 to 1.2 s, 4.0 to 4.4 s"."""
+    kinds = {"not heard": gap_spans(recording), "skipped, never computed": skipped_spans(recording)}
+    return [f"{what}: {_in_words(spans, most)}" for what, spans in kinds.items() if spans]
+
+
+def _in_words(spans: Sequence[tuple[float, float]], most: int) -> str:
     each = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in spans[:most])
     more = f", and {len(spans) - most} more" if len(spans) > most else ""
-    number = f"{len(spans)} gaps" if len(spans) > 1 else "a gap"
-    return f"{heard_start(len(recording.gaps)):.1f} s in {number}: {each}{more}"
+    return f"{_seconds(spans):.1f} s in {len(spans)} place{'s' if len(spans) > 1 else ''}: {each}{more}"
+
+
+def _seconds(spans: Sequence[tuple[float, float]]) -> float:
+    """Of all together."""
+    return sum(end - start for start, end in spans)
 
 
 def facts(recording: Recording) -> str:
@@ -81,7 +102,8 @@ def facts(recording: Recording) -> str:
         f"words said: {words}, turns spoken: {speaking}",
         f"{recording.checkpoint.get('name', 'a model')} {recording.checkpoint.get('sha256', '')[:8]}".strip(),
         f"seed {recording.seed}",
-        *([f"not heard: {heard_start(len(recording.gaps)):.1f} s"] if recording.gaps else []),
+        *([f"not heard: {_seconds(lost):.1f} s"] if (lost := gap_spans(recording)) else []),
+        *([f"skipped: {_seconds(skipped):.1f} s"] if (skipped := skipped_spans(recording)) else []),
         *([f"said too late to be played: {heard_start(len(recording.unplayed)):.1f} s"] if recording.unplayed else []),
     ]
     return " · ".join(parts)
@@ -91,10 +113,9 @@ def alt_text(recording: Recording) -> str:
     """The timeline in words, for those who cannot see it."""
     said = ", ".join(f"{word} at {start:.1f} seconds" for word, start, _ in recording.said()[:20])
     more = len(recording.said()) - 20
-    lost = gaps_in_words(recording)
+    missing = "".join(f" {what.capitalize()}." for what in missing_in_words(recording))
     return (
         f"Timeline of {heard_start(recording.turns):.1f} seconds: what was heard, the probability of "
         f"speaking at each turn of 0.2 seconds, and what was said. Said: {said or 'nothing'}"
-        f"{f', and {more} more words' if more > 0 else ''}."
-        f"{f' Not heard: {lost}.' if lost else ''}"
+        f"{f', and {more} more words' if more > 0 else ''}.{missing}"
     )

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
@@ -21,6 +21,9 @@ from tml_lab.serve.contract import Sessions
 from tml_lab.serve.gate import LOOPBACK, Settings
 from tml_lab.serve.json_lines import note, start_log, stop_log
 from tml_lab.serve.waking import Waking
+
+if TYPE_CHECKING:
+    from tml_lab.serve.engine import Engine
 
 GRACE = 10  # seconds for requests under way when the server ends
 
@@ -40,14 +43,13 @@ def serve(
         tokens: any of these opens the door. None for another host than this machine itself: one is made and shown.
         origins: pages of these origins may come.
         certfile, keyfile: for TLS.
-        max_sessions, threads: caps; None: the engine's own.
+        max_sessions, threads: `Limits.sessions` and `Limits.threads`; None: what stands there.
         say: prints a line for the person who started it.
 
     Raises ValueError (CheckpointError among them), in one sentence, for a taken port, a bad certificate, a missing
     checkpoint.
     """
-    if threads is not None:
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch when it is loaded; each thread's own later on
+    os.environ["OMP_NUM_THREADS"] = "1"  # read by torch when it is loaded; each thread's own later on
     from tml_lab.model.checkpoint import find_checkpoint
 
     find_checkpoint(checkpoint)
@@ -59,7 +61,7 @@ def serve(
     settings = Settings((secrets.token_urlsafe(24),) if made else tuple(tokens), tuple(origins))
     handler = start_log()
     try:
-        _run(listener, settings, certfile, keyfile, lambda: _engine(checkpoint, folder, max_sessions, threads),
+        _run(listener, settings, certfile, keyfile, lambda: make_engine(checkpoint, folder, max_sessions, threads),
              lambda: _announce(say, host, listener, settings, certfile is not None, made))  # fmt: skip
     finally:
         listener.close()
@@ -91,16 +93,17 @@ def _run(
         raise waking.error
 
 
-def _engine(checkpoint: str, folder: Path | None, max_sessions: int | None, threads: int | None) -> Sessions:
+def make_engine(checkpoint: str, folder: Path | None, max_sessions: int | None, threads: int | None) -> Engine:
+    """The engine that `serve` serves, in a process of its own: torch is told to compute with one thread."""
     import torch
 
     from tml_lab.serve.engine import Engine
     from tml_lab.serve.limits import Limits
     from tml_lab.serve.warm import load_warm
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    limits = Limits() if max_sessions is None else Limits(sessions=max_sessions)
+    torch.set_num_threads(1)  # see `Limits.threads`
+    asked: dict[str, Any] = {"sessions": max_sessions, "threads": threads}
+    limits = Limits(**{name: cap for name, cap in asked.items() if cap is not None})
     return Engine(*load_warm(checkpoint), folder=folder, limits=limits)
 
 

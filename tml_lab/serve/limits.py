@@ -26,7 +26,8 @@ class Limits:
         shed: whether the sessions are live: a chunk past its deadline loses its pictures, so that the sound is not
             later still, and no session is opened while replies are late. False: nothing is ever too late.
         batch: turns, each of another session, that are run together.
-        threads: that compute a batch; `torch.set_num_threads(1)` when there are several.
+        threads: among which the turns of a batch are shared out, each turn by one. Torch's own would only get in
+            their way: who owns the process says `torch.set_num_threads(1)`.
         snapshot: turns between two snapshots of a session's state; what came after the last one is run again
             when the engine comes back.
         drain: seconds that the engine, when it is stopped, spends on the chunks that still wait.

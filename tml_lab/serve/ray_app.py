@@ -26,7 +26,7 @@ def build(arguments: dict[str, Any] | None = None, **more: Any) -> Any:
 
     Args (as a dict, as `serve run` gives them, or by name):
         checkpoint: a shipped name or a folder, on each machine.
-        replicas: how many; cores: of each.
+        replicas: how many; cores: of each, with as many threads (`Limits.threads`).
         token: who has it may come in; without one only calls to localhost are answered.
         origin: pages of this origin may come too.
         sessions: at a time, of one replica.
@@ -61,8 +61,9 @@ def _replica(given: dict[str, Any]) -> Any:
     from tml_lab.serve.metrics import registry
     from tml_lab.serve.warm import load_warm
 
-    torch.set_num_threads(max(1, int(float(given["cores"]))))
-    engine = Engine(*load_warm(given["checkpoint"]), limits=Limits(sessions=int(given["sessions"])))
+    torch.set_num_threads(1)  # see `Limits.threads`
+    limits = Limits(sessions=int(given["sessions"]), threads=max(1, int(float(given["cores"]))))
+    engine = Engine(*load_warm(given["checkpoint"]), limits=limits)
     tokens, origins = ((given[name],) if given[name] else () for name in ("token", "origin"))
     settings = Settings(tokens, origins, max_sockets=SOCKETS)
     return create_app(engine, settings, lambda: registry(engine))

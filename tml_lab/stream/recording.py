@@ -3,7 +3,7 @@
 Inputs, seeds, configuration and the checkpoint's hash are the cause; decisions, words and sound are the
 effect.
 `replay` (in `replay.py`) computes the effect anew from the cause. `fork` keeps the past and changes the
-cause from some instant on: that is how a counterfactual is asked.
+cause from some instant on: that is how a counterfactual is asked. `until` keeps the past alone.
 """
 
 from __future__ import annotations
@@ -94,6 +94,30 @@ class Inputs:
         frames = self.frames[turn] if self.frames is not None else None
         heard = self.audio[turn * TURN_SAMPLES : (turn + 1) * TURN_SAMPLES]
         return self._unheard.get(turn, heard), frames, " ".join(words) or None
+
+    def until(self, turn: int) -> Inputs:
+        """The first `turn` turns; sound and pictures are not copied. Raises RecordingError for a turn outside."""
+        if not 0 <= turn <= self.turns:
+            raise RecordingError(f"cannot be cut at turn {turn}: give 0..{self.turns}, its number of turns.")
+        typed = tuple((at, text) for at, text in self.typed if at < turn)
+        frames = None if self.frames is None else _First(self.frames, turn)
+        gaps, skipped = (tuple(at for at in turns if at < turn) for turns in (self.gaps, self.skipped))
+        return Inputs(self.audio[: turn * TURN_SAMPLES], typed, frames, gaps, skipped)
+
+
+class _First(Sequence["np.ndarray | None"]):
+    """The first turns of a recording's pictures, read when they are asked for: an hour of them fills no memory."""
+
+    def __init__(self, frames: Sequence[np.ndarray | None], turns: int) -> None:
+        self.frames, self.turns = frames, turns
+
+    def __len__(self) -> int:
+        return self.turns
+
+    def __getitem__(self, turn: int) -> np.ndarray | None:  # type: ignore[override]
+        if not 0 <= turn < self.turns:
+            raise IndexError(f"turn {turn} is outside the recording's {self.turns} turns")
+        return self.frames[turn]
 
 
 @dataclass(frozen=True)
@@ -233,13 +257,30 @@ class Recording:
         at = total if t is None else turn_hearing(t)
         if at > total:
             raise RecordingError(f"t={t} s lies after the recording's end at {heard_start(total):.1f} s.")
-        kept = min(at, self.turns)
+        past = self._outputs_until(at)
+        return replace(
+            past,
+            inputs=self.inputs if inputs is None else _splice(self.inputs, at, inputs),
+            about={**self.about, "forked_at_turn": at},
+            panel=self.panel if inputs is None else past.panel,
+            unplayed=self.unplayed if inputs is None else past.unplayed,
+        )
+
+    def until(self, turn: int) -> Recording:
+        """The first `turn` turns alone: nothing that came in, went out or was drawn later is in it.
+
+        Its replay is the beginning of this one's, to the bit. Raises RecordingError for a turn outside the recording.
+        """
+        return replace(self._outputs_until(turn), inputs=self.inputs.until(turn))
+
+    def _outputs_until(self, turn: int) -> Recording:
+        """The same inputs; of all that came of them, and came beside them, the first `turn` turns."""
+        kept = min(turn, self.turns)
         tokens, watched = self.tokens.until(kept), self.attention
         if watched is not None:
             watched = replace(watched, lag=watched.lag[:kept], share=watched.share[:kept])
         return replace(
             self,
-            inputs=self.inputs if inputs is None else _splice(self.inputs, at, inputs),
             decisions=self.decisions[:kept],
             p_speak=self.p_speak[:kept],
             words=self.words[:kept],
@@ -248,10 +289,9 @@ class Recording:
             voice=self.voice[: len(tokens.where("audio_out"))],
             timings={stage: seconds[:kept] for stage, seconds in self.timings.items()},
             attention=watched,
-            about={**self.about, "forked_at_turn": at},
-            notes=tuple((turn, text) for turn, text in self.notes if turn < kept),
-            panel=self.panel if inputs is None else tuple(change for change in self.panel if change["turn"] < at),
-            unplayed=self.unplayed if inputs is None else tuple(turn for turn in self.unplayed if turn < at),
+            panel=tuple(change for change in self.panel if change["turn"] < turn),
+            unplayed=tuple(at for at in self.unplayed if at < turn),
+            notes=tuple((at, text) for at, text in self.notes if at < kept),
         )
 
     def save(self, path: str | Path) -> Path:
@@ -282,6 +322,7 @@ class Recording:
 
 def _splice(old: Inputs, at: int, new: Inputs | Mapping[str, Any]) -> Inputs:
     """`old` before turn `at`, `new` from it on."""
+    past = old.until(at)
     if isinstance(new, Inputs):
         typed_later = [(turn + at, text) for turn, text in new.typed]
         later: dict[str, Any] = {
@@ -307,12 +348,11 @@ def _splice(old: Inputs, at: int, new: Inputs | Mapping[str, Any]) -> Inputs:
         raise RecordingError(f"the new audio must be one channel [samples], not shape {list(tail.shape)}.")
     if any(turn < at for turn, _ in later["typed"]):
         raise RecordingError(f"typed words must come at {heard_start(at):.1f} s or later: the past is kept.")
-    typed = [(turn, text) for turn, text in old.typed if turn < at] + later["typed"]
-    audio = np.concatenate([old.audio[: at * TURN_SAMPLES], tail])
-    gaps = [turn for turn in old.gaps if turn < at] + later["gaps"]
-    skipped = [turn for turn in old.skipped if turn < at] + later["skipped"]
     frames = _splice_frames(old, at, later, at + turns_covering(len(tail)))
-    return Inputs(audio, tuple(typed), frames, tuple(gaps), tuple(skipped))
+    return Inputs(
+        np.concatenate([past.audio, tail]), (*past.typed, *later["typed"]), frames,
+        (*past.gaps, *later["gaps"]), (*past.skipped, *later["skipped"]),
+    )  # fmt: skip
 
 
 def _splice_frames(old: Inputs, at: int, later: dict[str, Any], turns: int) -> list[np.ndarray | None] | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES, TURN_SECONDS, VIDEO_FRAMES_PER_TURN, VIDEO_SIZE
+from tml_lab.stream.recording import Inputs
 from tml_lab.worlds.augment import augment, distant
 from tml_lab.worlds.reply_voice import reply_turns
 from tml_lab.worlds.seen.film import pictures
@@ -105,6 +106,11 @@ class Episode:
             return None
         film = pictures(self.scene, VIDEO_SIZE).numpy()  # [turns * 2, 120, 160, 3]
         return film.reshape(-1, VIDEO_FRAMES_PER_TURN, *film.shape[1:])
+
+    def inputs(self) -> Inputs:
+        """What a session hears, sees and reads of it; turns that a bad line lost are heard as the silence they hold."""
+        film = self.pictures()
+        return Inputs(self.audio, tuple(self.typed), None if film is None else list(film))
 
 
 @dataclass

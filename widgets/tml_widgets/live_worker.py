@@ -149,12 +149,13 @@ class LiveWorker:
             self._end("")
 
     def drain(self, seconds: float) -> None:
-        """Wait until everything put into the queue so far is done. Raises TimeoutError after `seconds`."""
-        done = threading.Event()
+        """Wait until everything put into the queue so far is done, and written. Raises TimeoutError after `seconds`."""
+        deadline, done = time.monotonic() + seconds, threading.Event()
         self.command(done.set)
         if not done.wait(seconds):
             raise TimeoutError(f"The model is not done after {seconds:.0f} s.")
-        self._writers.wait(seconds)
+        if not self._writers.wait(deadline):
+            raise TimeoutError(f"The recording is not written after {seconds:.0f} s.")
 
     def close(self) -> None:
         """Let the thread finish what is queued, and end it."""

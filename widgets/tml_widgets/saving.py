@@ -43,10 +43,10 @@ class Writers:
         self._threads = [*(one for one in self._threads if one.is_alive()), thread]
         thread.start()
 
-    def wait(self, seconds: float) -> None:
-        """Wait until all is written. Raises TimeoutError after `seconds`."""
-        end = time.monotonic() + seconds
+    def wait(self, deadline: float) -> bool:
+        """Wait until all is written, or until `deadline` (`time.monotonic`); returns whether all is."""
         for thread in self._threads:
-            thread.join(max(0.0, end - time.monotonic()))
+            thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                raise TimeoutError(f"The recording is not written after {seconds:.0f} s.")
+                return False
+        return True

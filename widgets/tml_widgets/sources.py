@@ -25,6 +25,7 @@ from tml_lab.stream.recording import Inputs, Recording
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO_CLIPS = REPOSITORY / "data" / "recordings" / "demo"
+FIRST_CLIP = "repeat_numbers"  # it asks for something, so that who only presses play hears the model answer
 SOUND_FILES = (".wav", ".flac", ".ogg")
 AFTER_CLIP = 3.0  # seconds of silence after a clip, in which its last answer is heard
 
@@ -99,10 +100,11 @@ class Clip:
 
 
 def demo_clips(folder: Path = DEMO_CLIPS) -> dict[str, Path]:
-    """The recorded clips that ship with the lab: `{name: path}`."""
+    """The recorded clips that ship with the lab, `{name: path}`; the first is the one that is played by default."""
     if not folder.is_dir():
         return {}
-    paths = [path for path in sorted(folder.iterdir()) if path.is_dir() or path.suffix in SOUND_FILES]
+    paths = [path for path in folder.iterdir() if path.is_dir() or path.suffix in SOUND_FILES]
+    paths.sort(key=lambda path: (path.stem != FIRST_CLIP, path.name))
     return {_clip_name(path): path for path in paths}
 
 

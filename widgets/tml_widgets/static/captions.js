@@ -4,30 +4,36 @@
 import { h } from "./dom.js";
 
 const PAUSE = 5; // turns without a word after which a line is over
+const LATE = 2; // turns between a word's sound and its name: the nano's head needs two to three (demo clips)
 const LINES = 40; // kept; older ones are on the strip
 const WHO = { heard: "You, as heard", typed: "Typed", "own voice": "Model", asked: "Model asks", said: "Recording" };
 
-// What one turn adds: [who, words].
-function* wordsOf(turn) {
-  if (turn.said) yield ["said", turn.said];
-  if (turn.understood) yield ["heard", turn.understood];
-  if (turn.typed) yield ["typed", turn.typed];
-  if (turn.request) yield ["asked", turn.request];
-  if (turn.words?.length) yield ["own voice", turn.words.join(" ")];
+// The words of a session [at, who, words], in the order in which they sound, `at` in turns. What is heard is named by the
+// listening head LATE turns after its sound, often when the answer is out already; what comes out sounds one turn after
+// it was decided. While the session runs, nothing is told before which a word heard could still come: so a line, once
+// shown, never moves.
+function* inOrder(turns, decided, over) {
+  const end = over ? decided + 1 : decided - LATE;
+  for (let at = -LATE; at <= end; at++) {
+    const [now, named, before] = [turns[at], turns[at + LATE], turns[at - 1]];
+    if (now?.said) yield [at, "said", now.said];
+    if (named?.understood) yield [at, "heard", named.understood];
+    if (now?.typed) yield [at, "typed", now.typed];
+    if (before?.request) yield [at, "asked", before.request];
+    if (before?.words?.length) yield [at, "own voice", before.words.join(" ")];
+  }
 }
 
-// The history as lines {who, words, from, to}, oldest first. Speakers may overlap: each has a line of its own.
-export function transcript(turns) {
+// The history as lines {who, words, from, to}, oldest first. Who talks over another goes on in a line of their own; after
+// another's answer a new line begins, below it.
+export function transcript({ turns, decided }, over = true) {
   const lines = [];
   const open = {};
-  for (const turn of turns) {
-    if (!turn) continue;
-    for (const [who, words] of wordsOf(turn)) {
-      const line = open[who];
-      const ends = !line || who === "typed" || turn.turn - line.to > PAUSE;
-      if (ends) lines.push((open[who] = { who, words, from: turn.turn, to: turn.turn }));
-      else Object.assign(line, { words: `${line.words} ${words}`, to: turn.turn });
-    }
+  for (const [at, who, words] of inOrder(turns, decided, over)) {
+    const line = open[who];
+    const answered = () => Object.values(open).some(({ from }) => from > line.to);
+    if (!line || who === "typed" || at - line.to > PAUSE || answered()) lines.push((open[who] = { who, words, from: at, to: at }));
+    else Object.assign(line, { words: `${line.words} ${words}`, to: at });
   }
   return lines.slice(-LINES);
 }
@@ -40,8 +46,9 @@ export class Captions {
     this.shown = [];
   }
 
-  update(history) {
-    const lines = transcript(history.turns);
+  // `over`: nothing more will come, so that nothing need be waited for.
+  update(history, over) {
+    const lines = transcript(history, over);
     this.empty.hidden = lines.length > 0;
     const key = ({ who, from }) => `${who} ${from}`;
     const old = new Map(this.shown.map(({ line, row }) => [key(line), row]));

@@ -29,9 +29,11 @@ const TYPING = "input:not([type=range]):not([type=checkbox]), textarea, select";
 // Calls the view's method for a key; Ctrl, Alt and Meta stay the browser's.
 export function onKey(view, event) {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
+  // The notebook has shortcuts on plain letters; and of an Enter that JupyterLab's listener on the document sees inside a
+  // cell, it prevents the `insertLineBreak` that follows, without which no form is submitted.
+  event.stopPropagation();
   if (event.key !== "Escape" && event.target.matches?.(TYPING)) return;
   if ((event.key === " " || event.key === "Enter") && event.target.matches?.("button, summary, input")) return;
-  event.stopPropagation(); // the notebook has shortcuts on plain letters
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const action = KEYS.find(([name]) => name === key || (name === "+" && key === "="))?.[3];
   if (action) view[action]();

@@ -238,12 +238,18 @@ export class ConsoleView extends View {
     this.fallbackButton.label(fallback.playing ? "Back" : "Recording");
     this.fallbackButton.setAttribute("aria-pressed", fallback.playing);
     this.fallbackButton.title = fallback.ready ? fallback.name : "The recording is being rehearsed";
-    this.captions.update(engine.onStage);
+    this.caption();
   }
 
   onTurn() {
     super.onTurn();
-    this.captions.update(this.engine.onStage);
+    this.caption();
+  }
+
+  caption() {
+    const { engine } = this;
+    const runs = engine.fallback.onStage ? engine.fallback.playing : engine.running;
+    this.captions.update(engine.onStage, !runs);
   }
 
   draw() {

@@ -112,11 +112,6 @@ export class Sheet {
     const boxes = [kind("audio", "silence what was heard", true), kind("typed", "leave out what was typed", false), kind("frames", "grey the pictures", false)];
     const typed = h("input.tml-type", {
       type: "text", placeholder: "and type instead (may stay empty)", "aria-label": "Words typed instead", maxLength: 200,
-      onkeydown: (event) => {
-        if (event.key !== "Enter") return;
-        event.preventDefault(); // inside a notebook Chromium does not submit this form by itself
-        typed.form.requestSubmit();
-      },
     });
     const run = h("button.tml-run", { type: "submit" }, "Run it both ways");
     const form = h(

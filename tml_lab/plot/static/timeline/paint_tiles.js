@@ -4,7 +4,7 @@ import { clamp } from "./axis.js";
 
 const GAIN = 0.92; // of the half height that the loudest sample takes
 
-export function wave({ brush, lane, axis, width, height, colour, line, ink, gaps }) {
+export function wave({ brush, lane, axis, width, height, colour, line, ink }) {
   const low = new Float32Array(width).fill(Infinity);
   const high = new Float32Array(width).fill(-Infinity);
   const { tiles } = lane;
@@ -29,24 +29,29 @@ export function wave({ brush, lane, axis, width, height, colour, line, ink, gaps
     const top = Math.min(high[px] * scale, middle);
     brush.fillRect(px, middle - top, 1, Math.max(1, top - Math.max(low[px] * scale, -middle)));
   }
-  if (lane.group === "in") hatch(brush, gaps, axis, height, ink);
+  for (const [name, spans] of Object.entries(lane.data.missing ?? {})) hatch(brush, spans, axis, height, ink, name === "skipped");
 }
 
-// Nothing was heard here: hatched, which no colour of a stream is.
-function hatch(brush, gaps, axis, height, colour) {
-  for (const [start, end] of gaps) {
+// Nothing was heard here: hatched, which no colour of a stream is; `crossed`, on grey: nothing was computed either.
+function hatch(brush, spans, axis, height, colour, crossed) {
+  for (const [start, end] of spans) {
     if (end < axis.from || start > axis.to) continue;
     const [left, right] = [Math.max(0, axis.x(start)), Math.min(axis.width, axis.x(end))];
     brush.save();
     brush.beginPath();
     brush.rect(left, 0, Math.max(2, right - left), height);
     brush.clip();
-    brush.strokeStyle = colour;
+    brush.strokeStyle = brush.fillStyle = colour;
+    brush.globalAlpha = 0.18;
+    if (crossed) brush.fillRect(left, 0, Math.max(2, right - left), height);
     brush.globalAlpha = 0.45;
     brush.beginPath();
     for (let px = left - height; px < right; px += 6) {
       brush.moveTo(px, height);
       brush.lineTo(px + height, 0);
+      if (!crossed) continue;
+      brush.moveTo(px, 0);
+      brush.lineTo(px + height, height);
     }
     brush.stroke();
     brush.restore();

@@ -57,7 +57,7 @@ export class LaneRow extends Row {
     this.line.hidden = !lane.shown;
   }
 
-  // Which colour is what, where a lane has several.
+  // Which colour is what, where a lane has several; and which pattern.
   key(colour) {
     const { names, colours, series } = this.lane.data;
     const list = series?.length > 1 ? series.map((one) => [one.name, one.colour]) : (names ?? []).map((name, n) => [name, colours[n]]);
@@ -65,7 +65,7 @@ export class LaneRow extends Row {
       const entry = part("span", "", name);
       entry.style.setProperty("--of", colour(hex));
       return entry;
-    }));
+    }), ...Object.keys(this.lane.data.missing ?? {}).map((name) => part("span", `tml-${name}`, name)));
   }
 
   tell(t, down = 0) {

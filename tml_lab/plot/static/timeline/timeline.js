@@ -153,7 +153,7 @@ export class Timeline {
     this.frame ??= requestAnimationFrame(() => {
       this.frame = null;
       const { axis, content, turn } = this;
-      const look = { axis, turn, turnSeconds: content.turnSeconds, gaps: content.gaps, ratio: devicePixelRatio || 1, ...this.look };
+      const look = { axis, turn, turnSeconds: content.turnSeconds, ratio: devicePixelRatio || 1, ...this.look };
       const began = performance.now();
       for (const row of this.rows) if (performance.now() - began < SHORT) row.draw(look);
       this.drawOverlay();

@@ -15,7 +15,7 @@ export function describe({ decisions, turnSeconds, turns }, said, turn) {
   const words = said.filter(([start]) => start >= begin - 1e-6 && start < end - 1e-6).map(([, , word]) => word);
   const parts = [
     `turn ${turn}`, `hears ${at(turn)} to ${at(turn + 1)}`, `plays ${at(turn + 1)} to ${at(turn + 2)}`,
-    `decides ${name}, p(speak) ${decisions.p[turn].toFixed(2)}`,
+    name === "skipped" ? "skipped, never computed" : `decides ${name}, p(speak) ${decisions.p[turn].toFixed(2)}`,
   ];
   return [...parts, ...(words.length ? [`says ${words.join(" ")}`] : [])].join(" · ");
 }
