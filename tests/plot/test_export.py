@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from textgrid_read import read_textgrid
 
 from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES
-from tml_lab.plot.export import KINDS, export, pieces
+from tml_lab.plot.export import KINDS, export
+from tml_lab.plot.export_sound import pieces
 from tml_lab.plot.export_textgrid import textgrid
 from tml_lab.stream.recording import Inputs, Recording, RecordingError
 from tml_lab.stream.replay import differences

@@ -11,23 +11,18 @@ Whatever goes wrong, no half file is left, and what stood there before still sta
 
 from __future__ import annotations
 
-import wave
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tml_lab.config import SAMPLE_RATE
+from tml_lab.plot.export_sound import write_wav
 from tml_lab.plot.lanes import Lane, Words
-from tml_lab.stream.clock import played_start
 from tml_lab.stream.recording import Recording, RecordingError, seconds_of
 from tml_lab.stream.whole_file import whole_file
 
 KINDS = {"TextGrid": ".TextGrid", "WAV": ".wav", "MP4": ".mp4", "HTML": ".html", "Recording": ".tml.zip"}
 """What a menu calls each kind, and the suffix."""
 Span = tuple[float, float]
-_PIECE = 10 * SAMPLE_RATE  # samples that are in memory at once
 
 
 def export(
@@ -58,7 +53,7 @@ def export(
             scratch.write_text(textgrid(recording, start, end, heard), encoding="utf-8")
     elif kind == ".wav":
         with whole_file(path, "the sound") as scratch:
-            _write_wav(recording, scratch, start, end)
+            write_wav(recording, scratch, start, end)
     elif kind == ".mp4":
         from tml_lab.plot.export_film import write_film
 
@@ -86,32 +81,3 @@ def _checked(recording: Recording, span: Span | None) -> Span:
     if not end > start:
         raise RecordingError(f"there is nothing between {start:.2f} and {end:.2f} s: the recording has {length:.1f} s.")
     return start, end
-
-
-def pieces(recording: Recording, start: float, end: float) -> Iterator[np.ndarray]:
-    """What was heard and the own voice, in the seconds where a listener meets them: float32 [2, n], pieces of 10 s at
-    most; silence outside of the recording."""
-    late = round(played_start(0) * SAMPLE_RATE)
-    tracks = ((recording.inputs.audio, 0), (recording.audio_out, late))
-    first, last = round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)
-    for at in range(first, last, _PIECE):
-        until = min(at + _PIECE, last)
-        out = np.zeros((2, until - at), np.float32)
-        for row, (audio, offset) in zip(out, tracks, strict=True):
-            low, high = max(at, offset), min(until, offset + len(audio))
-            if high > low:
-                row[low - at : high - at] = audio[low - offset : high - offset]
-        yield out
-
-
-def _write_wav(recording: Recording, path: Path, start: float, end: float) -> None:
-    """16 bit, stereo, 16 kHz. The standard library's writer: it does not hide a full disk, as libsndfile does."""
-    with path.open("wb") as file, wave.open(file, "wb") as writer:
-        writer.setparams((2, 2, SAMPLE_RATE, 0, "NONE", "not compressed"))
-        for piece in pieces(recording, start, end):
-            writer.writeframesraw(to_int16(piece).T.tobytes())  # [2, n] -> [n, 2]
-
-
-def to_int16(sound: np.ndarray) -> np.ndarray:
-    """float32 -1..1 to int16, what is louder cut off."""
-    return np.round(np.nan_to_num(sound) * 32767).clip(-32768, 32767).astype("<i2")

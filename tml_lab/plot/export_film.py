@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tml_lab.config import SAMPLE_RATE, TURN_SECONDS, VIDEO_FPS
-from tml_lab.plot.export import pieces, to_int16
+from tml_lab.plot.export_sound import pieces, to_int16
 from tml_lab.plot.pictures import NO_PYAV, can_encode, small
 from tml_lab.plot.style import COLOURS, INK, LINE, PAPER, SILENT_COLOUR, SPEAK_COLOUR
 from tml_lab.stream.clock import heard_span, played_span, turn_hearing

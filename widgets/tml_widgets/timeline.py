@@ -24,7 +24,8 @@ import traitlets
 from tml_lab.config import SAMPLE_RATE
 from tml_lab.interp.cache import Cache
 from tml_lab.plot.esm import link
-from tml_lab.plot.export import KINDS, export, pieces
+from tml_lab.plot.export import KINDS, export
+from tml_lab.plot.export_sound import pieces
 from tml_lab.plot.inside import inside_tracks
 from tml_lab.plot.lanes import Lane, Words, lane_of, usual_lanes
 from tml_lab.plot.timeline import STATIC, timeline_content
