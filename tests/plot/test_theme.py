@@ -7,45 +7,71 @@ import itertools
 import numpy as np
 import plotly.io as pio
 import pytest
+from plotly.colors import sample_colorscale
 from test_figures import EYES, lab
 
-from tml_lab.plot.style import COLOURS, INK, ON_DARK, PAPER, SERIES, SILENT_COLOUR, SOFT, SPEAK_COLOUR, finish
+from tml_lab.plot.contrast import channels, inks_on
+from tml_lab.plot.contrast import contrast as contrast_of
+from tml_lab.plot.style import (
+    AMOUNT,
+    COLOURS,
+    INK,
+    LEANING,
+    ON_DARK,
+    PAPER,
+    SERIES,
+    SILENT_COLOUR,
+    SOFT,
+    SPEAK_COLOUR,
+    finish,
+)
 from tml_lab.plot.theme import HUE, INVERT, RENDERER, SATURATE, follow_page, page_style
+from tml_lab.plot.theme import turned as turned_channels
 
-# How `hue-rotate` and `saturate` turn red, green and blue. Source: Filter Effects Module Level 1, section 9.6.
-GREY = np.array([[0.213, 0.715, 0.072]] * 3)
-SINE = np.array([[-0.213, -0.715, 0.928], [0.143, 0.140, -0.283], [-0.787, 0.715, 0.072]])
+
+def hexadecimal(rgb: np.ndarray) -> str:
+    return "#" + "".join(f"{round(255 * part):02x}" for part in rgb.tolist())
 
 
 def turned(colour: str) -> str:
-    """A colour as the page's style shows it."""
-    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-    angle, rest = np.radians(HUE), np.eye(3) - GREY
-    rgb = INVERT + (1 - 2 * INVERT) * rgb
-    rgb = np.clip((GREY + np.cos(angle) * rest + np.sin(angle) * SINE) @ rgb, 0, 1)
-    rgb = np.clip((GREY + SATURATE * rest) @ rgb, 0, 1)
-    return "#" + "".join(f"{round(255 * part):02x}" for part in rgb)
+    """A colour as the page's style shows it (tests/e2e/test_theme_lab.py looks at it in a browser)."""
+    return hexadecimal(turned_channels(channels(colour)))
 
 
 def contrast(one: str, other: str) -> float:
-    """Contrast of two colours. Source: WCAG 2.2."""
-    bright = []
-    for colour in (one, other):
-        rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        bright.append(float(linear @ [0.2126, 0.7152, 0.0722]))
-    return (max(bright) + 0.05) / (min(bright) + 0.05)
+    return float(contrast_of(channels(one), channels(other)))
+
+
+def cell_of(share: float, scale) -> str:
+    """The colour at a share of a colour scale."""
+    (cell,) = sample_colorscale(scale, [share], colortype="tuple")
+    return hexadecimal(np.array(cell))
 
 
 def test_text_is_readable_on_light_and_dark_pages():
     for ink in (INK, SOFT):
         assert contrast(ink, PAPER) >= 4.5 and contrast(turned(ink), turned(PAPER)) >= 4.5
-    assert turned(PAPER) == "#141414"
+    assert turned(PAPER) == "#0f0f0f"
 
 
 def test_no_grey_is_readable_on_both_pages():  # why the style turns colours, and no transparent paper was taken
     greys = [f"#{n:02x}{n:02x}{n:02x}" for n in range(256)]
     assert max(min(contrast(grey, "#ffffff"), contrast(grey, "#111111")) for grey in greys) < 4.5
+
+
+def test_contrast_is_that_of_the_guidelines():
+    assert contrast("#ffffff", "#000000") == pytest.approx(21) and contrast("#123456", "#123456") == 1
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.478, abs=1e-3)  # the best known grey that just fails
+
+
+@pytest.mark.parametrize("scale", [AMOUNT, LEANING])
+def test_numbers_in_cells_take_the_better_ink(scale):
+    shares = np.linspace(0, 1, 101)
+    for share, ink in zip(shares, inks_on(shares, scale), strict=True):
+        cell, other = cell_of(share, scale), PAPER if ink == INK else INK
+        mine, others = (min(contrast(a, cell), contrast(turned(a), turned(cell))) for a in (ink, other))
+        assert mine >= others - 0.05 and mine > 2.8  # no ink does better than 3 on every middling cell on both pages
+    assert inks_on(np.array([np.nan]), scale) == [INK]  # an empty cell shows the paper
 
 
 @pytest.mark.parametrize("eye", EYES)
