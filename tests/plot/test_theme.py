@@ -12,6 +12,7 @@ from test_figures import EYES, lab
 
 from tml_lab.plot.contrast import channels, inks_on
 from tml_lab.plot.contrast import contrast as contrast_of
+from tml_lab.plot.grid import plot_table
 from tml_lab.plot.style import (
     AMOUNT,
     COLOURS,
@@ -72,6 +73,13 @@ def test_numbers_in_cells_take_the_better_ink(scale):
         mine, others = (min(contrast(a, cell), contrast(turned(a), turned(cell))) for a in (ink, other))
         assert mine >= others - 0.05 and mine > 2.8  # no ink does better than 3 on every middling cell on both pages
     assert inks_on(np.array([np.nan]), scale) == [INK]  # an empty cell shows the paper
+
+
+def test_a_table_shows_its_numbers_in_those_inks():
+    figure = plot_table(np.array([[1.0, -0.001], [np.nan, -1.0]]), ["a", "b"], ["c", "d"], "table", "Two by two.")
+    _, numbers = figure.data
+    assert numbers.text == ("1.00", "0.00", "", "-1.00") and numbers.x == ("c", "d", "c", "d")
+    assert numbers.textfont.color[0] == PAPER and numbers.textfont.color[1] == INK
 
 
 @pytest.mark.parametrize("eye", EYES)

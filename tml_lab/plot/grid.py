@@ -87,6 +87,12 @@ def parts_track(values: xr.DataArray, n: int = 12, name: str = "by part", shown_
     return grid_track(grid[rows], labels, name, alt, around_zero=True, shown_as=shown_as, first=first, whole=False)
 
 
+def _number(value: float, shown_as: str) -> str:
+    """A number as text; one that rounds to zero has no sign."""
+    text = format(value, shown_as)
+    return text.lstrip("-") if not text.strip("-0.%") else text
+
+
 def plot_table(
     values: np.ndarray,
     rows: Sequence[str],
@@ -123,7 +129,7 @@ def plot_table(
     share = (values.ravel() - scale["zmin"]) / (scale["zmax"] - scale["zmin"])
     numbers = go.Scatter(  # not the heat map's own text: that is one grey on all but the darkest cells, hard to read
         x=[column for _ in rows for column in columns], y=[row for row in rows for _ in columns], mode="text",
-        text=["" if np.isnan(value) else format(value, shown_as) for value in values.ravel().tolist()],
+        text=["" if np.isnan(value) else _number(value, shown_as) for value in values.ravel().tolist()],
         textfont={"color": inks_on(share, scale["colorscale"])}, hoverinfo="skip", showlegend=False,
     )  # fmt: skip
     figure = go.Figure([heat, numbers]).update_xaxes(type="category", showgrid=False)
