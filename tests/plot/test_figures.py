@@ -12,6 +12,7 @@ import plotly.io as pio
 import pytest
 from plot_inside import OF_MOMENTS, OVER_TIME
 
+from tml_lab.plot.interp import plot_features
 from tml_lab.plot.style import ON_DARK, SERIES, alt_of, in_dark, listed, plain, to_html, to_json
 
 EVERY = {**OVER_TIME, **OF_MOMENTS}
@@ -116,3 +117,10 @@ def test_page_needs_no_network_when_it_is_asked_to(clip):
     assert "cdn" in to_html(figure) and len(to_html(figure)) < 40_000
     offline = to_html(figure, offline=True)
     assert len(offline) > 1_000_000 and not re.search(r"<script[^>]*\ssrc=", offline)
+
+
+@pytest.mark.parametrize("rows", [1, 6])
+def test_labels_of_a_low_colour_bar_are_its_ends(clip, rows):
+    figure = plot_features(clip, np.ones((clip.turns, rows)), [f"feature {n}" for n in range(rows)])
+    (bar,) = [trace.colorbar for trace in figure.data if trace.type == "heatmap"]
+    assert bar.tickvals == ((0, 1) if rows == 1 else None)

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from tml_lab.config import TURN_SECONDS
+from tml_lab.plot.contrast import inks_on
 from tml_lab.plot.style import AMOUNT, LEANING, bar_of_colours, finish, limit, plain
 from tml_lab.plot.track import Track, at_turn, middles
 
@@ -86,6 +87,12 @@ def parts_track(values: xr.DataArray, n: int = 12, name: str = "by part", shown_
     return grid_track(grid[rows], labels, name, alt, around_zero=True, shown_as=shown_as, first=first, whole=False)
 
 
+def _number(value: float, shown_as: str) -> str:
+    """A number as text; one that rounds to zero has no sign."""
+    text = format(value, shown_as)
+    return text.lstrip("-") if not text.strip("-0.%") else text
+
+
 def plot_table(
     values: np.ndarray,
     rows: Sequence[str],
@@ -102,7 +109,7 @@ def plot_table(
     """`values [rows, columns]` as a table of coloured cells with their numbers in them.
 
     Args:
-        unit: stands over the colour bar; `shown_as`: format of a number.
+        unit: stands over the colour bar; `shown_as`: format of a number, as Python and d3 have it.
         least: the colour scale reaches so far at least.
         upwards: the first row at the bottom, as layers are counted.
 
@@ -115,11 +122,17 @@ def plot_table(
         raise ValueError(f"there are {len(columns)} labels for {values.shape[1]} columns.")
     scale = colours(np.append(values.ravel(), least), around_zero)
     heat = go.Heatmap(
-        z=plain(values), x=list(columns), y=list(rows), xgap=2, ygap=2, texttemplate=f"%{{z:{shown_as}}}", **scale,
+        z=plain(values), x=list(columns), y=list(rows), xgap=2, ygap=2, **scale,
         colorbar={**bar_of_colours(unit), "tickformat": shown_as},
         hovertemplate=f"%{{y}} %{{x}}: %{{z:{shown_as}}}<extra></extra>",
     )  # fmt: skip
-    figure = go.Figure(heat).update_xaxes(type="category", showgrid=False)
+    share = (values.ravel() - scale["zmin"]) / (scale["zmax"] - scale["zmin"])
+    numbers = go.Scatter(  # not the heat map's own text: that is one grey on all but the darkest cells, hard to read
+        x=[column for _ in rows for column in columns], y=[row for row in rows for _ in columns], mode="text",
+        text=["" if np.isnan(value) else _number(value, shown_as) for value in values.ravel().tolist()],
+        textfont={"color": inks_on(share, scale["colorscale"])}, hoverinfo="skip", showlegend=False,
+    )  # fmt: skip
+    figure = go.Figure([heat, numbers]).update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(type="category", showgrid=False, autorange=True if upwards else "reversed")
     return finish(figure, alt, title, 120 + 42 * max(len(rows), 3))
 

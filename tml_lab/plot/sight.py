@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 MOST = 300  # turns that are drawn of a long session
-LOCAL, GLOBAL, SINKS = SERIES[0], SERIES[5], SERIES[3]
+LOCAL, SINKS = SERIES[5], SERIES[3]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def in_sight(recording: Recording, most: int = MOST) -> Sight:
 def plot_in_sight(recordings: Mapping[str, Recording], title: str | None = None) -> go.Figure:
     """One panel for each session: which seconds of its past (upwards) it still sees at each second (to the right).
 
-    Dark: what its local layers see; light: its global layers; at the bottom the first positions, kept for good. A
+    Filled: what its local layers see; hatched: its global layers; at the bottom the first positions, kept for good. A
     diamond is what the user typed, a cross what its policy typed in again.
 
     Raises ValueError without recordings, RecordingError for one that does not say how its model was built.
@@ -94,18 +94,21 @@ def _panel(recording: Recording, sight: Sight) -> list[go.Scatter]:
     import plotly.graph_objects as go
 
     now = (sight.turns + 1) / TURNS_PER_SECOND  # a decision has heard its whole turn
-    bands = (
-        ("its global layers see", GLOBAL, sight.oldest_global, now),
-        ("its local layers see", LOCAL, sight.oldest_local, now),
-        ("the first positions", SINKS, np.zeros(len(now)), sight.sinks_until),
+    bands = (  # the hatched one lies over the filled one: either may reach further back
+        ("its local layers see", LOCAL, "", sight.oldest_local, now),
+        ("its global layers see", INK, "/", sight.oldest_global, now),
+        ("the first positions", SINKS, "", np.zeros(len(now)), sight.sinks_until),
     )
     traces = []
-    for name, colour, low, high in bands:
-        x, y = np.concatenate([now, now[::-1]]), np.concatenate([low, high[::-1]])
+    for name, colour, hatch, low, high in bands:
+        some = high > low
+        x, y = np.concatenate([now[some], now[some][::-1]]), np.concatenate([low[some], high[some][::-1]])
+        filled = {"shape": hatch, "fgcolor": colour, "bgcolor": "rgba(0,0,0,0)", "solidity": 0.15}
         traces.append(
             go.Scatter(
                 x=plain(x), y=plain(y), name=name, legendgroup=name, mode="lines", fill="toself",
-                line={"color": colour, "width": 1}, fillcolor=colour, opacity=0.75, hoverinfo="skip",
+                line={"color": colour, "width": 1}, hoverinfo="skip",
+                **({"fillpattern": filled} if hatch else {"fillcolor": colour}),
             )
         )  # fmt: skip
     marks = (

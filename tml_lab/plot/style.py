@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tml_lab.plot.theme import follow_page
+
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
@@ -64,12 +66,13 @@ def bar_of_colours(title: str, **where: Any) -> dict[str, Any]:
 
 
 def finish(figure: go.Figure, alt: str, title: str | None = None, height: int = 380) -> go.Figure:
-    """Give a figure the house's looks and its alt text; dark where plotly's default template is dark.
+    """Give a figure the house's looks and its alt text; dark where plotly's default template or the page about it is.
 
     The alt text lies in `figure.layout.meta["description"]`.
     """
     import plotly.io as pio
 
+    follow_page()
     ink = {"color": INK, "size": 12}
     if figure.layout.margin.t is None:
         figure.update_layout(margin={"l": 60, "r": 24, "t": 60 if title else 28, "b": 52})

@@ -216,6 +216,9 @@ def _place(figure: go.Figure, track: Track, row: int, domain: tuple[float, float
         trace = {**trace, "xaxis": "x", "yaxis": f"y{n}"}
         if trace["type"] == "heatmap":
             bar = trace.get("colorbar", {})
+            if track.height < 1 and "zmin" in trace:  # the labels of a low bar would lie on one another: its ends alone
+                ends = {"tickvals": [trace["zmin"], trace["zmax"]], "tickfont": {"size": 9}}
+                bar = {"tickformat": ".2~r", **bar, **ends}
             trace["colorbar"] = {**bar, "x": 1.01, "y": low, "yanchor": "bottom", "len": high - low, "xpad": 2}
         else:
             trace["legend"] = f"legend{n}"
