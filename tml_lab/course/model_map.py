@@ -124,14 +124,18 @@ def linked() -> str:
         its = {name for name in checks.__all__ if name.startswith(f"ch{part.chapter}_")}
         done = its and its <= solved
         label = f"{part.chapter} {' '.join(part.lines)}" + (", solved" if done else "")
-        where = f"left:{part.x}px;top:{part.y}px;width:{part.width}px;height:{part.height}px"
+        where = (
+            f"left:{part.x / WIDTH:.2%};top:{part.y / HEIGHT:.2%};"
+            f"width:{part.width / WIDTH:.2%};height:{part.height / HEIGHT:.2%}"
+        )
         mark = f'<span style="{TICK}">✓</span>' if done else ""
         boxes.append(
             f'<a href="{chapter(part.chapter).file}" title="{escape(label)}" aria-label="{escape(label)}" '
             f'style="position:absolute;display:block;text-decoration:none;{where}">{mark}</a>'
         )
-    frame = f"position:relative;width:{WIDTH}px;height:{HEIGHT}px"
-    return f'<div style="{frame}">{draw(set())}{"".join(boxes)}</div>'
+    frame = f"position:relative;max-width:{WIDTH}px;aspect-ratio:{WIDTH}/{HEIGHT}"  # narrower where the page is
+    picture = draw(set()).replace(f'width="{WIDTH}" height="{HEIGHT}" role', 'width="100%" role', 1)
+    return f'<div style="{frame}">{picture}{"".join(boxes)}</div>'
 
 
 def write(folder: Path) -> list[Path]:
