@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +86,39 @@ def test_batches_made_ahead_repeat_and_follow_the_folder(scenes, folder: Path, t
         turns.append(batch.n_turns)
         feed.folder = tmp_path
     assert turns[1:] == [sum(e.n_turns for e in scenes(2, seed=9))] * 3
+
+
+class Collecting(Feed):
+    """Collects garbage in the process that makes the batches."""
+
+    def __iter__(self):
+        gc.enable()
+        gc.collect()
+        yield from super().__iter__()
+
+
+class Loop:
+    """Refers to itself; its end is noted, with the process."""
+
+    def __init__(self, ends: Path) -> None:
+        self.me, self.ends = self, ends
+
+    def __del__(self) -> None:
+        with self.ends.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+
+
+def test_processes_that_make_batches_do_not_collect_what_they_inherit(folder: Path, tmp_path: Path) -> None:
+    """A finalizer may wait for threads that a forked process lacks: a video decoder's did, for ever."""
+    gc.collect()
+    gc.disable()
+    try:
+        Loop(tmp_path / "ends")  # garbage from here on, until somebody collects it
+        next(iter(Prefetch(Collecting(folder, TOKENIZER, seed=3, budget=1024), n_workers=1)))
+    finally:
+        gc.enable()
+    gc.collect()
+    assert (tmp_path / "ends").read_text().split() == [str(os.getpid())]
 
 
 def test_a_run_that_must_end_sooner_follows_the_clock(folder: Path, tmp_path: Path) -> None:

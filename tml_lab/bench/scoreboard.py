@@ -34,7 +34,7 @@ def scores_markdown(result: dict[str, Any]) -> str:
         "|---|---|---|---|" + "---|" * (len(players) + 1),
     ]
     for benchmark, split in dict.fromkeys((row["benchmark"], row["split"]) for row in rows):
-        if BENCHMARKS[benchmark].paired is not None:
+        if BENCHMARKS[benchmark].rows is not None:
             continue
         mine = {row["row"]: row for row in rows if (row["benchmark"], row["split"]) == (benchmark, split)}
         lines += _headlines(benchmark, split, mine, players)
@@ -43,7 +43,7 @@ def scores_markdown(result: dict[str, Any]) -> str:
         lines += ["", "| model, by family | figure | value |", "|---|---|---|", *families]
     disturbed = _disturbed(rows)
     if disturbed:
-        lines += ["", "| benchmark | disturbed by | figure | value | change, paired | items |"]
+        lines += ["", "| benchmark | disturbed by, or set to | figure | value | change, paired | items |"]
         lines += ["|---|---|---|---|---|---|", *disturbed]
     machine = result["machine"]
     lines += [
@@ -64,7 +64,7 @@ def summary_markdown(result: dict[str, Any]) -> str:
     lines += ["|---|---|---|" + "---|" * len(players)]
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     for row in result["results"]:
-        if BENCHMARKS[row["benchmark"]].paired is None:
+        if BENCHMARKS[row["benchmark"]].rows is None:
             rows.setdefault(row["benchmark"], {})[row["row"]] = row["metrics"]
     for name, mine in rows.items():
         known = BENCHMARKS[name]
@@ -96,11 +96,11 @@ def _headlines(
 
 
 def _disturbed(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The headline of the benchmarks that bring their own players: each row beside the undisturbed model."""
+    """The headline of the benchmarks that bring their own players: the same weights, disturbed or set otherwise."""
     lines = []
     for row in rows:
         known = BENCHMARKS[row["benchmark"]]
-        if known.paired is None:
+        if known.rows is None or row["row"] in ROWS:
             continue
         changed = next((name for name in row["metrics"] if name.endswith("_change")), None)
         paired = f"{changed.removesuffix('_change')}: {show(row['metrics'][changed])}" if changed else ""

@@ -160,6 +160,7 @@ class VideoFile:
         from av.error import FFmpegError
 
         stream = self._container.streams.video[0]
+        stream.codec_context.thread_count = 1  # the cores are the model's; and threads of its own outlive no fork
         rate = stream.average_rate or Fraction(25)
         first: Fraction | None = None
         try:
@@ -171,6 +172,8 @@ class VideoFile:
                 yield at - first, _fit(frame.to_ndarray(format="rgb24")), 1 / Fraction(rate)
         except FFmpegError:
             return  # a truncated file: what could be decoded is what was seen
+        finally:
+            self._container.close()
 
 
 def _open_video(path: Path) -> Any:

@@ -23,6 +23,7 @@ from tml_lab.train.balance import balance
 from tml_lab.train.compiled import compile_parts
 from tml_lab.train.feed import Batch, Feed
 from tml_lab.train.grow import grow
+from tml_lab.train.heap import give_back
 from tml_lab.train.lessons import Lessons, render_lessons, rendered_meanwhile
 from tml_lab.train.losses import losses
 from tml_lab.train.optimizer import Muon, split_parameters
@@ -254,6 +255,7 @@ def train(
                     log.flush()
                 if trainer.step % 20 == 0:
                     trainer.log.append(row)
+                    give_back()
                 progress.update(task, completed=trainer.done() * cfg.steps, description=_describe(row))
                 if save_now:
                     trainer.save()

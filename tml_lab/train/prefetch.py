@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -43,12 +45,25 @@ class Prefetch:
             ahead = DataLoader(
                 _Share(self.feed, self.skipped), batch_size=None, num_workers=self.n_workers, prefetch_factor=AHEAD
             )
-            for batch in ahead:
+            with out_of_collections():
+                batches = iter(ahead)
+            for batch in batches:
                 made += 1
                 yield batch
                 if self.folder != folder:
                     break
             self.skipped += made
+
+
+@contextmanager
+def out_of_collections() -> Iterator[None]:
+    """Processes forked inside never collect what was there before: its finalizers may wait for threads that a fork does
+    not have (a video decoder's), for ever."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class _Share(IterableDataset):
