@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lab import browser_with
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 from widget_page import COLOURS, plot_fixtures
 
 from tml_lab.config import TURN_SAMPLES
@@ -78,14 +78,14 @@ def test_gaps_and_skipped_turns_each_have_a_pattern_and_a_name(page: Page, tmp_p
     inputs = replace(recording.inputs, audio=turns.reshape(-1), gaps=(3,), skipped=(9, 10))
     page.goto(write_timeline(replace(recording, inputs=inputs), tmp_path / "timeline.html", "caught up").as_uri())
     page.wait_for_function("() => window.timeline")
-    assert page.locator('[data-lane="heard"] .tml-legend span').all_inner_texts() == ["gap", "skipped"]
+    expect(page.locator('[data-lane="heard"] .tml-legend span')).to_have_text(["gap", "skipped"])  # lanes come later
     page.wait_for_function(f"(name) => ({COLOURS})(name) >= 3", arg="heard")
     gap, skipped = (page.evaluate(DRAWN, ["heard", *span]) for span in ((0.6, 0.8), (1.8, 2.2)))
     assert skipped["drawn"] > 1.4 * gap["drawn"] > 0.1, "crossed, where the other is hatched once"
     assert skipped["ground"] != gap["ground"], "on grey"
     for turn, told in ((3, "decides silent"), (9, "skipped, never computed")):
         page.evaluate(f"timeline.moveTo({turn} * 0.2)")
-        assert told in page.locator(".tml-readout").inner_text()
+        expect(page.locator(".tml-readout")).to_contain_text(told)
 
 
 def test_a_long_one_with_its_sound_beside(page: Page, tmp_path: Path) -> None:
