@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tml_lab.stream.whole_file import whole_file
+
 UNFINISHED = "unfinished"
 SAME = ("checkpoint", "seed", "n")  # what must be equal for rows of another run to stand beside this one's
 
@@ -60,7 +62,5 @@ class KeptResult:
     def _write(self, result: dict[str, Any]) -> None:
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = self.path.with_name(self.path.name + ".tmp")
-        scratch.write_text(json.dumps(result, indent=1) + "\n")
-        scratch.replace(self.path)  # a kill in the middle leaves the earlier one whole
+        with whole_file(self.path, "the results") as scratch:
+            scratch.write_text(json.dumps(result, indent=1) + "\n")

@@ -47,14 +47,15 @@ def follow_page() -> None:
     import plotly.io as pio
     from plotly.io.base_renderers import ExternalRenderer
 
+    names = (pio.renderers.default or "").split("+")
+    if RENDERER in names or not IN_PAGES.intersection(names):
+        return
+
     class FollowPage(ExternalRenderer):
         def render(self, fig_dict: dict[str, object]) -> None:
             from IPython.display import HTML, display
 
             display(HTML(page_style()))
 
-    names = (pio.renderers.default or "").split("+")
-    if RENDERER in names or not IN_PAGES.intersection(names):
-        return
     pio.renderers[RENDERER] = FollowPage()
     pio.renderers.default = "+".join([*names, RENDERER])

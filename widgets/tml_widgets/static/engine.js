@@ -222,6 +222,7 @@ export class Engine extends EventTarget {
     if (!this.stream) return;
     this.seq = seq;
     this.half = null;
+    this.lead.reset(); // an answer on its way while it paused belonged to other times
     this.eye ??= this.stream.getVideoTracks().length ? new Camera(this.stream) : null;
     const [track] = this.stream.getAudioTracks();
     track.onended = () => this.fail("The microphone was unplugged or taken away. Plug it in and press Go on.", "ended");
@@ -307,7 +308,7 @@ export class Engine extends EventTarget {
   onTurn(message, parts) {
     const samples = parts.pcm ? fromPcm(parts.pcm) : null;
     const history = this.historyOf(message);
-    this.audio.voice?.wait(this.lead.came(message.turn, performance.now() / 1000));
+    if (!message.recorded) this.audio.voice?.wait(this.lead.came(message.turn, performance.now() / 1000));
     if (samples) this.audio.voice?.play(message.turn, samples);
     else if (this.speaking) this.audio.voice?.end();
     this.speaking = Boolean(samples);
