@@ -47,6 +47,26 @@ def test_other_failures_are_sentences(attempt: Any, sentence: str) -> None:
         checks.ch02_quantize(attempt)
 
 
+@pytest.mark.parametrize(
+    ("attempt", "sentence"),
+    [
+        (lambda kind, turn, payload: None, r"got None, expected bytes\[\d+\] \(is there a `return`\?\)"),
+        (lambda kind, turn, payload: payload, "got 49 bytes, expected 62"),
+        (lambda kind, turn, payload: bytes(13) + payload, r"8 of 62 bytes differ, first byte 0: got 0x00, expected 0x31"),
+    ],
+)
+def test_bytes_are_not_poured_out(attempt: Any, sentence: str) -> None:
+    with pytest.raises(WrongAnswer, match=sentence) as failure:
+        checks.ch08_framed(attempt)
+    assert "\\x" not in str(failure.value)
+    assert "checks.ch08_framed.hint()" in str(failure.value)
+
+
+def test_tensors_in_a_tuple_are_told_by_their_shapes() -> None:
+    with pytest.raises(WrongAnswer, match=r"^merge\(\(f32\[1, 1\], f32\[1, 1\], f32\[1, 1\]\), \("):
+        checks.ch09_merge(lambda left, right: left)
+
+
 def test_changing_an_argument_is_noticed() -> None:
     def quantize(values: torch.Tensor) -> torch.Tensor:
         bins = checks.ch02_quantize.reference(values)

@@ -95,7 +95,7 @@ ch08_share_out = Exercise(
         ),
         Mistake(
             lambda costs, n: _dealt(costs, n, ordered=True),
-            "in turn is not the same as to the share that has least",
+            "dealt out in turn; but each must go to the share that has least so far",
         ),
         Mistake(_greedy, "the dearest first: the small ones then fill what is left"),
         Mistake(

@@ -140,6 +140,10 @@ ch11_fit_turn = Exercise(
     ),
     mistakes=(
         Mistake(
+            lambda typed, ready: (" ".join([typed, *ready]), []) if not typed and ready else _fit(typed, ready),
+            "nothing was typed, so no space stands before the first result",
+        ),
+        Mistake(
             lambda typed, ready: (" ".join([*([typed] if typed else []), *ready]), []),
             "a turn cannot read everything at once: see MAX_READ and MAX_TYPED",
         ),

@@ -150,7 +150,7 @@ class Exercise:
 
     def _sentence(self, arguments: tuple[Any, ...], answer: Any, difference: str) -> str:
         shapes = ", ".join(describe(a) for a in arguments)
-        hint = self._recognise(arguments, answer) or f"for a hint run {self.attribute}'s check with .hint()"
+        hint = self._recognise(arguments, answer) or f"for a hint run checks.{self.name}.hint()"
         return f"{self.attribute}({shapes}): {difference}. Hint: {hint}"
 
     def _recognise(self, arguments: tuple[Any, ...], answer: Any) -> str | None:
@@ -162,7 +162,11 @@ class Exercise:
 
 
 def describe(value: Any) -> str:
-    """`f32[3, 80]` for a tensor or an array, else its repr."""
+    """`f32[3, 80]` for a tensor or an array, also inside a tuple; `bytes[40]` for many bytes; else the repr."""
+    if isinstance(value, tuple) and any(isinstance(part, Tensor | np.ndarray) for part in value):
+        return f"({', '.join(describe(part) for part in value)})"
+    if isinstance(value, bytes) and len(value) > 16:
+        return f"bytes[{len(value)}]"
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(value)
     if isinstance(value, Tensor):
@@ -185,6 +189,10 @@ def first_difference(answer: Any, expected: Any, atol: float) -> str | None:
         answer = torch.from_numpy(answer) if isinstance(answer, np.ndarray) else answer
     if isinstance(expected, float) and isinstance(answer, int | float) and abs(answer - expected) <= atol:
         return None
+    if answer is None and expected is not None and not isinstance(expected, Tensor):
+        return f"got None, expected {describe(expected)} (is there a `return`?)"
+    if isinstance(expected, bytes) and isinstance(answer, bytes) and answer != expected:
+        return _first_byte(answer, expected)
     if not isinstance(expected, Tensor):
         return None if answer == expected else f"got {answer!r}, expected {expected!r}"
     if not isinstance(answer, Tensor):
@@ -201,3 +209,12 @@ def first_difference(answer: Any, expected: Any, atol: float) -> str | None:
     return (
         f"{int(off.sum())} of {off.numel()} differ, first at {list(where)}: got {got:g}, expected {wanted:g}"
     )
+
+
+def _first_byte(answer: bytes, expected: bytes) -> str:
+    """Where two different strings of bytes part."""
+    if len(answer) != len(expected):
+        return f"got {len(answer)} bytes, expected {len(expected)}"
+    off = [i for i, (a, e) in enumerate(zip(answer, expected, strict=True)) if a != e]
+    got, wanted = answer[off[0]], expected[off[0]]
+    return f"{len(off)} of {len(expected)} bytes differ, first byte {off[0]}: got {got:#04x}, expected {wanted:#04x}"
