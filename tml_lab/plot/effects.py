@@ -52,7 +52,7 @@ def plot_dose(
         others = _ordered(rivals[label], order) if label in rivals else np.zeros((0, len(order)))
         for n_random, row in enumerate(others):
             figure.add_scatter(
-                x=x, y=plain(row), mode="lines", line={"color": colour, "width": 1, "dash": "dot"}, opacity=0.55,
+                x=x, y=plain(row), mode="lines", line={"color": colour, "width": 1.5, "dash": "dot"}, opacity=0.8,
                 name=f"random: {label}", legendgroup=label, showlegend=n_random == 0, hoverinfo="skip",
             )  # fmt: skip
         figure.add_scatter(

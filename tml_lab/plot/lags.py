@@ -9,15 +9,16 @@ import numpy as np
 
 from tml_lab.config import TURN_SECONDS
 from tml_lab.plot.grid import check_rows
-from tml_lab.plot.style import SILENT_COLOUR, SOFT, finish, listed, plain, series
+from tml_lab.plot.style import SOFT, finish, listed, plain, series
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
 def plot_cka(
-    similarity: np.ndarray, labels: Sequence[str], lags: Sequence[int] | None = None, shuffled: np.ndarray | None = None
-) -> go.Figure:
+    similarity: np.ndarray, labels: Sequence[str], lags: Sequence[int] | None = None,
+    shuffled: np.ndarray | None = None, title: str = "How alike is its inside to what it was?",
+) -> go.Figure:  # fmt: skip
     """`similarity [rows, lags]`, 0 to 1: how alike the inside is to itself, or to another part, so many turns apart.
 
     Args:
@@ -35,7 +36,7 @@ def plot_cka(
     figure, x = go.Figure(), plain(turns * TURN_SECONDS)
     for n, row in enumerate(control):
         figure.add_scatter(
-            x=x, y=plain(row), mode="lines", line={"color": SILENT_COLOUR, "width": 1}, name="other episodes",
+            x=x, y=plain(row), mode="lines", line={"color": SOFT, "width": 1, "dash": "dot"}, name="other episodes",
             legendgroup="shuffled", showlegend=n == 0, hoverinfo="skip",
         )  # fmt: skip
     for n, (label, row) in enumerate(zip(labels, rows, strict=True)):
@@ -56,7 +57,7 @@ def plot_cka(
     ]
     least = f"; with other episodes at most {control.max():.2f}" if control.size else ""
     alt = f"CKA by lag: {listed(told, 4) or 'nothing'}{least}."
-    return finish(figure, alt, "How alike is its inside to what it was?")
+    return finish(figure, alt, title)
 
 
 def plot_aligned(
