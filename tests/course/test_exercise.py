@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
 from tml_lab.course import checks
 from tml_lab.course.exercise import WrongAnswer
@@ -45,6 +47,22 @@ def test_a_right_answer_is_what_the_library_calls() -> None:
 def test_other_failures_are_sentences(attempt: Any, sentence: str) -> None:
     with pytest.raises(WrongAnswer, match=sentence):
         checks.ch02_quantize(attempt)
+
+
+def test_a_notebook_shows_the_sentence_and_the_learners_line_alone() -> None:
+    shell = InteractiveShell()
+    shell.run_cell("import torch\nfrom tml_lab.course import checks", silent=True)
+
+    def shown(body: str) -> str:
+        with capture_output() as said:
+            shell.run_cell(f"def quantize(values):\n    {body}\nchecks.ch02_quantize(quantize)")
+        return said.stdout + said.stderr
+
+    wrong = shown("return torch.zeros_like(values, dtype=torch.uint8)")
+    assert "differ, first at [" in wrong and "Hint: " in wrong
+    assert "Traceback" not in wrong and "exercise.py" not in wrong
+    assert max(map(len, wrong.splitlines())) <= 100
+    assert "quantize, line 2:  return value" in shown("return value") and "Hint" not in shown("return value")
 
 
 def test_changing_an_argument_is_noticed() -> None:
