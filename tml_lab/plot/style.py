@@ -62,7 +62,8 @@ def limit(values: np.ndarray, least: float = 1e-6) -> float:
 
 def bar_of_colours(title: str, **where: Any) -> dict[str, Any]:
     """A slim colour bar with its title on top."""
-    return {"title": {"text": title, "side": "top", "font": {"size": 11}}, "thickness": 10, "outlinewidth": 0, **where}
+    heading = {"text": f"{title}<br> ", "side": "top", "font": {"size": 11}}  # an empty line above the highest number
+    return {"title": heading, "thickness": 10, "outlinewidth": 0, **where}
 
 
 def finish(figure: go.Figure, alt: str, title: str | None = None, height: int = 380) -> go.Figure:
