@@ -359,7 +359,7 @@ export class Strip {
       doing(turn),
     ];
     const shares = this.history.shares(turn.turn);
-    const percent = STREAMS.map((name, i) => `${name} ${Math.round(100 * (shares?.[i] ?? 0))} %`);
+    const percent = STREAMS.map((name, i) => `${name} ${Math.round(100 * (shares?.[i] ?? 0))}\u00a0%`);
     if (shares) parts.push(`looks at ${percent.join(", ")}`);
     for (const [name, value] of Object.entries(turn.read ?? {})) parts.push(`${name} ${value.toFixed(2)}`);
     return parts.join(" · ");
