@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
 from tml_lab.course import checks
 from tml_lab.course.exercise import WrongAnswer
@@ -65,6 +67,22 @@ def test_bytes_are_not_poured_out(attempt: Any, sentence: str) -> None:
 def test_tensors_in_a_tuple_are_told_by_their_shapes() -> None:
     with pytest.raises(WrongAnswer, match=r"^merge\(\(f32\[1, 1\], f32\[1, 1\], f32\[1, 1\]\), \("):
         checks.ch09_merge(lambda left, right: left)
+
+
+def test_a_notebook_shows_the_sentence_and_the_learners_line_alone() -> None:
+    shell = InteractiveShell()
+    shell.run_cell("import torch\nfrom tml_lab.course import checks", silent=True)
+
+    def shown(body: str) -> str:
+        with capture_output() as said:
+            shell.run_cell(f"def quantize(values):\n    {body}\nchecks.ch02_quantize(quantize)")
+        return said.stdout + said.stderr
+
+    wrong = shown("return torch.zeros_like(values, dtype=torch.uint8)")
+    assert "differ, first at [" in wrong and "Hint: " in wrong
+    assert "Traceback" not in wrong and "exercise.py" not in wrong
+    assert max(map(len, wrong.splitlines())) <= 100
+    assert "quantize, line 2:  return value" in shown("return value") and "Hint" not in shown("return value")
 
 
 def test_changing_an_argument_is_noticed() -> None:

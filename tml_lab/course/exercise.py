@@ -15,6 +15,8 @@ import importlib
 import importlib.util
 import os
 import sys
+import textwrap
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +30,19 @@ from tml_lab.course import progress
 
 SOLUTIONS = Path(__file__).resolve().parents[2] / "notebooks" / "solutions"
 N_CASES = 12  # random cases for each check
+WRAP = textwrap.TextWrapper(100, break_long_words=False, break_on_hyphens=False)
 
 
 class WrongAnswer(AssertionError):
     """A learner's function is not right yet; the message says where it differs, and gives a hint."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: where the learner's own code stopped, if it did, and the sentence; nothing of ours."""
+        frames = traceback.extract_tb(self.__cause__.__traceback__)[1:] if self.__cause__ else []
+        sentence, hint, told = str(self).partition(" Hint: ")
+        where = [f"{frame.name}, line {frame.lineno}:  {frame.line}" for frame in frames]
+        said = [WRAP.fill(line) for line in (sentence, hint.strip() + " " + told) if line.strip()]
+        return [*where, "\x1b[31mNot yet.\x1b[0m", *said]
 
 
 @dataclass(frozen=True)

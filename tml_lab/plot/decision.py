@@ -37,7 +37,7 @@ def decision_track(
     check_turns(recording, len(names), "p(speak)")
     notes = [
         f"{when}: {name} {' '.join(words)}".rstrip().replace("<", "&lt;")
-        for when, name, words in zip(turn_spans(len(names)), names, recording.words, strict=True)
+        for when, name, words in zip(turn_spans(len(names), clock), names, recording.words, strict=True)
     ]
     bars = {
         "type": "bar", "x": middles(len(names), clock), "y": plain(p_speak), "width": TURN_SECONDS,

@@ -62,7 +62,10 @@ def limit(values: np.ndarray, least: float = 1e-6) -> float:
 
 def bar_of_colours(title: str, **where: Any) -> dict[str, Any]:
     """A slim colour bar with its title on top."""
-    return {"title": {"text": title, "side": "top", "font": {"size": 11}}, "thickness": 10, "outlinewidth": 0, **where}
+    return {
+        "title": {"text": title, "side": "top", "font": {"size": 11}}, "thickness": 10, "outlinewidth": 0,
+        "tickfont": {"size": 10}, "ticklabelposition": "outside bottom", **where,  # else the first one meets the title
+    }  # fmt: skip
 
 
 def finish(figure: go.Figure, alt: str, title: str | None = None, height: int = 380) -> go.Figure:

@@ -188,4 +188,4 @@ def timeline(recording: Recording, height: int = 600) -> go.Figure:
     tracks += [decision_track(recording, clock=Clock.PLAYED), said_track(recording)]
     tracks += [wave_track(recording.audio_out, "audio_out")]
     tracks += [watched_track(recording.attention, Clock.PLAYED)] if recording.attention else []
-    return stack(tracks, recording, height=height, marks=False)
+    return stack(tracks, recording, height=height, marks=False).update_xaxes(title_text="seconds")

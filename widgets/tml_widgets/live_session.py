@@ -197,9 +197,10 @@ class LiveSession(anywidget.AnyWidget):
             self.play(self.source, realtime=False)
 
     def timeline(self) -> Any:
-        """The last session on one time axis, as a plotly figure; before the first one, a sentence."""
+        """The last session on one time axis, as a plotly figure; before the first one a printed sentence, and None."""
         if not self._worker.rows:
-            return "Nothing has happened yet: press Start and talk, or play a recording; then run this again."
+            print("Nothing has happened yet: press Start and talk, or play a recording; then run this again.")
+            return None
         from tml_lab.plot.timeline import timeline
 
         return timeline(self.recording)

@@ -131,7 +131,7 @@ export class View {
   buildBelow() {
     this.input = h("input.tml-type", {
       type: "text",
-      placeholder: "Type to the model, e.g. repeat every number you hear",
+      placeholder: "e.g. repeat every number you hear",
       "aria-label": "Type to the model",
       autocomplete: "off",
       maxLength: 200,
