@@ -60,7 +60,8 @@ class Session:
         seed: of the session's own noise (the flow head's); turn n's noise depends on (seed, n) alone.
         attention: `(layer, head)` to watch; can be changed between turns.
         reel: where the recording's sound and pictures go; None: see `MemoryReel`.
-        policy: what it remembers in the long run (`tml_lab.stream.policy`); None: as the model was trained.
+        policy: what it remembers in the long run (`tml_lab.stream.policy`); None: as the model was trained. Sessions
+            for people are given `tml_lab.worlds.remembered.usual_policy()` by whoever opens them.
     """
 
     def __init__(
@@ -323,11 +324,12 @@ class Session:
         text_out = self.tokenizer.decode(words)
         request = text_out if DECISIONS[best] == DELEGATE else ""
         said = () if request else tuple(text_out.split())
-        result = TurnResult(
-            self.turn, DECISIONS[best], p_speak, " ".join(said), said, sound, timings, seen, request, patches
-        )
-        self.tape.head = self._watched or self.tape.head
         note = self._keeper.note
+        result = TurnResult(
+            self.turn, DECISIONS[best], p_speak, " ".join(said), said, sound, timings, seen, request, patches,
+            note or "",
+        )  # fmt: skip
+        self.tape.head = self._watched or self.tape.head
         self.tape.append(
             Turn(
                 heard.audio, frames, text, result.decision, p_speak, said, sound, rows, bins, timings, seen, note,
