@@ -29,12 +29,10 @@ from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.checkpoint import new_model
 from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.clock import TURNS_PER_SECOND
-from tml_lab.stream.policy import SinksAndWindow, Window
 from tml_lab.stream.session import Session
 from tml_lab.worlds.episode import closed_world
-from tml_lab.worlds.remembered import compact
+from tml_lab.worlds.remembered import POLICIES, USUAL
 
-POLICIES = {"window": Window, "sinks+window": SinksAndWindow, "compact": compact}
 TEN_MINUTES = 600 * TURNS_PER_SECOND
 CHECKPOINTS = (10, 20, 30, 60, 90, 120, 180, 240)  # minutes; the last one is the end
 TOLD = "my name is anna"  # typed at first, so that there is something to remember
@@ -115,7 +113,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="nano")
     parser.add_argument("--random", help="a preset with random weights instead of a checkpoint")
     parser.add_argument("--hours", type=float, default=4.0)
-    parser.add_argument("--policy", choices=list(POLICIES), default="sinks+window")
+    parser.add_argument("--policy", choices=list(POLICIES), default=USUAL)
     parser.add_argument("--watch", action="store_true", help="pool a head's attention in every turn")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)

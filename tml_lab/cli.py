@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 FIRST_CHAPTER = NOTEBOOKS / "00_start_here.ipynb"
+POLICY = "What it remembers by: window, sinks+window, or compact (what matters is typed in again), the usual one."
 _debug = False
 
 
@@ -278,6 +279,7 @@ def play(
     colleague: Annotated[
         bool, typer.Option("--colleague", help="Built-in tools answer what the model asks (if it was trained to ask).")
     ] = False,
+    policy: Annotated[str | None, typer.Option(help=POLICY)] = None,
 ) -> None:
     """Stream a recording through the model turn by turn and write what it said and when."""
     from tml_lab.play import play as run_play
@@ -293,6 +295,7 @@ def play(
         device=device,
         seed=seed,
         colleague=colleague,
+        policy=policy,
     )
 
 
@@ -315,6 +318,7 @@ def serve(
     keyfile: Annotated[Path | None, typer.Option(help="The certificate's key (PEM).")] = None,
     max_sessions: Annotated[int | None, typer.Option(min=1, help="Sessions at a time; 64 when not given.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads that share out the turns; 1 by default.")] = None,
+    policy: Annotated[str | None, typer.Option(help=POLICY)] = None,
 ) -> None:
     """Serve sessions to notebooks on this and other machines; Ctrl-C or SIGTERM ends it."""
     from tml_lab.serve.launch import serve as run_server
@@ -330,6 +334,7 @@ def serve(
         keyfile=keyfile,
         max_sessions=max_sessions,
         threads=threads,
+        policy=policy,
         say=typer.echo,
     )
 

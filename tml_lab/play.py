@@ -39,6 +39,7 @@ from tml_lab.stream.recording_io import save_columns
 from tml_lab.stream.reels import FolderReel
 from tml_lab.stream.session import Session
 from tml_lab.stream.sources import SoundFile, VideoFile
+from tml_lab.worlds.remembered import usual_policy
 
 TAIL_SECONDS = 2.0  # of silence after the input's end, so that an answer can come
 
@@ -59,6 +60,7 @@ def play(
     tail: float = TAIL_SECONDS,
     attention: str | None = "auto",
     colleague: bool = False,
+    policy: str | None = None,
     console: Console | None = None,
 ) -> Recording:
     """Stream a sound file through the model and write the results into the folder `out`.
@@ -73,6 +75,7 @@ def play(
         attention: head to watch, such as "L5H0"; "auto": the first head of the last global layer; None: none.
         colleague: what the model asks (`<delegate>`) is answered by the built-in tools. While one is at work the
             turns go at the pace of real time, so that its answer comes where it would have come.
+        policy: what it remembers by, one of `tml_lab.worlds.remembered.POLICIES`; None: the usual one.
         console: where progress is shown; None: stderr.
 
     Returns the Recording. Raises ValueError (PlayError, SignalError, CheckpointError ...) in one sentence.
@@ -89,7 +92,7 @@ def play(
     folder = _prepare(Path(out))
 
     reel = FolderReel(folder / "recording")
-    session = Session(model, tokenizer, seed, watched, reel)
+    session = Session(model, tokenizer, seed, watched, reel, usual_policy(policy))
     silent_turns = -(-round(tail * SAMPLE_RATE) // TURN_SAMPLES)
     turns = chain(sound, repeat(np.zeros(TURN_SAMPLES, np.float32), silent_turns))
     last_typed = max(typed, default=-1)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
+import subprocess
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,7 +14,9 @@ from rich.console import Console
 
 from tml_lab.bench import spoken
 from tml_lab.bench.baselines.rtisi import Rtisi, magnitudes, rtisi
+from tml_lab.bench.grading import normalise
 from tml_lab.bench.spoken import (
+    HOMOPHONES,
     JudgeMissing,
     WhisperJudge,
     accuracy,
@@ -50,6 +55,9 @@ class ByLoudness:
     [
         ("four", "4.", 1.0),
         ("four", "for", 1.0),
+        ("four six", "Fore, sicks.", 1.0),
+        ("sunday night", "Sundae knight", 1.0),
+        ("six", "sick", 0.0),
         ("four seven", "47", 1.0),
         ("twenty one", "21", 1.0),
         ("twenty one", "twenty-one!", 1.0),
@@ -63,6 +71,26 @@ class ByLoudness:
 )
 def test_word_accuracy(text: str, heard: str, expected: float) -> None:
     assert accuracy(text, heard) == pytest.approx(expected)
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+def test_homophones_sound_alike_and_stand_for_a_word_that_is_said() -> None:
+    """By espeak's dictionary; it tells "for" from "four" as few speakers do, and reads "read" as "reed"."""
+    words = {normalise(word)[0]: word for word in reply_words()}
+    pairs = [(word, words.get(meant, meant)) for word, meant in HOMOPHONES.items()]
+    sounds = [phonemes(words) for words in zip(*pairs, strict=True)]
+    differ = [word for (word, _), one, other in zip(pairs, *sounds, strict=True) if one != other]
+    assert differ == ["for", "fore", "read"]
+    assert [word for word, meant in HOMOPHONES.items() if meant not in words] == ["dew", "due"]
+    assert not set(HOMOPHONES) & (set(words) | set(words.values()))
+
+
+def phonemes(words: Sequence[str]) -> list[str]:
+    """How espeak-ng says each word, stress left out."""
+    said = subprocess.run(
+        ["espeak-ng", "-q", "-x", "-v", "en-us"], input="\n".join(words), capture_output=True, text=True, check=True
+    )
+    return [line.strip().translate({ord(mark): None for mark in "',"}) for line in said.stdout.splitlines() if line]
 
 
 def test_edits_are_levenshtein() -> None:

@@ -10,6 +10,7 @@ from plot_inside import attention_of, lens_of
 
 from tml_lab.plot import interp as plots
 from tml_lab.plot.lanes import MISSING, decision_runs, lane_of, usual_lanes
+from tml_lab.plot.timeline_data import typed_words
 from tml_lab.plot.track import Track
 from tml_lab.stream.recording import Recording
 
@@ -25,6 +26,17 @@ def test_what_any_recording_has_from_top_to_bottom(recording):
     assert all(lane.alt for lane in lanes) and [lane.name for lane in lanes if not lane.shown] == [lanes[-1].name]
     out = [lane.tiles.start for lane in lanes if lane.group == "out" and lane.tiles]
     assert out == [0.2, 0.2]  # the played clock
+
+
+def test_what_the_policy_typed_again_stands_among_the_typed(recording):
+    noted = replace(recording, notes=((3, "my name is anna"), (15, "my name is anna")))
+    (lane,) = [lane for lane in usual_lanes(noted) if lane.name == "typed"]
+    words = [text for _, text in typed_words(noted)]
+    assert words.count("\u21bb my name is anna") == 2 and len(words) == len(recording.inputs.typed) + 2
+    assert [start for start, _ in typed_words(noted)] == sorted(start for start, _ in typed_words(noted))
+    alone = replace(noted, inputs=replace(noted.inputs, typed=()))
+    assert "typed" in [lane.name for lane in usual_lanes(alone)]
+    assert [text for *_, text in lane.data["words"]] == words
 
 
 def test_pictures_when_the_camera_was_on(recording):

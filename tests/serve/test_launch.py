@@ -28,6 +28,7 @@ from tml_lab.serve.launch import bind, check_certificate, make_engine, serve
 from tml_lab.serve.limits import Limits
 from tml_lab.serve.session import Session
 from tml_lab.serve.waking import Waking
+from tml_lab.worlds.remembered import USUAL
 
 PATIENCE = 60
 TOKEN = "a-token-for-this-class"
@@ -93,6 +94,8 @@ def test_what_is_asked_for_becomes_the_engines_limits(
     with engine:
         assert engine.limits == limits
         assert torch.get_num_threads() == 1
+        opened = engine.open()
+        assert engine.recording(opened.id).policy["name"] == USUAL  # what a recording says of the session
 
 
 @pytest.fixture
@@ -160,6 +163,8 @@ def test_why_it_does_not_start_is_a_sentence(pico: Path, tmp_path: Path, certifi
         serve(str(pico), host="nowhere.invalid")
     with pytest.raises(CheckpointError, match=r"no model\.safetensors in .*nothing"):
         serve(str(tmp_path / "nothing"))
+    with pytest.raises(ValueError, match="no policy of memory is called 'elephant'"):
+        serve(str(pico), policy="elephant")
     with pytest.raises(ValueError, match="at least 8 plain characters"):
         serve(str(pico), tokens=["short"])
     cert, key = certificate

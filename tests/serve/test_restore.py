@@ -32,7 +32,8 @@ from tml_lab.serve import store as store_module
 from tml_lab.serve.contract import Append, BusyError, NoSessionError, Opened, Reply, ServeError
 from tml_lab.serve.engine import Engine
 from tml_lab.serve.limits import Limits
-from tml_lab.stream.replay import differences
+from tml_lab.stream.compact import Compact, Rule
+from tml_lab.stream.replay import differences, replay
 from tml_lab.stream.session import Session
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +102,30 @@ def test_a_session_goes_on_as_if_nothing_had_been(engines, model, tokenizer, tmp
     assert reply.turn.attention is not None
     assert_same(reply.turn, step_alone(twin, chunk(turns)))
     assert other.fork(opened.id, at=turns // 2).expected == turns // 2
+
+
+def test_a_session_that_takes_notes_goes_on_with_them(engines, model, tokenizer):
+    told = Rule("standing", "remind", ("remind me in two seconds",))  # typed in chunk 3
+    policy = Compact(rules=(told,), standing_every=24)
+    one, twin = engines(policy=policy), Session(model, tokenizer, seed=3, policy=policy)
+    opened = one.open(seed=3)
+    for n in range(10):
+        (reply,) = say(one, opened, chunk(n))
+        assert_same(reply.turn, step_alone(twin, chunk(n)))
+        settle(one)
+    one.stop()
+    other = engines()  # by another policy, which is for new sessions
+    assert_same_state(session_of(other, opened.id), twin)
+    notes = []
+    for n in range(10, 30):
+        (reply,) = say(other, opened, chunk(n))
+        own = step_alone(twin, chunk(n))
+        assert_same(reply.turn, own)
+        notes += [(n, own.note)] if own.note else []
+    recording = other.recording(opened.id)
+    assert notes and recording.notes == twin.recording().notes and set(notes) <= set(recording.notes)
+    assert differences(recording, twin.recording()) == []
+    assert differences(replay(recording, model, tokenizer), recording) == []
 
 
 def test_two_engines_do_not_share_a_folder(engines):

@@ -86,7 +86,7 @@ def result(turn: int, seed: int) -> TurnResult:
     rng = np.random.default_rng(seed)
     seen = {"audio_in": rng.random(turn + 1).astype(np.float32), "text_in": np.zeros(turn + 1, np.float32)}
     sound = rng.standard_normal(3200).astype(np.float32) * (seed % 2)
-    return TurnResult(turn, "<speak>", float(rng.random()), "a b", ("a", "b"), sound, {"total": 0.1}, seen, "")
+    return TurnResult(turn, "<speak>", float(rng.random()), "a b", ("a", "b"), sound, {"total": 0.1}, seen, note="stop")
 
 
 def test_a_reply_with_gaps_comes_back_to_the_bit() -> None:
@@ -94,7 +94,7 @@ def test_a_reply_with_gaps_comes_back_to_the_bit() -> None:
     back = read_reply(unpack(reply_message(reply), max_parts=100))
     assert (back.seq, back.again, back.waited, back.model, back.shed) == (5, True, 0.25, 1 / 3, True)
     for a, b in zip([*back.gaps, back.turn], [*reply.gaps, reply.turn], strict=True):
-        assert (a.turn, a.p_speak, a.words, a.timings) == (b.turn, b.p_speak, b.words, b.timings)
+        assert (a.turn, a.p_speak, a.words, a.timings, a.note) == (b.turn, b.p_speak, b.words, b.timings, "stop")
         assert a.audio.tobytes() == b.audio.tobytes()
         assert {s: w.tobytes() for s, w in a.attention.items()} == {s: w.tobytes() for s, w in b.attention.items()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.state import positions_held
+from tml_lab.model.tap import Tap
 from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.compact import Compact, Rule
 from tml_lab.stream.policy import MEMORY, Policy, PolicyError, SinksAndWindow, Window, policy_of, with_reach
@@ -92,6 +94,47 @@ def test_without_anything_to_remember_nothing_changes(
     both = (None, Compact(standing_every=24))
     plain, listening = (sessions(policy, model, tokenizer, run).recording() for policy in both)
     assert differences(plain, listening) == [] and listening.notes == ()
+
+
+class Looking:
+    """An observer of the layer that the listening head reads, too; it keeps what it sees."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.seen = name, []
+
+    def embedded(self, x: torch.Tensor, piece: Any) -> torch.Tensor:
+        return x
+
+    def taps(self, piece: Any) -> dict[int, Tap]:
+        self.seen.append(Tap(wants={self.name}))
+        return {1: self.seen[-1]}
+
+    def finished(self, hidden: torch.Tensor, piece: Any) -> torch.Tensor:
+        return hidden
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["kernels", "torch"])
+@pytest.mark.parametrize("looked_at", ["resid_pre", "mlp_out"])
+@pytest.mark.parametrize("watched", [None, (1, 0), (2, 0)])
+def test_it_hears_the_same_while_somebody_looks_at_its_layer(
+    model: InteractionModel, tokenizer: TextTokenizer, run: Run, watched: tuple[int, int] | None, looked_at: str,
+    fused: bool,
+) -> None:  # fmt: skip
+    assert model.cfg.listen_layer == 1
+    model.backbone.fused = fused
+    try:
+        alone, seen = (Session(model, tokenizer, seed=3, policy=COMPACT) for _ in range(2))
+        seen.attention = watched
+        both = Session(model, tokenizer, seed=3, policy=COMPACT, attention=watched)
+        both.observer = observer = Looking(looked_at)
+        for session in (alone, seen, both):
+            run(session, 12)
+    finally:
+        model.backbone.fused = True
+    for session in (seen, both):
+        assert differences(session.recording(), alone.recording()) == [] or not fused or looked_at == "mlp_out"
+    assert torch.equal(seen.state[MEMORY], alone.state[MEMORY])
+    assert all(looked_at in tap for tap in observer.seen)
 
 
 def test_bad_input_leaves_what_is_known_as_it_was(

@@ -18,6 +18,8 @@ from tml_lab.model.state import clone_state
 from tml_lab.model.tap import Tap
 from tml_lab.model.text import DELEGATE, SILENT, SPEAK, TextTokenizer
 from tml_lab.stream import together
+from tml_lab.stream.compact import Compact, Rule
+from tml_lab.stream.policy import MEMORY, Policy
 from tml_lab.stream.recording import SKIPPED
 from tml_lab.stream.reels import Pictures
 from tml_lab.stream.replay import differences
@@ -41,9 +43,12 @@ BAD: dict[str, tuple[Any, ...]] = {
 class Pair:
     """Two sessions with the same life: one that is stepped beside others, and one alone."""
 
-    def __init__(self, model: InteractionModel, tokenizer: TextTokenizer, seed: int, past: Session | None) -> None:
+    def __init__(
+        self, model: InteractionModel, tokenizer: TextTokenizer, seed: int, past: Session | None,
+        policy: Policy | None = None,
+    ) -> None:  # fmt: skip
         self.steered = [SteeredModel(model, tokenizer) for _ in range(2)]
-        self.beside, self.alone = (Session(m, tokenizer, seed) for m in self.steered)  # pyright: ignore[reportArgumentType]
+        self.beside, self.alone = (Session(m, tokenizer, seed, policy=policy) for m in self.steered)  # pyright: ignore
         if past is not None:
             for session in (self.beside, self.alone):
                 session.state, session.tape = clone_state(past.state), past.tape.copy()
@@ -120,9 +125,9 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     for name, sizes in seen.items():
         usual = getattr(together, name)
 
-        def counted(model: Any, first: Any, second: Any, usual: Any = usual, sizes: list[int] = sizes) -> Any:
+        def counted(model: Any, first: Any, *rest: Any, usual: Any = usual, sizes: list[int] = sizes) -> Any:
             sizes.append(len(first))
-            return usual(model, first, second)
+            return usual(model, first, *rest)
 
         monkeypatch.setattr(together, name, counted)
     return seen
@@ -237,6 +242,29 @@ def test_looking_at_one_session_changes_none(
     assert len(observers[0].seen) > 5 and all(map(torch.equal, *(o.seen for o in observers)))
     assert max(joined["append_jointly"]) == 3, "a watched head is asked for with what is heard, not with own words"
     assert {joined["append_jointly"][0], joined["draw_jointly"][0]} == {2, 4}
+
+
+@MODES
+def test_a_policy_that_listens_hears_its_own_session_in_the_joint_call(
+    mode: InteractionModel, tokenizer: TextTokenizer, joined: dict[str, list[int]]
+) -> None:
+    rule = Rule("standing", "remind", ("remind me in two seconds please",))
+    policies = (*(Compact(rules=(rule,), standing_every=every) for every in (40, 24)), None, Compact())
+    pairs = [Pair(mode, tokenizer, i, None, policy) for i, policy in enumerate(policies)]
+    rng = np.random.default_rng(5)
+    for n in range(14):
+        for i, pair in enumerate(pairs):
+            pair.impose(SPEAK if n < 4 and i > 1 else SILENT)
+        inputs = [heard(rng, text=rule.wordings[0] if n == i else None) for i in range(len(pairs))]
+        joined["append_jointly"].clear()
+        outcomes = step_together([pair.beside for pair in pairs], inputs)
+        assert joined["append_jointly"][0] == len(pairs)
+        for pair, outcome, given_ in zip(pairs, outcomes, inputs, strict=True):
+            pair.must_agree(outcome, given_)
+    for pair in pairs:
+        pair.recordings_must_agree()
+    assert [bool(pair.beside.recording().notes) for pair in pairs] == [True, True, False, False]
+    assert [MEMORY in pair.beside.state for pair in pairs] == [True, True, False, True]
 
 
 def test_whoever_listens_to_a_block_hears_each_session(model: InteractionModel, tokenizer: TextTokenizer) -> None:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from tml_lab.config import TURN_SAMPLES
+from tml_lab.model.checkpoint import checkpoint_dir, load_checkpoint
 from tml_lab.stream.compact import Rule
-from tml_lab.worlds.remembered import compact, rules
+from tml_lab.stream.policy import PolicyError, Window
+from tml_lab.stream.replay import differences, replay
+from tml_lab.stream.session import Session
+from tml_lab.worlds.remembered import POLICIES, compact, rules, usual_policy
 from tml_lab.worlds.wordings import WORDINGS
 from tml_lab.worlds.wordings_more import FACTS, MORE_WORDINGS
 
@@ -41,6 +47,37 @@ def test_every_wording_is_understood_and_repeated_in_a_trained_one(rule: Rule) -
                 continue
             left = {**SLOTS, "n": "eight"}
             assert note in {other.format(**left) for other in rule.wordings}
+
+
+def test_a_policy_is_known_by_its_name() -> None:
+    assert [policy().name for policy in POLICIES.values()] == list(POLICIES)
+    assert usual_policy() == compact() and usual_policy("window") == Window()
+    with pytest.raises(PolicyError, match=r"'elephant'; choose from window, sinks\+window, compact"):
+        usual_policy("elephant")
+
+
+@pytest.mark.skipif(not (checkpoint_dir("nano") / "config.json").is_file(), reason="no nano: run `make train`")
+def test_until_something_is_typed_again_not_a_bit_differs() -> None:
+    """And afterwards replay, fork and what was saved are exact."""
+    model, tokenizer = load_checkpoint("nano")
+    room = 0.003 * np.random.default_rng(1).standard_normal((70, TURN_SAMPLES)).astype(np.float32)
+    typed = {2: "my name is anna", 60: "what is my name"}
+    bare, usual = Session(model, tokenizer, seed=2), Session(model, tokenizer, seed=2, policy=usual_policy())
+    for n, heard in enumerate(room):
+        bare.step(heard, None, typed.get(n)), usual.step(heard, None, typed.get(n))
+        if n == 30:
+            early = usual.fork()
+    one, other = bare.recording(), usual.recording()
+    first, words = other.notes[0]
+    assert words == "my name is anna" and 35 < first < 60
+    assert differences(one.until(first), other.until(first)) == []
+    assert one.p_speak[first:].tolist() != other.p_speak[first:].tolist()
+    assert differences(replay(other, model, tokenizer), other) == []
+    for n in range(31, 70):
+        early.step(room[n], None, typed.get(n))
+    for fork in (early, usual.fork(at=50)):
+        assert differences(fork.recording(), other.until(fork.turn)) == []
+        assert fork.recording().notes == other.until(fork.turn).notes
 
 
 def test_other_talk_is_not_remembered() -> None:

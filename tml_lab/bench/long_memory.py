@@ -29,10 +29,10 @@ from tml_lab.bench.runner import SEED, turns_of
 from tml_lab.bench.scoring import measure_right
 from tml_lab.config import TURN_SAMPLES, TURN_SECONDS
 from tml_lab.stream.clock import TURNS_PER_SECOND
-from tml_lab.stream.policy import Policy, SinksAndWindow, Window
+from tml_lab.stream.policy import Policy
 from tml_lab.worlds.families.cues import CUES, fragment, one_cue
 from tml_lab.worlds.lexicon import FILLER_SENTENCES, LEAD_NAME, NAMES, NUMBERS
-from tml_lab.worlds.remembered import compact
+from tml_lab.worlds.remembered import POLICIES
 from tml_lab.worlds.stage import SETTLED, Episode, Stage, open_stage
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def measure(episodes: Sequence[Episode], logs: Sequence[Emissions], seed: int) -
 
 def policies(model: Any, tokenizer: Any) -> list[PolicyPlayer]:
     """The three that are compared."""
-    return [PolicyPlayer(model, tokenizer, policy) for policy in (Window(), SinksAndWindow(), compact())]
+    return [PolicyPlayer(model, tokenizer, policy()) for policy in POLICIES.values()]
 
 
 LONG = Benchmark(

@@ -23,8 +23,11 @@ from tml_lab.worlds.reply_voice import reply_audio, reply_words
 
 # Exact homophones: no ear can tell them apart without a sentence around them.
 HOMOPHONES = {
-    "to": "2", "too": "2", "for": "4", "won": "1", "ate": "8", "read": "red", "blew": "blue", "write":
-    "right", "know": "no", "ok": "okay", "week": "weak", "sarah": "sara", "hi": "high", "dew": "do",
+    "to": "2", "too": "2", "for": "4", "fore": "4", "won": "1", "ate": "8", "sicks": "6", "read": "red", "blew": "blue",
+    "wight": "white", "write": "right", "rite": "right", "wright": "right", "know": "no", "ok": "okay", "week": "weak",
+    "sarah": "sara", "lucie": "lucy", "thom": "tom", "hi": "high", "lo": "low", "dew": "do", "due": "do",
+    "sundae": "sunday", "knight": "night", "tic": "tick", "bawl": "ball", "lite": "light", "whet": "wet",
+    "sloe": "slow", "inn": "in", "eye": "i", "aye": "i", "ewe": "you", "yew": "you", "u": "you",
 }  # fmt: skip
 PAD = np.zeros(SAMPLE_RATE // 4, np.float32)  # a quarter of a second of silence on both sides
 

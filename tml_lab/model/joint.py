@@ -6,7 +6,7 @@ depends on the other rows. Where they cannot take it (a GPU, a hook, an edit), n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +15,13 @@ from torch import Tensor, nn
 
 from tml_lab.model.decode import Places, fused_steps, inside, run_block, runs_fused
 from tml_lab.model.state import MAX_CHUNK, State
+from tml_lab.model.tap import Tap
 
 if TYPE_CHECKING:
     from tml_lab.model.interaction import InteractionModel
+
+Taps = Mapping[int, Tap] | None
+"""A session's taps, by layer."""
 
 
 def can_append_jointly(model: InteractionModel, x: Tensor) -> bool:
@@ -33,20 +37,32 @@ def can_append_jointly(model: InteractionModel, x: Tensor) -> bool:
     return not any(_is_heard(module) for module in (model, backbone, *backbone.blocks))
 
 
-def append_jointly(model: InteractionModel, xs: Sequence[Tensor], states: Sequence[State]) -> list[Tensor]:
+def append_jointly(
+    model: InteractionModel, xs: Sequence[Tensor], states: Sequence[State], taps: Sequence[Taps] = ()
+) -> list[Tensor]:
     """Append each `x [1, n, d_model]` to its own state -> the hidden states that `model(x, state)` gives.
 
-    All must have passed `can_append_jointly`, and no two states share memory.
+    All must have passed `can_append_jointly`, and no two states share memory. `taps`, none or one for each session, as
+    the model takes them; they `only_listen`.
     """
     backbone, counts = model.backbone, [x.shape[1] for x in xs]
     resid = np.concatenate([x[0].numpy() for x in xs])  # [all n, d_model]
     kept, places = inside(backbone), Places(states, counts)
     nobody = np.zeros((backbone.cfg.n_heads, len(resid), 0), np.float32)  # asks for patterns
     for block in backbone.blocks:
+        _show(taps, block.layer, "resid_pre", resid, places)
         run_block(block, resid, places, kept, nobody)
+        _show(taps, block.layer, "resid_post", resid, places)
     places.move_on()
     hidden = backbone.norm(torch.from_numpy(resid)[None])  # [1, all n, d_model]
     return list(hidden.split(counts, dim=1))
+
+
+def _show(taps: Sequence[Taps], layer: int, name: str, resid: np.ndarray, places: Places) -> None:
+    """Each session's rows of `resid [all n, d_model]` to the tap that it has at this layer."""
+    for own, start, end in zip(taps, places.first, places.first[1:], strict=False):
+        if own and layer in own and own[layer].want(name):
+            own[layer].look(name, torch.from_numpy(resid[start:end].copy())[None])  # [1, n, d_model]
 
 
 def can_draw_jointly(model: InteractionModel, noise: Tensor) -> bool:

@@ -35,12 +35,12 @@ class Tap(dict[str, Tensor]):
         """Whether the tensor of that name is looked at."""
         return self.wants is None or name in self.wants
 
-    def also(self, name: str) -> Tap:
-        """This tap, which now wants the tensor of that name, too."""
+    def also(self, *names: str) -> Tap:
+        """This tap, which now wants the tensors of these names, too."""
         if self.wants is not None:
-            self.wants.add(name)
+            self.wants.update(names)
         if self.holds is not None:
-            self.holds = {*self.holds, name}
+            self.holds = {*self.holds, *names}
         return self
 
     @property
@@ -49,6 +49,11 @@ class Tap(dict[str, Tensor]):
         if self.wants is None:
             return self.edit is None  # a session's view of a pattern
         return self.wants <= (BETWEEN_BLOCKS if self.edit else BETWEEN_BLOCKS | {"pattern"})
+
+    @property
+    def only_listens(self) -> bool:
+        """Whether it changes nothing, and wants nothing but what stands between the blocks."""
+        return self.edit is None and self.wants is not None and self.wants <= BETWEEN_BLOCKS
 
     def look(self, name: str, x: Tensor) -> Tensor:
         """Return `x`, or what the edit made of it, and keep it under `name`. Raises ValueError for another shape."""
@@ -68,3 +73,8 @@ class Tap(dict[str, Tensor]):
 def are_shallow(taps: dict[int, Tap] | None) -> bool:
     """Whether compiled kernels can serve all of them."""
     return taps is None or all(tap.is_shallow for tap in taps.values())
+
+
+def only_listen(taps: dict[int, Tap] | None) -> bool:
+    """Whether none of them asks for more than `Tap.only_listens`."""
+    return taps is None or all(tap.only_listens for tap in taps.values())

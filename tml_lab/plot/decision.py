@@ -12,7 +12,7 @@ from tml_lab.interp.decision import Decisions
 from tml_lab.plot.grid import grid_track
 from tml_lab.plot.sound import heard_track, said_track, typed_track
 from tml_lab.plot.style import SILENT_COLOUR, SOFT, SPEAK_COLOUR, bar_of_colours, limit, listed, plain
-from tml_lab.plot.timeline_data import decided
+from tml_lab.plot.timeline_data import decided, typed_words
 from tml_lab.plot.track import Track, at_turn, check_turns, middles, runs, stack, step_line, turn_spans
 from tml_lab.stream.clock import Clock, heard_start
 from tml_lab.stream.recording import Recording
@@ -82,7 +82,7 @@ def plot_decisions(
 
     Raises ValueError when they are not of one length.
     """
-    tracks = [typed_track(recording)] if recording.inputs.typed else []
+    tracks = [typed_track(recording)] if typed_words(recording) else []
     tracks += [heard_track(recording, heard)] if heard is not None else []
     tracks += [decision_track(recording, decisions)]
     tracks += [logit_track(decisions)] if decisions is not None else []

@@ -83,8 +83,7 @@ def usual_lanes(recording: Recording, heard: Words = ()) -> list[Lane]:
         pictures = PictureTiles(recording.inputs.frames)
         lanes.append(Lane("seen", "pictures", "in", "What the camera saw.", "camera", COLOURS["video_in"], 54,
                           tiles=pictures))  # fmt: skip
-    if recording.inputs.typed:
-        typed = [(start, start, words) for start, words in typed_words(recording)]
+    if typed := [(start, start, words) for start, words in typed_words(recording)]:
         lanes.append(tier("typed", "in", typed, COLOURS["text_in"], "and answers"))
     if heard:
         lanes.append(tier("words", "in", heard, COLOURS["audio_in"], "in what was heard"))

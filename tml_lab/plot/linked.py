@@ -22,6 +22,7 @@ from tml_lab.plot.decision import decision_track
 from tml_lab.plot.inside import inside_tracks
 from tml_lab.plot.sound import heard_wave, said_track, typed_track
 from tml_lab.plot.style import INK, SOFT, to_html
+from tml_lab.plot.timeline_data import typed_words
 from tml_lab.plot.track import Track, check_turn, span_around, stack
 from tml_lab.stream.clock import TURNS_PER_SECOND, heard_span, heard_start, turn_hearing
 from tml_lab.stream.recording import Recording, seconds_of
@@ -72,7 +73,7 @@ class LinkedTracks:
         inside: dict[str, Track] = {}
         if cache is not None:
             inside, self.left_out = inside_tracks(recording, cache, ("words heard", "attention", "lens"))
-        tracks = [heard_wave(recording), *([typed_track(recording)] if recording.inputs.typed else [])]
+        tracks = [heard_wave(recording), *([typed_track(recording)] if typed_words(recording) else [])]
         heard, attention, lens = ([inside[n]] if n in inside else [] for n in ("words heard", "attention", "lens"))
         decided = decision_track(recording, None if cache is None else decision(cache))
         return [*tracks, *heard, decided, said_track(recording), *attention, *lens]

@@ -26,7 +26,7 @@ from tml_lab.plot.esm import link
 from tml_lab.plot.lanes import Lane, usual_lanes
 from tml_lab.plot.sound import heard_wave, said_track, typed_track, wave_track
 from tml_lab.plot.style import ON_DARK
-from tml_lab.plot.timeline_data import alt_text, beside, decided, facts
+from tml_lab.plot.timeline_data import alt_text, beside, decided, facts, typed_words
 from tml_lab.plot.track import stack
 from tml_lab.stream.clock import TURNS_PER_SECOND, Clock
 from tml_lab.stream.recording import Recording, seconds_of
@@ -184,7 +184,7 @@ def timeline(recording: Recording, height: int = 600) -> go.Figure:
     meet it, so p(speak) and attention stand where the turn is played; `tml_lab.plot.linked.LinkedTracks` shows them
     where it heard.
     """
-    tracks = [heard_wave(recording), *([typed_track(recording)] if recording.inputs.typed else [])]
+    tracks = [heard_wave(recording), *([typed_track(recording)] if typed_words(recording) else [])]
     tracks += [decision_track(recording, clock=Clock.PLAYED), said_track(recording)]
     tracks += [wave_track(recording.audio_out, "audio_out")]
     tracks += [watched_track(recording.attention, Clock.PLAYED)] if recording.attention else []

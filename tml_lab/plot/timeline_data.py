@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import merge
 
 import numpy as np
 
@@ -28,8 +29,9 @@ def envelope(audio: np.ndarray, bins_per_turn: int = BINS_PER_TURN) -> np.ndarra
 
 
 def typed_words(recording: Recording) -> list[tuple[float, str]]:
-    """`(seconds, words)` on the heard clock."""
-    return [(heard_start(turn), text) for turn, text in recording.inputs.typed]
+    """`(seconds, words)` on the heard clock; behind an arrow what the session's policy of memory typed again."""
+    again = [(turn, f"\u21bb {text}") for turn, text in recording.notes]
+    return [(heard_start(turn), text) for turn, text in merge(recording.inputs.typed, again, key=lambda row: row[0])]
 
 
 def beside(recording: Recording) -> list[tuple[float, str]]:

@@ -31,7 +31,7 @@ GRACE = 10  # seconds for requests under way when the server ends
 def serve(
     checkpoint: str = "nano", host: str = "127.0.0.1", port: int = 8321, folder: Path | None = None,
     tokens: Sequence[str] = (), origins: Sequence[str] = (), certfile: Path | None = None,
-    keyfile: Path | None = None, max_sessions: int | None = None, threads: int | None = None,
+    keyfile: Path | None = None, max_sessions: int | None = None, threads: int | None = None, policy: str | None = None,
     say: Callable[[str], None] = print,
 ) -> None:  # fmt: skip
     """Serve sessions until SIGTERM or Ctrl-C.
@@ -44,6 +44,7 @@ def serve(
         origins: pages of these origins may come.
         certfile, keyfile: for TLS.
         max_sessions, threads: `Limits.sessions` and `Limits.threads`; None: what stands there.
+        policy: what new sessions remember by, one of `tml_lab.worlds.remembered.POLICIES`; None: the usual one.
         say: prints a line for the person who started it.
 
     Raises ValueError (CheckpointError among them), in one sentence, for a taken port, a bad certificate, a missing
@@ -51,8 +52,10 @@ def serve(
     """
     os.environ["OMP_NUM_THREADS"] = "1"  # read by torch when it is loaded; each thread's own later on
     from tml_lab.model.checkpoint import find_checkpoint
+    from tml_lab.worlds.remembered import usual_policy
 
     find_checkpoint(checkpoint)
+    usual_policy(policy)  # a name that is unknown is said at once
     check_certificate(certfile, keyfile)
     for token in tokens:
         _check_token(token)
@@ -61,7 +64,8 @@ def serve(
     settings = Settings((secrets.token_urlsafe(24),) if made else tuple(tokens), tuple(origins))
     handler = start_log()
     try:
-        _run(listener, settings, certfile, keyfile, lambda: make_engine(checkpoint, folder, max_sessions, threads),
+        _run(listener, settings, certfile, keyfile,
+             lambda: make_engine(checkpoint, folder, max_sessions, threads, policy),
              lambda: _announce(say, host, listener, settings, certfile is not None, made))  # fmt: skip
     finally:
         listener.close()
@@ -93,18 +97,21 @@ def _run(
         raise waking.error
 
 
-def make_engine(checkpoint: str, folder: Path | None, max_sessions: int | None, threads: int | None) -> Engine:
+def make_engine(
+    checkpoint: str, folder: Path | None, max_sessions: int | None, threads: int | None, policy: str | None = None
+) -> Engine:
     """The engine that `serve` serves, in a process of its own: torch is told to compute with one thread."""
     import torch
 
     from tml_lab.serve.engine import Engine
     from tml_lab.serve.limits import Limits
     from tml_lab.serve.warm import load_warm
+    from tml_lab.worlds.remembered import usual_policy
 
     torch.set_num_threads(1)  # see `Limits.threads`
     asked: dict[str, Any] = {"sessions": max_sessions, "threads": threads}
     limits = Limits(**{name: cap for name, cap in asked.items() if cap is not None})
-    return Engine(*load_warm(checkpoint), folder=folder, limits=limits)
+    return Engine(*load_warm(checkpoint), folder=folder, limits=limits, policy=usual_policy(policy))
 
 
 def _metrics(waking: Waking) -> Any:

@@ -2,8 +2,8 @@
 
     append   seq, lost, text, sound ("f32" or "s16": the form the reply's sound shall have)
              parts: audio f32 or s16 [3200]; frames u8 [2, H, W, 3] or jpeg
-    reply    seq, again, waited, model, shed, turns: [{turn, decision, p_speak, text, words, timings, request}, ...],
-             the gap turns first and the chunk's own turn last
+    reply    seq, again, waited, model, shed, turns: [{turn, decision, p_speak, text, words, timings, request,
+             note}, ...], the gap turns first and the chunk's own turn last
              parts: audio.N f32, s16 or sparse [3200]; attention.N.STREAM f32 or sparse [turn + 1]
     error    code, sentence, status, retry_after, expected, seq
 """
@@ -29,7 +29,7 @@ _ERRORS = {
     if isinstance(kind, type) and issubclass(kind, ServeError)
 }
 _OF_REPLY = ("seq", "again", "waited", "model", "shed")
-_PLAIN = ("turn", "decision", "p_speak", "text", "words", "timings", "request")
+_PLAIN = ("turn", "decision", "p_speak", "text", "words", "timings", "request", "note")
 
 
 def append_message(chunk: Append, sound: str = "f32", pictures: str = "u8", **more: Any) -> bytes:

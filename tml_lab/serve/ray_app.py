@@ -60,10 +60,11 @@ def _replica(given: dict[str, Any]) -> Any:
     from tml_lab.serve.limits import Limits
     from tml_lab.serve.metrics import registry
     from tml_lab.serve.warm import load_warm
+    from tml_lab.worlds.remembered import usual_policy
 
     torch.set_num_threads(1)  # see `Limits.threads`
     limits = Limits(sessions=int(given["sessions"]), threads=max(1, int(float(given["cores"]))))
-    engine = Engine(*load_warm(given["checkpoint"]), limits=limits)
+    engine = Engine(*load_warm(given["checkpoint"]), limits=limits, policy=usual_policy())
     tokens, origins = ((given[name],) if given[name] else () for name in ("token", "origin"))
     settings = Settings(tokens, origins, max_sockets=SOCKETS)
     return create_app(engine, settings, lambda: registry(engine))

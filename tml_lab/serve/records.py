@@ -132,6 +132,7 @@ def unpack_output(payload: bytes) -> TurnOut:
         result = TurnResult(
             turn, header["decision"], header["p_speak"], header["text"], tuple(header["words"]),
             arrays.get("audio", np.zeros(TURN_SAMPLES, np.float32)), header["timings"], seen, header["request"],
+            note=header["note"] or "",
         )  # fmt: skip
         rows = [(int(stream), int(token)) for stream, token in arrays["rows"]]
         head = header["head"] and (header["head"][0], header["head"][1])

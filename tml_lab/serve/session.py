@@ -28,6 +28,7 @@ from tml_lab.serve.engine import Engine
 from tml_lab.serve.handle import Handle
 from tml_lab.serve.limits import Limits
 from tml_lab.serve.warm import load_warm
+from tml_lab.worlds.remembered import usual_policy
 
 SERVER = "TML_SERVER"
 _OWN = Limits(idle=None, shed=False)  # an engine that nobody else uses: nothing is late, nothing grows old
@@ -149,5 +150,5 @@ def _engine(checkpoint: str) -> Engine:
     name = str(checkpoint_dir(checkpoint).resolve())
     with _lock:
         if name not in _engines:
-            _engines[name] = Engine(*load_warm(checkpoint), limits=_OWN)
+            _engines[name] = Engine(*load_warm(checkpoint), limits=_OWN, policy=usual_policy())
         return _engines[name]

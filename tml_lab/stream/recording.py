@@ -45,7 +45,7 @@ class Inputs:
 
     Args:
         audio: float32 [turns * 3200], mono at 16 kHz (a shorter last turn is padded with silence).
-        typed: `(turn, words)` pairs in the order of their turns.
+        typed: `(turn, words)` pairs, kept in the order of their turns; those of one turn in the order given.
         frames: per turn uint8 [2, H, W, 3] or None, or None when no camera ran.
         gaps: turns in which nothing was heard (see `Session.step`), in ascending order; their sound is silence.
         skipped: those of the gaps that were not computed: they have no positions in the sequence.
@@ -67,7 +67,8 @@ class Inputs:
         if len(audio) != turns * TURN_SAMPLES:
             audio = np.pad(audio, (0, turns * TURN_SAMPLES - len(audio)))
         object.__setattr__(self, "audio", audio)
-        object.__setattr__(self, "typed", tuple(sorted((int(turn), str(text)) for turn, text in self.typed)))
+        typed = [(int(turn), str(text)) for turn, text in self.typed]
+        object.__setattr__(self, "typed", tuple(sorted(typed, key=lambda one: one[0])))  # as they came, within a turn
         if self.frames is not None and len(self.frames) != turns:
             raise RecordingError(f"{len(self.frames)} turns of pictures do not fit {turns} turns of sound.")
         object.__setattr__(self, "skipped", tuple(sorted({int(turn) for turn in self.skipped})))

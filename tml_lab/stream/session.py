@@ -60,7 +60,8 @@ class Session:
         seed: of the session's own noise (the flow head's); turn n's noise depends on (seed, n) alone.
         attention: `(layer, head)` to watch; can be changed between turns.
         reel: where the recording's sound and pictures go; None: see `MemoryReel`.
-        policy: what it remembers in the long run (`tml_lab.stream.policy`); None: as the model was trained.
+        policy: what it remembers in the long run (`tml_lab.stream.policy`); None: as the model was trained. Sessions
+            for people are given `tml_lab.worlds.remembered.usual_policy()` by whoever opens them.
     """
 
     def __init__(
@@ -192,7 +193,7 @@ class Session:
         timings = {"signal": time.perf_counter() - began}
         self.state["dmel.tail"] = heard.dmel_tail
         rows = self._rows = heard.rows()
-        taps = self._keeper.taps(None if self._watched is None else {self._watched[0]: Tap()})
+        taps = self._keeper.taps(None if self._watched is None else {self._watched[0]: Tap(wants={"pattern"})})
         unseen = taps is None and self.observer is None
         self._graphs = self.graphed if self.graphed and unseen and self.graphed.ready() else None
         device = torch.device("cpu") if self._graphs else self.device
@@ -243,12 +244,12 @@ class Session:
             return (yield Append(self.model, self.state, x, taps))
         piece = self.tape.piece(self.tokenizer.names, int(self.state["pos"]), x.shape[1], self._rows)
         x = self.observer.embedded(x[0], piece)[None]
-        seen, watched = self.observer.taps(piece), taps or {}
-        for layer in watched:  # one tap serves both
-            if layer in seen:
-                watched[layer] = seen[layer].also("pattern")
-        seen |= watched
+        mine, seen = taps or {}, dict(self.observer.taps(piece))
+        for layer, tap in mine.items():  # one tap of a layer serves both
+            seen[layer] = seen[layer].also(*(tap.wants or ())) if layer in seen else tap
         hidden = yield Append(self.model, self.state, x, seen)
+        for layer, tap in mine.items():
+            tap.update(seen[layer])
         return self.observer.finished(hidden[0], piece)[None]
 
     def _feed(self, stream: Stream, token: int = 0, voice: Tensor | None = None) -> Steps[Tensor]:
@@ -323,11 +324,12 @@ class Session:
         text_out = self.tokenizer.decode(words)
         request = text_out if DECISIONS[best] == DELEGATE else ""
         said = () if request else tuple(text_out.split())
-        result = TurnResult(
-            self.turn, DECISIONS[best], p_speak, " ".join(said), said, sound, timings, seen, request, patches
-        )
-        self.tape.head = self._watched or self.tape.head
         note = self._keeper.note
+        result = TurnResult(
+            self.turn, DECISIONS[best], p_speak, " ".join(said), said, sound, timings, seen, request, patches,
+            note or "",
+        )  # fmt: skip
+        self.tape.head = self._watched or self.tape.head
         self.tape.append(
             Turn(
                 heard.audio, frames, text, result.decision, p_speak, said, sound, rows, bins, timings, seen, note,

@@ -4,7 +4,8 @@
 
 Sessions go in lock-step: what their turns ask of the model (see `turn_steps`) is answered in rounds, by one call of the
 kernels for all. A silent session takes part in the first round only; words come before sound, so that all own voices
-are drawn together. What cannot be joined (a hook, an observer, a watched head, a GPU) is answered one by one.
+are drawn together. What cannot be joined (a hook, an observer, a watched head, a GPU) is answered one by one; a policy
+of memory that listens along is no hindrance.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tml_lab.config import FRAMES_PER_TURN, OUT_TOKENS_PER_TURN, PATCH
 from tml_lab.model.decode import one_turn
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.joint import append_jointly, can_append_jointly, can_draw_jointly, draw_jointly
+from tml_lab.model.tap import only_listen
 from tml_lab.stream.session import Session
 from tml_lab.stream.turn_input import SessionError
 from tml_lab.stream.turn_result import TurnResult
@@ -174,13 +176,13 @@ def _joinable(request: Request) -> InteractionModel | None:
         return None
     if isinstance(request, Draw):
         return model if can_draw_jointly(model, request.noise) else None
-    return model if not request.taps and can_append_jointly(model, request.x) else None
+    return model if only_listen(request.taps) and can_append_jointly(model, request.x) else None
 
 
 def _jointly(model: InteractionModel, requests: Sequence[Request]) -> Sequence[Tensor]:
     appends = [request for request in requests if isinstance(request, Append)]
     if appends:
-        return append_jointly(model, [a.x for a in appends], [a.state for a in appends])
+        return append_jointly(model, [a.x for a in appends], [a.state for a in appends], [a.taps for a in appends])
     draws = [request for request in requests if isinstance(request, Draw)]
     hidden, noise = torch.cat([d.hidden for d in draws]), torch.cat([d.noise for d in draws])
     return draw_jointly(model, hidden, noise).split(1)  # N times [1, n_out]

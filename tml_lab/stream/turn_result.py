@@ -33,6 +33,7 @@ class TurnResult:
         request: what the background model is asked, after `<delegate>`; it is not said.
         patches: float32 [rows, columns], the part of `attention` that lies on this turn's pictures, patch by patch;
             sums to `attention["video_in"][-1]`. None when no head is watched or no camera runs.
+        note: what the session's policy of memory typed in this turn; empty: nothing.
     """
 
     turn: int
@@ -45,6 +46,7 @@ class TurnResult:
     attention: Mapping[str, np.ndarray] | None = None
     request: str = ""
     patches: np.ndarray | None = None
+    note: str = ""
 
 
 def pool_attention(tap: dict[str, Tensor], head: int, tape: Tape, rows: list[tuple[int, int]]) -> Pooled:

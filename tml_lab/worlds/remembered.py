@@ -1,8 +1,15 @@
-"""What of the closed world is worth remembering for long: its wordings as rules for `tml_lab.stream.compact`."""
+"""What of the closed world is worth remembering for long: its wordings as rules for `tml_lab.stream.compact`.
+
+Here stands, too, which policy of memory the sessions of people get: `tml serve`, `tml play`, the live widget. A bare
+`Session` remembers as the model was trained.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tml_lab.stream.compact import Compact, Rule
+from tml_lab.stream.policy import Policy, PolicyError, SinksAndWindow, Window
 from tml_lab.worlds.wordings import WORDINGS
 from tml_lab.worlds.wordings_more import FACTS, MORE_WORDINGS
 
@@ -34,3 +41,17 @@ def rules(more: bool = False) -> tuple[Rule, ...]:
 def compact(every: int = Compact.every, more: bool = False) -> Compact:
     """The policy with these rules."""
     return Compact(rules=rules(more), every=every)
+
+
+POLICIES: dict[str, Callable[[], Policy]] = {
+    Window.name: Window, SinksAndWindow.name: SinksAndWindow, Compact.name: compact,
+}  # fmt: skip
+USUAL = Compact.name  # the best of them by `tml bench long`, see the nano's card; until it types, no bit differs
+
+
+def usual_policy(name: str | None = None) -> Policy:
+    """The policy of that name, with its usual settings; None: `USUAL`. Raises PolicyError for an unknown name."""
+    name = name or USUAL
+    if name not in POLICIES:
+        raise PolicyError(f"no policy of memory is called {name!r}; choose from {', '.join(POLICIES)}.")
+    return POLICIES[name]()

@@ -118,7 +118,8 @@ class Inquiry:
         session = self.talk()
         state = self.snapshots.before(first)
         if state is None and (self.snapshots.oldest is None or end <= INSTRUCTIONS):
-            state = Session(session.model, session.tokenizer, session.seed).state  # from the beginning
+            fresh = Session(session.model, session.tokenizer, session.seed, policy=session.policy)
+            state = fresh.state  # from the beginning
         if state is None:
             since = heard_start(self.snapshots.oldest or 0)
             raise SessionError(f"that lies too far back: the session can be run again from its second {since:.0f} on.")
@@ -195,6 +196,7 @@ def _turn(recording: Recording, n: int, turn: int) -> dict[str, Any]:
     row = Row(
         turn, turn, recording.decisions[n], float(recording.p_speak[n]), recording.words[n], (),
         " ".join(text for at, text in recording.inputs.typed if at == n), 0.0, 0.0, int(n in recording.inputs.gaps),
+        note=" ".join(text for at, text in recording.notes if at == n),
     )  # fmt: skip
     loud = [loudness(recording.inputs.audio[here]), loudness(recording.audio_out[here])]
     return row.header() | {"loud": loud}

@@ -41,7 +41,8 @@ class LiveSession(anywidget.AnyWidget):
     """A live conversation with an interaction model.
 
     Args:
-        model: a checkpoint's name or path ("nano"), or a function that makes a fresh session (`SessionLike`).
+        model: a checkpoint's name or path ("nano"), whose sessions remember by `usual_policy()`, or a function that
+            makes a fresh session (`SessionLike`).
         source: `open_source()`; a `Microphone`, or a `Clip` that is offered first under "play a recording".
         save_to: the folder that gets one folder per saved session.
         seed: of the sessions made from a checkpoint.
@@ -338,8 +339,9 @@ class _Checkpoint:
 
     def __call__(self) -> SessionLike:
         from tml_lab.stream.session import Session
+        from tml_lab.worlds.remembered import usual_policy
 
-        return Session(*self._load(), seed=self.seed)
+        return Session(*self._load(), seed=self.seed, policy=usual_policy())
 
     def warm_up(self) -> None:
         """Load the checkpoint ahead of time; what is wrong with it is said when a session is asked for."""

@@ -317,6 +317,7 @@ class LiveWorker:
             late=chunk.late,
             read=self._read(),
             request=getattr(result, "request", ""),
+            note=getattr(result, "note", ""),
         )
         self._skipped = 0
         self.rows.append(row)

@@ -17,7 +17,8 @@ class Row:
     """One turn as the widget keeps it: what `LiveSession.turns` lists.
 
     Times are seconds: `model` inside `Session.step`, `waited` in the queue before it. `heard` are the words that the
-    model's listening head read; `typed` those of the person and of the background model.
+    model's listening head read; `typed` those of the person and of the background model; `note` what the session's
+    policy of memory typed again.
     """
 
     turn: int
@@ -33,6 +34,7 @@ class Row:
     late: bool = False  # its moment had passed when it was run: what was said in it was not played
     read: dict[str, float] = field(default_factory=dict)  # what the attached readers said of the decision
     request: str = ""  # what the background model was asked
+    note: str = ""
 
     def header(self) -> dict[str, Any]:
         """The row as a page reads it."""
@@ -45,6 +47,7 @@ class Row:
             "request": self.request,
             "heard": " ".join(self.heard),
             "typed": self.typed,
+            "note": self.note,
             "missed": self.missed,
             "late": self.late,
             "model_ms": round(self.model * 1e3, 2),

@@ -45,6 +45,7 @@ export class History {
       words: message.words ?? [],
       understood: message.heard,
       typed: message.typed || "",
+      note: message.note || "",
       missed: message.missed,
       modelMs: message.model_ms,
       waitedMs: message.waited_ms,

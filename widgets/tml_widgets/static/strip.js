@@ -257,8 +257,10 @@ export class Strip {
   }
 
   drawTyped(track, y) {
-    const typed = [...this.visible()].filter((turn) => turn.typed);
-    chips(this.brush, typed.map((turn) => [this.x(heardStart(turn.turn)), turn.typed]), y + 5, this.colours, "typed");
+    // what the session's policy of memory types again is marked by an arrow that comes back
+    const typed = [...this.visible()].filter((turn) => turn.typed || turn.note);
+    const words = (turn) => turn.typed || `\u21bb ${turn.note}`;
+    chips(this.brush, typed.map((turn) => [this.x(heardStart(turn.turn)), words(turn)]), y + 5, this.colours, "typed");
     this.heatRow("typed", y + track.height - 6);
   }
 
