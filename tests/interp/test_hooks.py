@@ -117,7 +117,7 @@ def test_attribution_sums_to_the_logit_difference(cache: Cache) -> None:
     assert np.array_equal(found["L1H1"], found.values[found.labels.index("L1H1")])
     label, value = found.top(5, 1)[0]
     assert abs(value) == np.abs(found.values[:, 5]).max() and found[label][5] == pytest.approx(value)
-    with pytest.raises(KeyError, match="L1H0"):
+    with pytest.raises(InterpError, match="L1H0"):
         found["L1H99"]
 
 

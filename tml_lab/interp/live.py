@@ -33,10 +33,14 @@ from tml_lab.stream.session import Session
 
 @dataclass(frozen=True)
 class Reader:
-    """One number from the residual stream after a layer: `read(resid_post [d_model])` at each turn's decision."""
+    """One number from the residual stream after a layer: `read(resid_post [d_model])` at each turn's decision.
+
+    `d_model`: the width it was made for; None: any.
+    """
 
     layer: int
     read: Callable[[Tensor], float]
+    d_model: int | None = None
 
 
 def lens(model: InteractionModel, tokenizer: TextTokenizer, layer: int) -> Reader:
@@ -47,19 +51,21 @@ def lens(model: InteractionModel, tokenizer: TextTokenizer, layer: int) -> Reade
     def read(resid: Tensor) -> float:
         return float(lens_difference(resid[None], norm.weight, norm.eps, direction))
 
-    return Reader(layer, read)
+    return Reader(layer, read, model.cfg.d_model)
 
 
 def along(direction: np.ndarray | Tensor, layer: int, bias: float = 0.0) -> Reader:
     """`direction @ resid + bias`: what a linear probe says. `direction [d_model]`."""
     weight = torch.as_tensor(np.asarray(direction), dtype=torch.float32)
-    return Reader(layer, lambda resid: float(resid.cpu() @ weight) + bias)
+    return Reader(layer, lambda resid: float(resid.cpu() @ weight) + bias, weight.numel())
 
 
 def check_readers(cfg: ModelConfig, readers: Mapping[str, Reader], edits: Sequence[Edit] = ()) -> None:
-    """Raises InterpError for a layer that the model has not, or an edit that it cannot be given."""
-    for reader in readers.values():
+    """Raises InterpError for a layer or a width that the model has not, or an edit that it cannot be given."""
+    for name, reader in readers.items():
         check_layer(cfg, reader.layer)
+        if reader.d_model not in (None, cfg.d_model):
+            raise InterpError(f"reader {name!r} reads {reader.d_model} numbers, but this stream has {cfg.d_model}.")
     edit_hooks(cfg, edits)
 
 
