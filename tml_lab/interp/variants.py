@@ -93,7 +93,7 @@ def without_each_word(inputs: Inputs, words: Sequence[Word]) -> list[Variant]:
     found = []
     for word, start, end in words:
         if not 0 <= start < end:
-            raise InterpError(f"{word!r} cannot lie from {start} to {end} s: it must end after it begins, at 0 or later.")
+            raise InterpError(f"{word!r} cannot lie from {start} to {end} s: it must end after it begins, from 0 on.")
         span = range(turn_hearing(start), turn_hearing(math.nextafter(end, 0)) + 1)
         found.append(Variant(f"without {word!r}", span.start, blank(inputs, span, ["audio"])))
     return found
