@@ -1,4 +1,4 @@
-"""Figures of counterfactuals and of whole results say what the numbers say, and refuse what does not belong together."""
+"""Figures of counterfactuals and of whole results say what the numbers say, and refuse what is of other shapes."""
 
 from __future__ import annotations
 
