@@ -30,8 +30,8 @@ class Attribution:
         labels: `embed`; `L3H2` for head 2 of layer 3; `L3E7` for its expert 7, `L3S0` for its shared expert 0, `L3M`
             for a dense MLP.
         values: float32 [components, turns], in the order of the labels.
-        logit_difference: float32 [turns], the model's own; the values of a turn sum to it: to 1e-5, and to as much again
-            as float32 logits of that size are rounded by.
+        logit_difference: float32 [turns], the model's own; the values of a turn sum to it, to 1e-5 and to as much
+            again as float32 logits of that size are rounded by.
     """
 
     labels: tuple[str, ...]
