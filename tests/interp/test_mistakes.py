@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from tml_lab.interp.live import along, attached
 from tml_lab.interp.variants import blank, shifted, without_each_span, without_each_word
 from tml_lab.stream.session import Session
 
+untyped: Any = Ablate  # what a type checker would catch, in a notebook nobody does
 NAN, INF = float("nan"), float("inf")
 
 
@@ -67,8 +69,8 @@ MISTAKES: dict[str, tuple[Callable[[Cache], Any], str]] = {
     "an address": (lambda c: At(hook="zz", layer=0), "nothing called 'zz'; did you mean 'z'"),
     "an edit's address": (lambda c: Ablate(at="L0 zz"), "^a layer has nothing called 'zz'; did you mean 'z'"),
     "an edit's time": (lambda c: Ablate(at="L0 z @noon"), "^the time '@noon'"),
-    "an edit's field": (lambda c: Ablate(at="L0 z", valu=1), "an edit has no 'valu'; did you mean 'value'"),
-    "no address": (lambda c: Ablate(), "^this is not an edit: at: field required"),
+    "an edit's field": (lambda c: untyped(at="L0 z", valu=1), "an edit has no 'valu'; did you mean 'value'"),
+    "no address": (lambda c: untyped(), "^this is not an edit: at: field required"),
     "a mean by name": (lambda c: Ablate(at="L0 z", value="mean"), "value: input should be a valid number"),
     "a mean's width": (lambda c: edited(c, Ablate(at="L0H1 z", value=[1.0])), "has .* numbers, not 1"),
     "a mean that is none": (lambda c: edited(c, Ablate(at="L0H1 z", value=NAN)), "no finite number"),
@@ -164,6 +166,26 @@ def test_a_reader_of_another_width_is_told_before_it_is_attached(cache: Cache) -
     with pytest.raises(InterpError, match=r"reader 'mine' reads 3 numbers, but this stream has"):
         attached(session, {"mine": along(np.ones(3), 1)}).__enter__()
     assert session.observer is None
+
+
+def test_an_edit_of_the_past_is_not_attached(cache: Cache) -> None:
+    session = Session(cache.model, cache.tokenizer)
+    for turn in range(3):
+        session.step(*cache.recording.inputs.turn(turn))
+    with (
+        pytest.raises(InterpError, match=r"ends before turn 3, which comes next: .*counterfactual"),
+        attached(session, {}, [Ablate(at="L1H0 z @0.2s..0.6s")]),
+    ):
+        pass
+    with attached(session, {}, [Ablate(at="L1H0 z @0.2s..0.8s")]):  # one that lasts acts from now on
+        session.step(*cache.recording.inputs.turn(3))
+    assert session.observer is None
+
+
+def test_a_counterfactual_of_other_weights_is_warned_of(cache: Cache) -> None:
+    foreign = replace(cache.recording.until(4), checkpoint={"name": "pico", "sha256": "0" * 16})
+    with pytest.warns(UserWarning, match="made with weights 0{16}, other than .* its past comes out otherwise"):
+        counterfactual(foreign, cache.model, cache.tokenizer, t=0.4)
 
 
 def test_one_part_may_be_named_alone(cache: Cache) -> None:

@@ -12,7 +12,6 @@ square of the length: they are not kept but computed anew from q and k when they
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,7 +44,7 @@ from tml_lab.interp.watch import Hooks, Watch, resolve
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.state import MAX_CHUNK, new_state
 from tml_lab.model.text import TextTokenizer
-from tml_lab.stream.checkpoint_hash import weights_hash
+from tml_lab.stream.checkpoint_hash import warn_of_other_weights
 from tml_lab.stream.observer import Piece
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import decision_positions, offline_tokens
@@ -212,12 +211,7 @@ def run_offline(
     kept = _names(model.cfg, names, len(recording.tokens), edited)
     if recording.turns == 0:
         raise InterpError("this recording has no turns, so there is nothing to run.")
-    if (made_by := recording.checkpoint.get("sha256")) and made_by != weights_hash(model):
-        warnings.warn(
-            f"this recording was made with weights {made_by}, other than this model's: its decisions are "
-            "not the ones this cache computes.",
-            stacklevel=2,
-        )
+    warn_of_other_weights(recording.checkpoint, model, "its decisions are not the ones this cache computes.")
     watch = Watch(model.cfg, hooks, kept, needs)
     was_training = model.training
     model.eval()  # in training some tensors would be kept in half precision

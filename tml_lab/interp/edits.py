@@ -127,7 +127,7 @@ class Ablate(_Edit):
         super().check(cfg)
         if self.at.hook == "pattern":
             raise InterpError("a pattern is not ablated but cut: Cut(at=...), which lets its rows sum to 1.")
-        if isinstance(self.value, float):
+        if isinstance(self.value, float | int):
             _check_numbers(self.at, cfg, (self.value,), False)
         else:
             _check_numbers(self.at, cfg, self.value)

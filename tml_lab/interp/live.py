@@ -21,7 +21,7 @@ from torch import Tensor
 
 from tml_lab.config import ModelConfig
 from tml_lab.interp.decision import decision_direction, lens_difference
-from tml_lab.interp.edits import Edit, edit_hooks, edit_needs
+from tml_lab.interp.edits import Edit, each_edit, edit_hooks, edit_needs
 from tml_lab.interp.names import InterpError, check_layer, full_name
 from tml_lab.interp.watch import Watch
 from tml_lab.model.interaction import InteractionModel
@@ -67,6 +67,17 @@ def check_readers(cfg: ModelConfig, readers: Mapping[str, Reader], edits: Sequen
         if reader.d_model not in (None, cfg.d_model):
             raise InterpError(f"reader {name!r} reads {reader.d_model} numbers, but this stream has {cfg.d_model}.")
     edit_hooks(cfg, edits)
+
+
+def _check_to_come(edits: Sequence[Edit], turn: int) -> None:
+    """Raises InterpError for an edit of turns that a session has behind it."""
+    for edit in each_edit(edits):
+        span = edit.at.turns()
+        if span is not None and span[1] <= turn:
+            raise InterpError(
+                f"the edit at {edit.at} ends before turn {turn}, which comes next: what was said stays said; "
+                "counterfactual(...) asks what would have been."
+            )
 
 
 class Live(Watch):
@@ -122,8 +133,10 @@ def attached(
     Args:
         on_turn: called with the turn and what was said of it, before the turn's decision is acted on.
 
-    Raises InterpError for a layer that is not there or an edit that the model cannot be given.
+    Raises InterpError for a layer that is not there, and for an edit that the model cannot be given or that lies in the
+    session's past.
     """
+    _check_to_come(edits, session.turn)
     before, live = session.observer, Live(session, readers, edits, on_turn)
     session.observer = live
     try:
