@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tml_lab.interp.cache import LAYER_HOOKS, Cache, InterpError, full_name, hoo
 from tml_lab.interp.decision import decision
 from tml_lab.interp.hooks import Hook, run_with_hooks
 from tml_lab.model.tap import Tap
+from tml_lab.plot import interp as plots
 
 
 def run(cache: Cache, *hooks, names=()) -> Cache:
@@ -117,7 +119,7 @@ def test_attribution_sums_to_the_logit_difference(cache: Cache) -> None:
     assert np.array_equal(found["L1H1"], found.values[found.labels.index("L1H1")])
     label, value = found.top(5, 1)[0]
     assert abs(value) == np.abs(found.values[:, 5]).max() and found[label][5] == pytest.approx(value)
-    with pytest.raises(KeyError, match="L1H0"):
+    with pytest.raises(InterpError, match="L1H0"):
         found["L1H99"]
 
 
@@ -145,6 +147,19 @@ def test_what_is_attributed_is_what_is_lost_without_it(label: str, short: str, c
     np.testing.assert_allclose(attribute_decision(cache)[label], expected.numpy(), atol=1e-4)
 
 
+
+
+def test_the_documentation_names_what_there_is() -> None:
+    """Every function and figure in the table of questions."""
+    text = (Path(__file__).parents[2] / "docs" / "inside.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]*\? \| (.*) \| (.*) \|$", text, re.MULTILINE)
+    assert len(rows) == 20
+    for asked, drawn in rows:
+        for name in re.findall(r"`([\w.]+)`", asked):
+            module, function = name.split(".")
+            assert callable(getattr(importlib.import_module(f"tml_lab.interp.{module}"), function)), name
+        for name in re.findall(r"`(\w+)`", drawn):
+            assert callable(getattr(plots, name)), name
 
 
 def test_the_documentation_lists_every_name(cache: Cache) -> None:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
+from tml_lab.interp.ahead import Rise
 from tml_lab.interp.attribution import Attribution
+from tml_lab.interp.causal import CausalCheck
+from tml_lab.interp.cause import Cause
+from tml_lab.interp.circuit import Preserved
+from tml_lab.interp.counterfactual import Outcome, diff
 from tml_lab.interp.decision import Decisions
+from tml_lab.interp.inertia import Inertia
+from tml_lab.interp.linear import Readout, Score
+from tml_lab.interp.listening import ListeningHeads
 from tml_lab.interp.patching import Sweep
+from tml_lab.interp.probe import Probe
+from tml_lab.interp.similarity import LagCurve
+from tml_lab.interp.steering import DoseResponse
+from tml_lab.interp.variants import Variant
 from tml_lab.plot import interp as plots
 from tml_lab.plot.linked import LinkedTracks
 from tml_lab.plot.timeline import timeline
@@ -133,6 +146,69 @@ def _circuit() -> go.Figure:
     return plots.plot_circuit(PARTS, {"L0H1": 0.5, "L2E3": -1.0}, edges)
 
 
+def silenced(recording: Recording, turn: int = 7) -> Recording:
+    """A child that is silent from a turn on."""
+    gone = [n >= turn for n in range(recording.turns)]
+    decisions = tuple("<silent>" if off else name for off, name in zip(gone, recording.decisions, strict=True))
+    words = tuple(() if off else some for off, some in zip(gone, recording.words, strict=True))
+    p_speak = np.where(gone, 0.05, recording.p_speak).astype(np.float32)
+    return replace(recording, decisions=decisions, words=words, p_speak=p_speak)
+
+
+def cause_of(recording: Recording) -> Cause:
+    """Turns 3 and 4 are found for turn 7."""
+    child = silenced(recording).until(min(8, recording.turns))
+    return Cause(7, tuple(n for n in (3, 4) if n < recording.turns), child, diff(recording, child), 9, True)
+
+
+def outcomes_of(recording: Recording) -> list[Outcome]:
+    """Without "five" it is silent in turn 7, without "two" as it was."""
+    found = []
+    for word, child in (("five", silenced(recording)), ("two", recording)):
+        variant = Variant(f"without {word!r}", 3, recording.inputs)
+        found.append(Outcome(variant, child, diff(recording, child)))
+    return found
+
+
+def probes_of() -> dict[int, Probe]:
+    """Layer n scores 0.5 + n / 10, its control 0.1; a push moves 2 logits, random ones 0.5."""
+    causal = CausalCheck(
+        (-2.0, 2.0), np.array([-4.0, 4.0]), np.zeros(2), np.array([[-1.0, 1.0]]), np.zeros((1, 2)), 1.0, np.ones(1), 9
+    )
+    rivals = {name: Score(0.2, 0.1, 0.3) for name in ("embedding", "turn number")}
+    readout = Readout(np.ones((2, 1)), np.zeros(1), None)
+    return {
+        n: Probe("since_asked", n, readout, None, Score(0.5 + n / 10, 0.4, 0.9), Score(0.1, 0.0, 0.2), rivals, causal,
+                 np.ones(2), (50, 30))
+        for n in range(LAYERS)
+    }  # fmt: skip
+
+
+def kept_of(share: float) -> Preserved:
+    kinds = {"silent": 1.0, "begins": share, "speaks": share, "ends": float("nan")}
+    return Preserved(0.9, (1 + share) / 2, kinds, {"silent": 40, "begins": 4, "speaks": 9, "ends": 0})
+
+
+def _result(name: str) -> go.Figure:
+    """The results that have a figure of their own."""
+    pair = np.array([0.0, 0.2, 0.5])
+    rows = np.array([[1, 1, 0.5, 0], [1, 0.8, 0.1, np.nan]])
+    return {
+        "dose response": lambda: plots.plot_dose_response(
+            DoseResponse("patience", (-1.0, 0.0, 1.0), pair, pair / 5, pair[None] / 9, pair[None] / 9, (20, 30))
+        ),
+        "lag curve": lambda: plots.plot_lag_curve(LagCurve((-1, 0, 1), pair + 0.3, pair[None] / 2)),
+        "inertia": lambda: plots.plot_inertia(
+            Inertia((-1, 0, 1, 2), rows, rows > 0.5, np.ones((3, 4)), np.array([2, 1]), np.array([2, 1]), 0.9)
+        ),
+        "listening": lambda: plots.plot_listening(ListeningHeads(rows[None, :, :2], rows[None, :, :2])),
+        "rises": lambda: plots.plot_rises([Rise(9, 0.8, 0.1, 0.5, 0.9), Rise(4, 0.3, 0.2, -0.1, 0.3)]),
+        "probes": lambda: plots.plot_probes(probes_of()),
+        "preserved": lambda: plots.plot_preserved({"9 parts": kept_of(0.1), "60 parts": kept_of(0.9)}),
+    }[name]()
+
+
+RESULTS = ("dose response", "lag curve", "inertia", "listening", "rises", "probes", "preserved")
 FEATURES = [f"feature {n}" for n in range(EXPERTS)]
 OVER_TIME: dict[str, Callable[[Recording], go.Figure]] = {
     "timeline": timeline,
@@ -146,6 +222,8 @@ OVER_TIME: dict[str, Callable[[Recording], go.Figure]] = {
     "parts": lambda r: plots.plot_parts(r, parts_of(r.turns)),
     "probe": _probe,
     "features": lambda r: plots.plot_features(r, routing_of(r.turns), FEATURES),
+    "divergence": lambda r: plots.plot_divergence(r, silenced(r)),
+    "cause": lambda r: plots.plot_cause(r, cause_of(r)),
     "linked": lambda r: LinkedTracks(r).add(plots.lens_track(lens_of(r.turns))).figure(),
 }
 """Every figure that stands on the time axis, of a recording of any length."""
@@ -162,5 +240,7 @@ OF_MOMENTS: dict[str, Callable[[Recording], go.Figure]] = {
     "dose": lambda r: _dose(),
     "ranking": lambda r: plots.plot_ranking(PARTS, np.arange(len(PARTS)) - 9.0, np.ones(len(PARTS)), n=5),
     "circuit": lambda r: _circuit(),
+    "outcomes": lambda r: plots.plot_outcomes(r, outcomes_of(r), 7),
+    **{name: (lambda r, name=name: _result(name)) for name in RESULTS},
 }
 """The figures whose axis is not time."""

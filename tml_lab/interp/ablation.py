@@ -57,6 +57,8 @@ def ablate(
     jobs = [(label, *_layer_of(model, every, label)) for label in labels]
     if baseline not in ("zero", "mean", "resample"):
         raise InterpError(f"no baseline is called {baseline!r}; choose zero, mean or resample.")
+    if not recordings:
+        raise InterpError("there is no recording to ablate anything in.")
     average = means(model, tokenizer, recordings) if baseline == "mean" else StandIns()
     shape = len(labels), len(KINDS)
     sums = {name: np.zeros(shape) for name in ("change", "moved", "flipped")}

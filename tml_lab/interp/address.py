@@ -11,13 +11,23 @@ people say: video, audio, heard, seen, typed, said, voice.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from tml_lab.config import ModelConfig
-from tml_lab.interp.names import EMBED, FINAL, InterpError, check_head, check_layer, check_short, full_name
+from tml_lab.interp.checked import Checked
+from tml_lab.interp.names import (
+    EMBED,
+    FINAL,
+    SHORT_NAMES,
+    InterpError,
+    check_head,
+    check_layer,
+    check_short,
+    full_name,
+)
 from tml_lab.interp.spelling import read_spelling, spell
 from tml_lab.stream.clock import Clock, turn_hearing
 from tml_lab.stream.tokens import STREAMS, TokenTable
@@ -31,8 +41,8 @@ SHORT_STREAMS = {
 }  # fmt: skip
 
 
-class At(BaseModel):
-    """Where in a model, and when.
+class At(Checked):
+    """Where in a model, and when. Raises InterpError, in one sentence, for what is no place.
 
     Args:
         hook: a layer's short name (`resid_post`, `z`, `pattern`, ...), `embed`, or `final`.
@@ -44,7 +54,7 @@ class At(BaseModel):
         src, src_t, src_turn: of a pattern, which keys: a stream, and when.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    CALLED: ClassVar[str] = "an address"
 
     hook: str = "resid_post"
     layer: int | None = None
@@ -63,11 +73,17 @@ class At(BaseModel):
     @classmethod
     def _span(cls, value: Any, info: Any) -> Any:
         """A slice, with or without ends, as a pair."""
+        name = info.field_name
         if isinstance(value, slice):
-            end = math.inf if info.field_name.endswith("t") else 2**31 - 1
+            if value.step is not None:
+                raise ValueError(f"{name}={value} leaves something out between its ends: give it without a step")
+            end = math.inf if name.endswith("t") else 2**31 - 1
             value = (value.start or 0, end if value.stop is None else value.stop)
         if isinstance(value, tuple | list) and len(value) == 2 and not float(value[0]) < float(value[1]):
-            raise ValueError(f"{info.field_name}={tuple(value)} is empty: it must end after it begins")
+            raise ValueError(f"{name}={tuple(value)} is empty: it must end after it begins")
+        first = value[0] if isinstance(value, tuple | list) and len(value) else value
+        if isinstance(first, int | float) and not 0 <= first < math.inf:
+            raise ValueError(f"{name} must begin at 0 or later, not at {first}")
         return value
 
     @field_validator("of", "src")
@@ -99,22 +115,16 @@ class At(BaseModel):
 
     @staticmethod
     def read(where: str | At | None = None, **parts: Any) -> At:
-        """From an `At`, its string form, or fields; fields win. Raises InterpError, in one sentence."""
+        """From an `At`, its string form, a hook's name, short or full, or fields; fields win. Raises InterpError."""
         if isinstance(where, str):
-            where = At.parse(where) if " " in where or where in ENDS else At.read(hook=where)
+            where = At.parse(where) if " " in where or where in ENDS else At(**_of_name(where))
         given = {} if where is None else {name: getattr(where, name) for name in where.model_fields_set}
-        try:
-            return At(**{**given, **parts})
-        except ValidationError as error:
-            first = error.errors()[0]
-            what = ".".join(str(part) for part in first["loc"][:1])
-            said = first["msg"].removeprefix("Value error, ").rstrip(".")
-            raise InterpError(f"this is no address: {what + ': ' if what else ''}{said}.") from None
+        return At(**{**given, **parts})
 
     @staticmethod
     def parse(text: str) -> At:
         """Read the string form (see `tml_lab.interp.spelling`). Raises InterpError."""
-        return At.read(None, **read_spelling(text))
+        return At(**read_spelling(text))
 
     def __str__(self) -> str:
         """The string form; `At.parse` reads it back."""
@@ -134,6 +144,18 @@ class At(BaseModel):
             if given is not None and not 0 <= given < n:
                 raise InterpError(f"there is no {kind} {given} in layer {self.layer}: it has 0..{n - 1}.")
         return full_name(self.hook, self.layer)
+
+    def width(self, cfg: ModelConfig) -> int:
+        """How many numbers a position has there; of a pattern, as many as there are heads for each key."""
+        if self.hook in OF_HEADS:
+            n_heads, n_kv_heads, d_head = cfg.heads(self.layer or 0)
+            many = 1 if self.head is not None else n_kv_heads if OF_HEADS[self.hook] else n_heads
+            return many if self.hook == "pattern" else many * d_head
+        if self.hook in ("experts", "expert_weights"):
+            return 1 if self.expert is not None else cfg.top_k
+        if self.hook == "shared_weights":
+            return 1 if self.shared is not None else cfg.n_shared_experts
+        return cfg.d_model
 
     def turns(self, of_keys: bool = False) -> tuple[int, int] | None:
         """The turns `[first, end)`; None: all."""
@@ -160,12 +182,26 @@ class At(BaseModel):
         return keep if stream in (None, "all") else keep & (tokens.stream == STREAMS.index(stream))
 
     def positions(self, tokens: TokenTable, of_keys: bool = False) -> np.ndarray:
-        """int64 [k]: positions in a whole recording. Raises InterpError for turns outside it."""
+        """int64 [k]: positions in a whole recording. Raises InterpError for turns that begin outside it; a span may end
+        after it."""
         have = int(tokens.turn[-1]) + 1 if len(tokens) else 0
         turns = self.turns(of_keys)
-        if turns is not None and not 0 <= turns[0] < have:
+        if turns is not None and turns[0] < 0:
+            raise InterpError(f"nothing is played before 0.2 s: {self} begins earlier.")
+        if turns is not None and turns[0] >= have:
             raise InterpError(
                 f"{'src ' if of_keys else ''}turn {turns[0]} ({turns[0] / 5:.1f} s) lies outside the recording: it has "
                 f"turns 0..{have - 1}, {have / 5:.1f} s."
             )
         return np.flatnonzero(self.mask(tokens, of_keys))
+
+
+def _of_name(name: str) -> dict[str, Any]:
+    """A hook's short or full name as fields of an address."""
+    for short, full in ENDS.items():
+        if name == full:
+            return {"hook": short}
+    layer, _, inside = name.removeprefix("blocks.").partition(".")
+    if name.startswith("blocks.") and layer.isdigit() and inside in SHORT_NAMES:
+        return {"hook": SHORT_NAMES[inside], "layer": int(layer)}
+    return {"hook": name}

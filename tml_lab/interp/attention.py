@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tml_lab.interp.address import At
 from tml_lab.interp.cache import Cache
-from tml_lab.interp.names import check_head, check_turn
+from tml_lab.interp.names import InterpError, check_head, check_turn
 from tml_lab.stream.tokens import STREAMS
 
 Pool = Literal["stream", "turn", "stream_turn", "lag"]
@@ -37,12 +37,17 @@ def attention_by(
 
     Each query's weights sum to 1. Raises InterpError for what is not there.
     """
+    if by not in get_args(Pool):
+        raise InterpError(f"attention is not pooled by {by!r}; choose {', '.join(get_args(Pool))}.")
     cfg = cache.model.cfg
     layers = list(range(cfg.n_layers)) if layer is None else [layer] if isinstance(layer, int) else list(layer)
     if head is not None:
         for each in layers:
             check_head(cfg, each, head)
-    queries = At.read("pattern", of=of, **when).positions(cache.tokens)
+    where = At.read("pattern", of=of, **when)
+    queries = where.positions(cache.tokens)
+    if not len(queries):
+        raise InterpError(f"there is nothing of {where.of} at that time, so nothing that could look at anything.")
     table, cell, shape = cache.tokens, *_cells(cache, by)
     found = []
     for each in layers:

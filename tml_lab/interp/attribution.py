@@ -18,6 +18,7 @@ from torch import Tensor
 from tml_lab.interp.cache import EMBED, Cache
 from tml_lab.interp.components import Parts, block_of, head_outputs_at, mlp_outputs_at
 from tml_lab.interp.decision import decision, decision_direction
+from tml_lab.interp.names import InterpError, check_turn
 from tml_lab.model.short_conv import ShortConv
 
 
@@ -29,7 +30,8 @@ class Attribution:
         labels: `embed`; `L3H2` for head 2 of layer 3; `L3E7` for its expert 7, `L3S0` for its shared expert 0, `L3M`
             for a dense MLP.
         values: float32 [components, turns], in the order of the labels.
-        logit_difference: float32 [turns], the model's own; the values of a turn sum to it.
+        logit_difference: float32 [turns], the model's own; the values of a turn sum to it, to 1e-5 and to as much
+            again as float32 logits of that size are rounded by.
     """
 
     labels: tuple[str, ...]
@@ -37,14 +39,16 @@ class Attribution:
     logit_difference: np.ndarray
 
     def __getitem__(self, label: str) -> np.ndarray:
-        """One component over the turns: float32 [turns]. Raises KeyError naming the labels of its layer."""
+        """One component over the turns: float32 [turns]. Raises InterpError naming the labels of its layer."""
         if label not in self.labels:
             near = [known for known in self.labels if known.startswith(label[:2])]
-            raise KeyError(f"no component is called {label!r}; of its layer there are {', '.join(near) or 'none'}.")
+            raise InterpError(f"no component is called {label!r}; of its layer there are {', '.join(near) or 'none'}.")
         return self.values[self.labels.index(label)]
 
     def top(self, turn: int, n: int = 8) -> list[tuple[str, float]]:
-        """The `n` components that moved a turn's decision most, the largest first; either way."""
+        """The `n` components that moved a turn's decision most, the largest first; either way. Raises InterpError for a
+        turn that is not there."""
+        check_turn(self.values.shape[1], turn)
         order = np.argsort(-np.abs(self.values[:, turn]), kind="stable")[:n]
         return [(self.labels[i], float(self.values[i, turn])) for i in order]
 

@@ -12,7 +12,6 @@ square of the length: they are not kept but computed anew from q and k when they
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,9 +29,11 @@ from tml_lab.interp.names import (
     FINAL,
     LAYER_HOOKS,
     InterpError,
+    Names,
     check_layer,
     check_name,
     check_short,
+    choose,
     full_name,
     hook_names,
     layer_of,
@@ -43,7 +44,7 @@ from tml_lab.interp.watch import Hooks, Watch, resolve
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.state import MAX_CHUNK, new_state
 from tml_lab.model.text import TextTokenizer
-from tml_lab.stream.checkpoint_hash import weights_hash
+from tml_lab.stream.checkpoint_hash import warn_of_other_weights
 from tml_lab.stream.observer import Piece
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import decision_positions, offline_tokens
@@ -90,7 +91,7 @@ class Cache:
         Raises InterpError for a layer the model has not, a name there is not, one that was not kept, or a pattern too
         large to compute as a whole.
         """
-        name = key if isinstance(key, str) else self._full_name(*key)
+        name = key if isinstance(key, str) else self._full_name(*_pair(key))
         if name in self.tensors:
             return self.tensors[name]
         check_name(name, hook_names(self.model.cfg))
@@ -101,10 +102,12 @@ class Cache:
     def pattern(self, layer: int, queries: np.ndarray | None = None) -> Tensor:
         """Attention from some positions: float32 [heads, queries, positions]; None: from all.
 
-        Raises InterpError for a layer that is not there, without `q`, `k` and `resid_pre` of it, and for more than
-        4 GiB.
+        Raises InterpError for a layer or a position that is not there, without `q`, `k` and `resid_pre` of the layer,
+        and for more than 4 GiB.
         """
         name = self._full_name("pattern", layer)
+        if queries is not None and len(queries) and not 0 <= min(queries) <= max(queries) < len(self.tokens):
+            raise InterpError(f"queries must be positions of this recording, 0..{len(self.tokens) - 1}.")
         if name in self.tensors:
             kept = self.tensors[name]
             return kept if queries is None else kept[:, torch.as_tensor(queries, device=kept.device)]
@@ -147,13 +150,21 @@ class Cache:
         return decision_positions(self.recording)
 
 
-def _names(cfg: ModelConfig, names: Collection[str] | None, positions: int, edited: Collection[str]) -> set[str]:
+def _pair(key: object) -> tuple[str, int]:
+    """A short name and a layer. Raises InterpError for another key."""
+    if isinstance(key, tuple) and len(key) == 2 and isinstance(key[0], str) and isinstance(key[1], int | np.integer):
+        return key[0], int(key[1])
+    raise InterpError(
+        f"a cache has nothing at {key!r}: write cache['resid_post', 3], cache['blocks.3.hook_resid_post'], or "
+        "cache.at('z', layer=3, head=2)."
+    )
+
+
+def _names(cfg: ModelConfig, names: Names | None, positions: int, edited: Collection[str]) -> set[str]:
     """The names to keep. Raises InterpError for unknown ones, or patterns too large."""
     every = hook_names(cfg)
     patterns = {full_name("pattern", layer) for layer in range(cfg.n_layers)}
-    for name in () if names is None else names:
-        check_name(name, every)
-    kept = set(every) - (patterns - set(edited)) if names is None else set(names)
+    kept = set(every) - (patterns - set(edited)) if names is None else set(choose(names, every))
     layers = [layer for layer in range(cfg.n_layers) if full_name("pattern", layer) in kept]
     size = sum(cfg.heads(layer)[0] for layer in layers) * positions**2 * 4
     if size > MAX_BYTES:
@@ -169,7 +180,7 @@ def run_with_cache(
     model: InteractionModel,
     tokenizer: TextTokenizer,
     recording: Recording,
-    names: Collection[str] | None = None,
+    names: Names | None = None,
 ) -> Cache:
     """One offline pass over all positions of a recording, keeping what it computed on the way.
 
@@ -177,8 +188,9 @@ def run_with_cache(
     with this pass to rounding (1e-5 on p(speak)).
 
     Args:
-        names: hook names to keep (`hook_names` lists them); None: all but the patterns, which are computed from q and
-            k when asked for.
+        names: which to keep (`hook_names` lists them): a name, several, or a filter such as
+            `lambda name: name.endswith("resid_post")`; None: all but the patterns, which are computed from q and k
+            when asked for.
 
     Raises InterpError for a recording without turns, an unknown name, or patterns too large to keep;
     RecordingError for a fork not yet replayed. Warns when the weights are not the recording's own.
@@ -190,7 +202,7 @@ def run_offline(
     model: InteractionModel,
     tokenizer: TextTokenizer,
     recording: Recording,
-    names: Collection[str] | None,
+    names: Names | None,
     hooks: Hooks = (),
     needs: Collection[str] = (),
 ) -> Cache:
@@ -199,12 +211,7 @@ def run_offline(
     kept = _names(model.cfg, names, len(recording.tokens), edited)
     if recording.turns == 0:
         raise InterpError("this recording has no turns, so there is nothing to run.")
-    if (made_by := recording.checkpoint.get("sha256")) and made_by != weights_hash(model):
-        warnings.warn(
-            f"this recording was made with weights {made_by}, other than this model's: its decisions are "
-            "not the ones this cache computes.",
-            stacklevel=2,
-        )
+    warn_of_other_weights(recording.checkpoint, model, "its decisions are not the ones this cache computes.")
     watch = Watch(model.cfg, hooks, kept, needs)
     was_training = model.training
     model.eval()  # in training some tensors would be kept in half precision

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from tml_lab.interp.counterfactual import Divergence, diff
-from tml_lab.interp.names import check_turn
+from tml_lab.interp.names import InterpError, check_turn
 from tml_lab.interp.rewind import Rewind
 from tml_lab.interp.variants import PARTS, blank
 from tml_lab.model.interaction import InteractionModel
@@ -99,7 +99,8 @@ def smallest_flip(
     """The fewest turns of the last `seconds` whose silence makes another decision of `turn`.
 
     First delta debugging, then every shorter stretch of neighbouring turns, shortest first, as far as the budget
-    of counterfactuals goes. `rewind`: of `parent`, when there is one. Raises InterpError for a turn that is not there.
+    of counterfactuals goes. `rewind`: of `parent`, when there is one. Raises InterpError for a turn that is not there,
+    and for no seconds or no budget.
     """
     trials, window = _prepare(parent, model, tokenizer, turn, seconds, parts, budget, rewind)
     found = _minimize(window, trials.flips, lambda: trials.spent) if trials.flips(window) else []
@@ -141,6 +142,8 @@ def _prepare(
     parts: Collection[str], budget: int, rewind: Rewind | None = None,
 ) -> tuple[_Trials, list[int]]:  # fmt: skip
     check_turn(parent.turns, turn)
+    if round(seconds * TURNS_PER_SECOND) < 1 or budget < 1:
+        raise InterpError(f"a search needs a turn and a run at least, not {seconds} s and {budget} runs.")
     first = max(0, turn + 1 - round(seconds * TURNS_PER_SECOND))
     rewind = rewind or Rewind(parent, model, tokenizer, first)
     return _Trials(parent, rewind, turn, parts, budget), list(range(first, turn + 1))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from tml_lab.interp.edits import Edit, edits_to_json, observe
+from tml_lab.interp.edits import Edit, each_edit, edits_to_json, observe
 from tml_lab.interp.names import InterpError, check_turn
 from tml_lab.interp.rewind import Rewind
 from tml_lab.interp.variants import Variant
@@ -76,14 +76,19 @@ def diff(parent: Recording, child: Recording) -> Divergence:
     return Divergence(others[0][0] if others else None, first_p, others, (said[0], said[1]), largest)
 
 
-def from_turn(edits: Sequence[Edit], turn: int) -> list[Edit]:
-    """The edits as they act from a turn on: what was to act always acts from there.
+def from_turn(edits: Sequence[Edit], turn: int, turns: int) -> list[Edit]:
+    """The edits as they act from a turn on: what was to act always acts from there. `turns`: how many there are.
 
-    Raises InterpError for an edit of the past.
+    Raises InterpError for an edit of the past, and for one that begins, or looks, after the end.
     """
     found = []
-    for edit in edits:
+    for edit in each_edit(edits):
         span = edit.at.turns()
+        for first, _ in (each for each in (span, edit.at.turns(of_keys=True)) if each is not None):
+            if first >= turns:
+                raise InterpError(
+                    f"the edit at {edit.at} names turn {first}, after the end: there are turns 0..{turns - 1}."
+                )
         if span is not None and span[0] < turn:
             raise InterpError(
                 f"the edit at {edit.at} begins in turn {span[0]}, and the past before turn {turn} is kept: fork at "
@@ -113,12 +118,16 @@ def counterfactual(
         rewind: of `parent`, when many are asked.
 
     The edits stand in the child's `about["edits"]` as JSON: its replay under them is the same to the bit. Raises
-    InterpError for an edit of the past, RecordingError for a `t` outside the recording.
+    InterpError for an edit of the past or after the end, RecordingError for a `t` outside the recording.
     """
-    named = [span[0] for edit in edits if (span := edit.at.turns()) is not None]
-    turn = min(named, default=0) if t is None else turn_hearing(t)
+    named = [span[0] for edit in each_edit(edits) if (span := edit.at.turns()) is not None]
+    if t is None:  # an edit that is named outside the recording is told of below
+        turn = min(max(0, min(named, default=0)), parent.inputs.turns)
+    else:
+        turn = turn_hearing(t)
     forked = parent.fork(heard_start(turn), inputs)
-    return _go_on(forked.inputs, turn, rewind or Rewind(parent, model, tokenizer, turn), from_turn(edits, turn), None)
+    acting = from_turn(edits, turn, forked.inputs.turns)
+    return _go_on(forked.inputs, turn, rewind or Rewind(parent, model, tokenizer, turn), acting, None)
 
 
 def _go_on(

@@ -14,26 +14,19 @@ What an edit changes is used by all that is computed afterwards; what was said a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError
 from torch import Tensor
 
 from tml_lab.config import ModelConfig
 from tml_lab.interp.address import OF_HEADS, At
 from tml_lab.interp.cache import Cache, run_offline
-from tml_lab.interp.names import InterpError
+from tml_lab.interp.checked import Checked, sentence
+from tml_lab.interp.names import InterpError, Names
 from tml_lab.interp.watch import Hook, HookFunction, Hooks, Watch
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
@@ -57,10 +50,10 @@ Rows = Annotated[tuple[tuple[float, ...], ...], BeforeValidator(_numbers)]
 Place = Annotated[At, BeforeValidator(_address), PlainSerializer(str)]
 
 
-class _Edit(BaseModel):
+class _Edit(Checked):
     """What all edits share: where, and how they become a hook."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    CALLED: ClassVar[str] = "an edit"
 
     at: Place
 
@@ -71,6 +64,11 @@ class _Edit(BaseModel):
     def check(self, cfg: ModelConfig) -> None:
         """Raises InterpError when this model cannot be edited so."""
         self.at.full_name(cfg)
+
+    def check_times(self, tokens: TokenTable) -> None:
+        """Raises InterpError when it begins, or looks, outside a recording."""
+        self.at.positions(tokens)
+        self.at.positions(tokens, of_keys=True)
 
     def hook(self) -> HookFunction:
         """The edit as a hook function."""
@@ -99,9 +97,8 @@ class Steer(_Edit):
             raise InterpError(f"{self.at.hook} cannot be steered: its rows are shares; cut or ablate instead.")
         if self.at.hook in OF_HEADS and self.at.head is None:
             raise InterpError(f"which head of {self.at.hook} shall be steered? Give head= in the address.")
-        width = cfg.heads(self.at.layer or 0)[2] if self.at.hook in OF_HEADS else cfg.d_model
-        if len(self.vector) != width:
-            raise InterpError(f"a vector for {self.at} has {width} numbers, not {len(self.vector)}.")
+        _check_numbers(self.at, cfg, self.vector)
+        _check_numbers(self.at, cfg, (self.strength,), False)
 
     def hook(self) -> HookFunction:
         """See `_Edit.hook`."""
@@ -130,6 +127,10 @@ class Ablate(_Edit):
         super().check(cfg)
         if self.at.hook == "pattern":
             raise InterpError("a pattern is not ablated but cut: Cut(at=...), which lets its rows sum to 1.")
+        if isinstance(self.value, float | int):
+            _check_numbers(self.at, cfg, (self.value,), False)
+        else:
+            _check_numbers(self.at, cfg, self.value)
 
     def hook(self) -> HookFunction:
         """See `_Edit.hook`."""
@@ -146,6 +147,14 @@ class Ablate(_Edit):
             return x
 
         return ablate
+
+
+def _check_numbers(at: At, cfg: ModelConfig, numbers: Sequence[float], whole: bool = True) -> None:
+    """Raises InterpError for what is no number, and (`whole`) for more or fewer than a position has."""
+    if whole and len(numbers) != at.width(cfg):
+        raise InterpError(f"a vector for {at} has {at.width(cfg)} numbers, not {len(numbers)}.")
+    if not np.isfinite(numbers).all():
+        raise InterpError(f"an edit at {at} would put in what is no finite number.")
 
 
 def cut_rows(pattern: Tensor, gone: Tensor) -> Tensor:
@@ -186,6 +195,14 @@ class Cut(_Edit):
         return cut
 
 
+def _check_patch(at: At) -> None:
+    """Raises InterpError for what other positions cannot take over as it is."""
+    if at.hook == "pattern":
+        raise InterpError("a pattern cannot be patched from another recording, whose keys are others: patch z.")
+    if at.expert is not None:
+        raise InterpError("one expert's weight cannot be patched, since another run may not choose it: patch mlp_out.")
+
+
 class Patch(_Edit):
     """Put given values in the place of what is there: `values [positions, width]`, in the order of the positions.
 
@@ -198,10 +215,10 @@ class Patch(_Edit):
 
     @staticmethod
     def of(cache: Cache, at: str | At) -> Patch:
-        """What another run computed there. Raises InterpError for a pattern, or what is not in the cache."""
+        """What another run computed there. Raises InterpError for a pattern, an expert's weight, or what is not in the
+        cache."""
         at = At.read(at)
-        if at.hook == "pattern":
-            raise InterpError("a pattern cannot be patched from another recording, whose keys are others: patch z.")
+        _check_patch(at)
         found = cache.at(at)
         values = found.values.reshape(found.sizes["position"], -1)
         rows = tuple(tuple(row) for row in values.tolist())
@@ -210,8 +227,17 @@ class Patch(_Edit):
     def check(self, cfg: ModelConfig) -> None:
         """See `_Edit.check`."""
         super().check(cfg)
+        _check_patch(self.at)
         if len(self.pos) != len(self.values):
             raise InterpError(f"a patch of {len(self.pos)} positions has {len(self.values)} rows of values.")
+        for row in self.values:
+            _check_numbers(self.at, cfg, row)
+
+    def check_times(self, tokens: TokenTable) -> None:
+        """See `_Edit.check_times`."""
+        super().check_times(tokens)
+        if self.pos and not 0 <= min(self.pos) <= max(self.pos) < len(tokens):
+            raise InterpError(f"a patch's positions must lie in the recording, 0..{len(tokens) - 1}.")
 
     def hook(self) -> HookFunction:
         """See `_Edit.hook`."""
@@ -243,15 +269,23 @@ def edits_from_json(text: str) -> list[Edit]:
     try:
         return _EDITS.validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InterpError(f"these are no edits: {where or 'the text'}: {first['msg']}.") from None
+        raise InterpError(f"these are no edits: {sentence(error)}") from None
+
+
+def each_edit(edits: Sequence[Edit]) -> list[Edit]:
+    """The edits. Raises InterpError for one alone, which is no list, and for what is none."""
+    if isinstance(edits, _Edit):
+        raise InterpError(f"edits are a list, even when there is one: write [{type(edits).__name__}(...)].")
+    for edit in edits:
+        if not isinstance(edit, _Edit):
+            raise InterpError(f"{edit!r} is no edit: make an Ablate, Cut, Steer or Patch of it.")
+    return list(edits)
 
 
 def edit_hooks(cfg: ModelConfig, edits: Sequence[Edit]) -> Hooks:
     """The edits as hooks, in their order. Raises InterpError for one that this model cannot be given."""
     hooks = []
-    for edit in edits:
+    for edit in each_edit(edits):
         edit.check(cfg)
         function: Any = edit.hook()
         function.acts = edit.acts  # where it does nothing, a session goes on with the compiled kernels
@@ -264,7 +298,7 @@ def edit_needs(edits: Sequence[Edit]) -> set[str]:
     return {need for edit in edits for need in edit.needs()}
 
 
-def observe(model: InteractionModel, edits: Sequence[Edit], keep: Collection[str] = ()) -> Watch:
+def observe(model: InteractionModel, edits: Sequence[Edit], keep: Names = ()) -> Watch:
     """The observer that lets edits act in a session: `session.observer = observe(model, edits)`."""
     return Watch(model.cfg, edit_hooks(model.cfg, edits), keep, edit_needs(edits))
 
@@ -275,13 +309,13 @@ def run_with_edits(
     tokenizer: TextTokenizer,
     recording: Recording,
     edits: Sequence[Edit],
-    names: Collection[str] | None = (),
+    names: Names | None = (),
 ) -> Cache:
     """One offline pass over a recording with edits; see `run_with_hooks`.
 
     Raises InterpError for edits that the model cannot be given, or of a time outside the recording.
     """
-    for edit in edits:
-        edit.at.positions(recording.tokens)
-        edit.at.positions(recording.tokens, of_keys=True)
+    for edit in each_edit(edits):
+        edit.check(model.cfg)
+        edit.check_times(recording.tokens)
     return run_offline(model, tokenizer, recording, names, edit_hooks(model.cfg, edits), edit_needs(edits))

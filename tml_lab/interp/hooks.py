@@ -16,12 +16,13 @@ past. In a session what it then says is its own future.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from tml_lab.interp.cache import Cache, run_offline
+from tml_lab.interp.names import Names
 from tml_lab.interp.watch import Hook, HookFunction, Hooks, Watch, resolve
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
@@ -37,7 +38,7 @@ def run_with_hooks(
     tokenizer: TextTokenizer,
     recording: Recording,
     hooks: Hooks,
-    names: Collection[str] | None = (),
+    names: Names | None = (),
 ) -> Cache:
     """One offline pass over a recording with hooks; its logits, and the inner tensors `names` as they then were.
 
@@ -52,7 +53,7 @@ def run_with_hooks(
 
 
 @contextmanager
-def hooked(session: Session, hooks: Hooks, keep: Collection[str] = ()) -> Iterator[Watch]:
+def hooked(session: Session, hooks: Hooks, keep: Names = ()) -> Iterator[Watch]:
     """Hooks in a running session, for the turns inside the `with`; gives the `Watch` that holds what was kept.
 
     What reads or changes `resid_pre`, `resid_post`, the embedding or the final norm costs next to nothing; anything

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from tml_lab.config import ModelConfig
 from tml_lab.interp.decision import decision_direction, lens_difference
-from tml_lab.interp.edits import Edit, edit_hooks, edit_needs
+from tml_lab.interp.edits import Edit, each_edit, edit_hooks, edit_needs
 from tml_lab.interp.names import InterpError, check_layer, full_name
 from tml_lab.interp.watch import Watch
 from tml_lab.model.interaction import InteractionModel
@@ -33,10 +33,14 @@ from tml_lab.stream.session import Session
 
 @dataclass(frozen=True)
 class Reader:
-    """One number from the residual stream after a layer: `read(resid_post [d_model])` at each turn's decision."""
+    """One number from the residual stream after a layer: `read(resid_post [d_model])` at each turn's decision.
+
+    `d_model`: the width it was made for; None: any.
+    """
 
     layer: int
     read: Callable[[Tensor], float]
+    d_model: int | None = None
 
 
 def lens(model: InteractionModel, tokenizer: TextTokenizer, layer: int) -> Reader:
@@ -47,20 +51,33 @@ def lens(model: InteractionModel, tokenizer: TextTokenizer, layer: int) -> Reade
     def read(resid: Tensor) -> float:
         return float(lens_difference(resid[None], norm.weight, norm.eps, direction))
 
-    return Reader(layer, read)
+    return Reader(layer, read, model.cfg.d_model)
 
 
 def along(direction: np.ndarray | Tensor, layer: int, bias: float = 0.0) -> Reader:
     """`direction @ resid + bias`: what a linear probe says. `direction [d_model]`."""
     weight = torch.as_tensor(np.asarray(direction), dtype=torch.float32)
-    return Reader(layer, lambda resid: float(resid.cpu() @ weight) + bias)
+    return Reader(layer, lambda resid: float(resid.cpu() @ weight) + bias, weight.numel())
 
 
 def check_readers(cfg: ModelConfig, readers: Mapping[str, Reader], edits: Sequence[Edit] = ()) -> None:
-    """Raises InterpError for a layer that the model has not, or an edit that it cannot be given."""
-    for reader in readers.values():
+    """Raises InterpError for a layer or a width that the model has not, or an edit that it cannot be given."""
+    for name, reader in readers.items():
         check_layer(cfg, reader.layer)
+        if reader.d_model not in (None, cfg.d_model):
+            raise InterpError(f"reader {name!r} reads {reader.d_model} numbers, but this stream has {cfg.d_model}.")
     edit_hooks(cfg, edits)
+
+
+def _check_to_come(edits: Sequence[Edit], turn: int) -> None:
+    """Raises InterpError for an edit of turns that a session has behind it."""
+    for edit in each_edit(edits):
+        span = edit.at.turns()
+        if span is not None and span[1] <= turn:
+            raise InterpError(
+                f"the edit at {edit.at} ends before turn {turn}, which comes next: what was said stays said; "
+                "counterfactual(...) asks what would have been."
+            )
 
 
 class Live(Watch):
@@ -116,8 +133,10 @@ def attached(
     Args:
         on_turn: called with the turn and what was said of it, before the turn's decision is acted on.
 
-    Raises InterpError for a layer that is not there or an edit that the model cannot be given.
+    Raises InterpError for a layer that is not there, and for an edit that the model cannot be given or that lies in the
+    session's past.
     """
+    _check_to_come(edits, session.turn)
     before, live = session.observer, Live(session, readers, edits, on_turn)
     session.observer = live
     try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+import re
+from collections.abc import Callable, Collection, Sequence
 
 from tml_lab.config import ModelConfig
 
@@ -25,6 +26,8 @@ LAYER_HOOKS = {  # short name -> name inside `blocks.N.`
 SHORT_NAMES = {full: short for short, full in LAYER_HOOKS.items()}
 ROUTED = ("expert", "shared")  # what a layer with a dense MLP has not
 EMBED, FINAL = "hook_embed", "ln_final.hook_normalized"
+Names = str | Collection[str] | Callable[[str], bool]
+"""Hooks by full name: one, several, or a filter of names (TransformerLens' `names_filter`)."""
 
 
 class InterpError(ValueError):
@@ -76,7 +79,9 @@ def check_head(cfg: ModelConfig, layer: int, head: int, of_keys: bool = False) -
 
 
 def check_turn(turns: int, turn: int) -> None:
-    """Raises InterpError naming the turns there are."""
+    """Raises InterpError naming the turns there are, and for what is no whole number."""
+    if int(turn) != turn:
+        raise InterpError(f"{turn} is no turn: turns are whole numbers, and turn n begins to hear at n / 5 seconds.")
     if not 0 <= turn < turns:
         raise InterpError(f"there is no turn {turn}: the recording has turns 0..{turns - 1}.")
 
@@ -84,9 +89,32 @@ def check_turn(turns: int, turn: int) -> None:
 def check_name(name: str, names: Collection[str]) -> None:
     """Raises InterpError for a name there is not, with the nearest one there is."""
     if name not in names:
-        near = difflib.get_close_matches(name, names, 1, 0.5)
-        hint = f"did you mean {near[0]!r}?" if near else "hook_names(model.cfg) lists every name there is."
-        raise InterpError(f"nothing is called {name!r}; {hint}")
+        raise InterpError(f"nothing is called {name!r}; {_hint(str(name), names)}")
+
+
+def _hint(name: str, names: Collection[str]) -> str:
+    """What was perhaps meant by a name there is not."""
+    last = max((layer for each in names if (layer := layer_of(each)) is not None), default=0)
+    asked = re.match(r"blocks\.(\d+)\.", name)
+    if asked and int(asked[1]) > last:
+        return f"the model has layers 0..{last}."
+    if name in LAYER_HOOKS:
+        return f"that is the short name of {full_name(name, 0)!r} and its like in other layers."
+    near = difflib.get_close_matches(name, names, 1, 0.5)
+    return f"did you mean {near[0]!r}?" if near else "hook_names(model.cfg) lists every name there is."
+
+
+def choose(names: Names, every: Sequence[str]) -> list[str]:
+    """Those of `every` name that are meant. Raises InterpError for one there is not, and a filter that fits none."""
+    if callable(names):
+        found = [name for name in every if names(name)]
+        if not found:
+            raise InterpError("a filter of hook names fits none of them; hook_names(model.cfg) lists them all.")
+        return found
+    wanted = [names] if isinstance(names, str) else list(names)
+    for name in wanted:
+        check_name(name, every)
+    return [name for name in every if name in wanted]
 
 
 def check_short(short: str) -> None:

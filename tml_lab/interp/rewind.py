@@ -5,6 +5,7 @@ from __future__ import annotations
 from tml_lab.interp.names import InterpError
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
+from tml_lab.stream.checkpoint_hash import warn_of_other_weights
 from tml_lab.stream.policy import policy_of
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.session import Session
@@ -19,12 +20,15 @@ class Rewind:
         since: the first turn that will be asked for; states are kept from there on.
         start: where the recording begins, when that is in the middle of a conversation (`Excerpt.session`), with
             nothing on its tape; None: a fresh session.
+
+    Warns when the weights are not those of the recording: its past then comes out otherwise.
     """
 
     def __init__(
         self, recording: Recording, model: InteractionModel, tokenizer: TextTokenizer, since: int = 0,
         start: Session | None = None,
     ) -> None:  # fmt: skip
+        warn_of_other_weights(recording.checkpoint, model, "run again, its past comes out otherwise.")
         self.recording = recording
         self._since = max(0, min(since, recording.inputs.turns))
         self._kept: dict[int, Session] = {} if start is None else {0: start.fork()}

@@ -48,6 +48,7 @@ def blank(inputs: Inputs, turns: Iterable[int], parts: Collection[str] = PARTS) 
 
     Raises InterpError for a turn that is not there or another part.
     """
+    parts = [parts] if isinstance(parts, str) else parts
     if unknown := set(parts) - set(PARTS):
         raise InterpError(f"inputs have no {sorted(unknown)[0]!r}; blank some of {', '.join(PARTS)}.")
     gone = set(turns)
@@ -87,9 +88,12 @@ def heard_spans(cache: Cache) -> list[Word]:
 
 
 def without_each_word(inputs: Inputs, words: Sequence[Word]) -> list[Variant]:
-    """Each word silenced alone, in all turns that hear any of it. Raises InterpError for one outside the recording."""
+    """Each word silenced alone, in all turns that hear any of it. Raises InterpError for one outside the recording, or
+    that ends before it begins."""
     found = []
     for word, start, end in words:
+        if not 0 <= start < end:
+            raise InterpError(f"{word!r} cannot lie from {start} to {end} s: it must end after it begins, from 0 on.")
         span = range(turn_hearing(start), turn_hearing(math.nextafter(end, 0)) + 1)
         found.append(Variant(f"without {word!r}", span.start, blank(inputs, span, ["audio"])))
     return found
@@ -104,7 +108,9 @@ def without_each_typed(inputs: Inputs) -> list[Variant]:
 
 
 def without_each_span(inputs: Inputs, turns: int = 2, parts: Collection[str] = PARTS) -> list[Variant]:
-    """Each stretch of so many turns, blanked alone: where does it matter?"""
+    """Each stretch of so many turns, blanked alone: where does it matter? Raises InterpError for no turn at all."""
+    if turns < 1:
+        raise InterpError(f"a stretch has one turn at least, not {turns}.")
     starts = range(0, inputs.turns, turns)
     spans = [range(first, min(first + turns, inputs.turns)) for first in starts]
     return [Variant(f"without turns {s.start}..{s.stop - 1}", s.start, blank(inputs, s, parts)) for s in spans]
@@ -113,8 +119,10 @@ def without_each_span(inputs: Inputs, turns: int = 2, parts: Collection[str] = P
 def shifted(inputs: Inputs, first: int, end: int, shifts: Sequence[int]) -> list[Variant]:
     """What was heard in the turns `[first, end)`, by so many turns later (or earlier, below 0).
 
-    Raises InterpError for a shift out of the recording.
+    Raises InterpError for a shift out of the recording, and a stretch that ends before it begins.
     """
+    if first >= end:
+        raise InterpError(f"turns {first} to {end} are no stretch: it must end after it begins.")
     sound = np.array(inputs.audio).reshape(-1, TURN_SAMPLES)
     found = []
     for shift in shifts:
@@ -122,7 +130,8 @@ def shifted(inputs: Inputs, first: int, end: int, shifts: Sequence[int]) -> list
             check_turn(inputs.turns, turn)
         moved = np.array(blank(inputs, range(first, end), ["audio"]).audio).reshape(-1, TURN_SAMPLES)
         moved[first + shift : end + shift] = sound[first:end]
-        label = f"turns {first}..{end - 1} {abs(shift)} turns {'later' if shift >= 0 else 'earlier'}"
+        by = f"{abs(shift)} turn{'' if abs(shift) == 1 else 's'} {'later' if shift >= 0 else 'earlier'}"
+        label = f"turns {first}..{end - 1} {by}"
         found.append(Variant(label, min(first, first + shift), replace(inputs, audio=moved.reshape(-1))))
     return found
 

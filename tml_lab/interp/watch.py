@@ -20,7 +20,8 @@ from tml_lab.interp.names import (
     FINAL,
     ROUTED,
     InterpError,
-    check_name,
+    Names,
+    choose,
     full_name,
     hook_names,
     layer_of,
@@ -84,19 +85,16 @@ Hooks = Sequence[tuple[str | Callable[[str], bool], HookFunction]]
 
 
 def resolve(hooks: Hooks, names: Sequence[str]) -> dict[str, list[HookFunction]]:
-    """The functions of each name. Raises InterpError for an unknown name, a filter that fits none, or a name whose
-    tensor cannot be changed."""
+    """The functions of each name. Raises InterpError for an unknown name, a filter that fits none, a name whose tensor
+    cannot be changed, and what is no pair of a name and a function."""
     found: dict[str, list[HookFunction]] = {}
-    for where, function in hooks:
-        if isinstance(where, str):
-            check_name(where, names)
-        chosen = [where] if isinstance(where, str) else [name for name in names if where(name)]
-        if not chosen:
-            raise InterpError("a filter of hook names fits none of them; hook_names(model.cfg) lists them all.")
-        for name in chosen:
+    for hook in hooks:
+        if not (isinstance(hook, tuple | list) and len(hook) == 2 and callable(hook[1])):
+            raise InterpError(f"hooks are a list of (name, function): {hook!r} is no such pair.")
+        for name in choose(hook[0], names):
             if name.endswith(READ_ONLY):
                 raise InterpError(f"{name} only tells which experts were chosen: edit their weights instead.")
-            found.setdefault(name, []).append(function)
+            found.setdefault(name, []).append(hook[1])
     return found
 
 
@@ -111,7 +109,7 @@ class Watch:
     Args:
         cfg: of the model that it will watch.
         hooks: see `Hooks`.
-        keep: full names of the tensors to keep; a session of an hour fills the memory with many of them.
+        keep: the tensors to keep (see `Names`); a session of an hour fills the memory with many of them.
         needs: short names that the hooks read from `Hook.tap`.
         on_piece: called after each forward with its positions and what was kept of it; nothing is then gathered.
 
@@ -122,15 +120,13 @@ class Watch:
         self,
         cfg: ModelConfig,
         hooks: Hooks = (),
-        keep: Collection[str] = (),
+        keep: Names = (),
         needs: Collection[str] = (),
         on_piece: Callable[[Piece, dict[str, Tensor]], None] | None = None,
     ) -> None:
         names = hook_names(cfg)
-        for name in keep:
-            check_name(name, names)
         self._functions = resolve(hooks, names)
-        self._keep, self._on_piece = set(keep), on_piece
+        self._keep, self._on_piece = set(choose(keep, names)), on_piece
         self._kept: dict[str, list[Tensor]] = {name: [] for name in names if name in self._keep}
         self._wants: dict[int, set[str]] = {}
         for name in (*self._functions, *self._keep):
@@ -211,6 +207,8 @@ class Watch:
             changed = function(x.clone(), hook)
             if changed is None:
                 continue
+            if not isinstance(changed, Tensor):
+                raise InterpError(f"a hook at {name} must give a tensor, or None, not {type(changed).__name__}.")
             if changed.shape != x.shape:
                 raise InterpError(f"a hook at {name} must keep the shape {list(x.shape)}, got {list(changed.shape)}.")
             x = changed.to(x.dtype)

@@ -55,6 +55,8 @@ def routing_track(shares: xr.DataArray | np.ndarray, labels: Sequence[str] | Non
 
     Raises ValueError for an array with other axes, or several layers.
     """
+    if isinstance(shares, xr.DataArray) and "turn" not in shares.dims:
+        raise ValueError(f"shares over time have an axis turn, routing(cache, 'turn'); these have {shares.dims}.")
     rows, names, _, layer = _rows(shares, labels)
     name, alt = f"experts' shares{layer}", f"Experts' shares{layer}: no turns."
     if rows.size:

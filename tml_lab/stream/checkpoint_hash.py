@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
+from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
 import torch
@@ -26,3 +28,11 @@ def weights_hash(model: nn.Module) -> str:
         )
     _HASHES[model] = (stamp, digest.hexdigest()[:16])
     return _HASHES[model][1]
+
+
+def warn_of_other_weights(checkpoint: Mapping[str, str], model: nn.Module, so: str) -> None:
+    """Warn when a recording's `checkpoint` names other weights than the model's. `so`: what follows from that."""
+    made_by = checkpoint.get("sha256")
+    if made_by and made_by != (own := weights_hash(model)):
+        said = f"this recording was made with weights {made_by}, other than this model's {own}: {so}"
+        warnings.warn(said, stacklevel=3)

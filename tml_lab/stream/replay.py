@@ -6,7 +6,6 @@ positions in a single forward without state; streaming agrees with it to roundin
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -19,7 +18,7 @@ from tml_lab.model.interaction import InteractionModel, Tokens
 from tml_lab.model.text import TextTokenizer
 from tml_lab.signal.dmel import dmel
 from tml_lab.signal.patches import frames_to_patches
-from tml_lab.stream.checkpoint_hash import weights_hash
+from tml_lab.stream.checkpoint_hash import warn_of_other_weights
 from tml_lab.stream.observer import Observer
 from tml_lab.stream.policy import policy_of
 from tml_lab.stream.recording import Recording, RecordingError
@@ -43,13 +42,7 @@ def replay(
 
     Warns when the weights are not those of the recording: the outputs may then differ.
     """
-    made_by = recording.checkpoint.get("sha256")
-    if made_by and made_by != weights_hash(model):
-        warnings.warn(
-            f"this recording was made with weights {made_by}, and is replayed with {weights_hash(model)}: "
-            "decisions and sound may differ.",
-            stacklevel=2,
-        )
+    warn_of_other_weights(recording.checkpoint, model, "decisions and sound may differ.")
     watched = (recording.attention.layer, recording.attention.head) if recording.attention else None
     session = Session(model, tokenizer, seed=recording.seed, attention=watched, policy=policy_of(recording.policy))
     session.observer = observer
