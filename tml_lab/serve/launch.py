@@ -141,7 +141,7 @@ class WebSockets(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket, which the server's end may meet at any moment of its own end.
 
     Between the caller's goodbye and the end of its connection (with TLS a round trip or more) uvicorn would say goodbye
-    once more, which `websockets` refuses with an error; and that error would end the server before its sessions are kept.
+    once more, which `websockets` refuses with an error; and that error ended the server.
     """
 
     def shutdown(self) -> None:
