@@ -134,9 +134,10 @@ def test_another_server_at_that_address_is_recognised(status: int) -> None:
 
     with HTTPServer(("127.0.0.1", 0), Page) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()
-        with RemoteSessions(f"ws://127.0.0.1:{other.server_port}", patience=PATIENCE) as remote:
-            with pytest.raises(ServeError, match=rf"is no session server of the lab \(status {status}\)"):
-                remote.open()
+        said = rf"is no session server of the lab \(status {status}\)"
+        url = f"ws://127.0.0.1:{other.server_port}"
+        with RemoteSessions(url, patience=PATIENCE) as remote, pytest.raises(ServeError, match=said):
+            remote.open()
         other.shutdown()
 
 

@@ -10,9 +10,8 @@ import numpy as np
 from tests.serve.loopback import eventually, served
 from tml_lab.model.checkpoint import load_checkpoint
 from tml_lab.serve.engine import Engine
-from tml_lab.serve.session import Session
-from tml_lab.serve.chunk_queue import Chunk
 from tml_lab.serve.remote_line import UnreachableError
+from tml_lab.serve.session import Session
 from tml_lab.stream.recording import SKIPPED
 from tml_lab.stream.turn_result import TurnResult
 from tml_widgets import Clip, Microphone
