@@ -12,8 +12,8 @@ from tml_widgets import Console, LiveSession
 SHELL = """<!doctype html><html lang="en"><meta charset="utf-8"><title>stage</title><style>%(css)s</style>
 <body style="margin:0;background:#fff"><div id="here"></div><script type="module">
 const acts = {};
-const values = { model_name: "nano", clips: ["one", "two"], heads: [2, 2], understands: [], bookmarks: [], camera: false,
-  colleague: false, elsewhere: false, stream: null, ...%(values)s };
+const values = { model_name: "nano", clips: ["one", "two"], heads: [2, 2], understands: [], bookmarks: [],
+  camera: false, colleague: false, elsewhere: false, stream: null, ...%(values)s };
 window.sent = [];
 window.tracks = [];
 const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
