@@ -47,6 +47,7 @@ __all__ = ["RemoteSessions", "UnreachableError"]
 ANSWER_SECONDS, DOWNLOAD_SECONDS = 30.0, 300.0  # an hour's recording takes a while to be put together
 CLOSE_SECONDS = 5.0
 ANSWERS = {"application/json", "application/zip"}
+LATER = 10.0  # a server that says "in so many seconds" is full: its sentence says so, and nobody sits and waits
 FIRST_SECONDS = 10.0  # of patience with a server that has never answered: more likely the address is wrong
 
 _HUNG_UP = "this connection was hung up: connect again."
@@ -182,7 +183,7 @@ class RemoteSessions:
                 delay = error.retry_after
                 if response.status_code in (502, 503, 504):  # of a proxy, or of a server with too many callers
                     error = UnreachableError(f"{self.url} takes no calls now: status {response.status_code}.")
-                elif not isinstance(error, BusyError) or delay is None:
+                elif not isinstance(error, BusyError) or delay is None or delay >= LATER:
                     raise error
             except httpx.TransportError as failure:
                 error, delay = unreached(self.url, failure), None

@@ -7,8 +7,9 @@ header, whether it is right. A link without a token is not tried: a class behind
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>TML Lab session server</title>
-<style>body{font:1.1rem/1.5 system-ui,sans-serif;max-width:46rem;margin:1.5rem auto;
-padding:0 1rem;color-scheme:light dark}
+<style>:root{color-scheme:light dark}
+body{font:1.1rem/1.5 system-ui,sans-serif;max-width:46rem;margin:1.5rem auto;padding:0 1rem}
+h1{font-size:1.6rem;line-height:1.2}
 pre{margin:.3rem 0;padding:1rem;border:1px solid;border-radius:.4rem;white-space:pre-wrap;overflow-wrap:anywhere}
 button{min-height:2.75rem;padding:.3rem 1.2rem;font:inherit}
 #state{padding:.5rem 1rem;border-left:.3rem solid}</style>
