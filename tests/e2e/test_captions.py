@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -35,8 +36,11 @@ SHOW = """async (told) => {
 @pytest.fixture(scope="module")
 def page(playwright: Playwright) -> Iterator[Page]:
     def answer(route: Route) -> None:
-        name = route.request.url.rsplit("/", 1)[-1]
-        if name.endswith(".js"):
+        name = route.request.url.removeprefix("http://localhost/")
+        if name.endswith("?raw"):
+            text = (STATIC / name.removesuffix("?raw")).read_text(encoding="utf-8")
+            route.fulfill(body=f"export default {json.dumps(text)};", content_type="text/javascript")
+        elif name.endswith(".js"):
             route.fulfill(body=(STATIC / name).read_text(encoding="utf-8"), content_type="text/javascript")
         else:
             route.fulfill(body="<!doctype html><title>test</title>", content_type="text/html")
@@ -105,3 +109,37 @@ def test_whatever_is_said_nothing_moves_and_nothing_is_lost(page: Page, seed: in
     if len(rows) < 40:
         said = sorted(word for _, line in rows for word in line.split())
         assert said == sorted([*heard.values(), *typed.values(), *(word for (word,) in words.values())])
+
+
+SCROLL = """async () => {
+  const { Captions } = await import("/captions.js");
+  const { History } = await import("/history.js");
+  const captions = new Captions();
+  document.body.replaceChildren(captions.root);
+  captions.root.style = "height: 100px; overflow-y: auto";
+  const history = new History();
+  const say = (from, to) => {
+    for (let n = from; n < to; n++) {
+      const message = { turn: n, p_speak: 0, decision: "<silent>", words: n % 10 ? [] : [`w${n}`] };
+      history.addDecision(message, null, { rows: [], peak: 0 });
+      captions.update(history, false);
+    }
+  };
+  const far = () => captions.root.scrollHeight - captions.root.scrollTop - captions.root.clientHeight;
+  say(0, 400);
+  const found = [far()];
+  captions.root.scrollTop = 40;
+  say(400, 600);
+  found.push(captions.root.scrollTop);
+  captions.toEnd();
+  say(600, 3600);
+  found.push(far(), captions.list.children.length, history.turns.filter((turn) => turn.attention).length);
+  return found;
+}"""
+
+
+def test_who_reads_back_is_left_there_and_an_hour_does_not_fill_the_page(page: Page) -> None:
+    """Also: pictures and attention of more than 10 minutes ago are let go of."""
+    at_end, back, again, lines, rich = page.evaluate(SCROLL)
+    assert at_end <= 1 and back == 40 and again <= 1
+    assert lines == 200 and rich == 3001

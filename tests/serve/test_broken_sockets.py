@@ -267,3 +267,17 @@ def test_a_proxy_without_a_server_is_waited_for(status: int) -> None:
     with RemoteSessions("ws://127.0.0.1:9", patience=PATIENCE) as remote:
         remote._http._transport = httpx.MockTransport(lambda request: answers.pop(0))
         assert remote.open().expected == 3 and not answers
+
+
+def test_a_full_server_says_so_at_once_and_a_waking_one_is_waited_for() -> None:
+    def busy(seconds: float, sentence: str) -> httpx.Response:
+        return httpx.Response(429, json={"code": "busy", "sentence": sentence, "status": 429, "retry_after": seconds})
+
+    opened = httpx.Response(200, json={"session_id": "x", "writer": "y", "expected": 0})
+    answers = [busy(0.01, "the model is being loaded."), opened, busy(10.0, "64 sessions are open.")]
+    with RemoteSessions("ws://127.0.0.1:9", patience=3600) as remote:
+        remote._http._transport = httpx.MockTransport(lambda request: answers.pop(0))
+        assert remote.open().expected == 0
+        with pytest.raises(BusyError, match="64 sessions are open"):
+            remote.open()
+    assert not answers

@@ -188,6 +188,22 @@ def test_while_paused_time_stands_still() -> None:
     assert taken(queue) == [(9, "heard", None, False)]
 
 
+def test_what_is_given_up_is_skipped_and_its_words_stay() -> None:
+    queue = ChunkQueue(clock=Seconds())
+    queue.put(chunk(0))
+    assert len(taken(queue)) == 1
+    queue.put(chunk(1, text="repeat"))
+    queue.put(chunk(2))
+    queue.give_up()
+    queue.pause()
+    assert len(queue) == 0 and queue.lost_audio == 2
+    assert [item for item in taken(queue) if item[1] == "heard"] == []
+    queue.resume()
+    queue.put(chunk(7))
+    (left,) = [item for item in taken(queue) if item[1] == "heard"]
+    assert (left[0], left[2]) == (7, "repeat")
+
+
 def test_a_clip_that_is_not_in_real_time_is_never_late() -> None:
     clock = Seconds()
     queue = ChunkQueue(clock=clock)

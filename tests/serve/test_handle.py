@@ -19,6 +19,7 @@ from tml_lab.serve.contract import (
 from tml_lab.serve.engine import Engine
 from tml_lab.serve.handle import Handle
 from tml_lab.serve.limits import Limits
+from tml_lab.stream.recording import SKIPPED
 from tml_lab.stream.replay import differences
 from tml_lab.stream.session import Session
 
@@ -137,3 +138,19 @@ def test_what_is_wrong_is_not_tried_again(engine):
         session.step(sound(0))
     assert len(wire.sent) == 3 and session.turn == 0
     assert session.step(chunk(0).audio).turn == 0
+
+
+def test_a_turn_that_is_skipped_is_one_whose_chunk_never_comes(engine):
+    """The live widget skips turns when it is behind; on a server the next chunk says how many were lost."""
+    wire = Wire(engine)
+    session = Handle(wire, engine.open())
+    session.step(chunk(0).audio)
+    for n in range(3):
+        skipped = session.step(SKIPPED)
+        assert (skipped.turn, skipped.decision, skipped.audio.any()) == (1 + n, "<silent>", False)
+    wire.before = [None, ConnectionError("the reply was lost")]
+    assert session.step(chunk(4).audio).turn == 4
+    assert session.step(chunk(5).audio).turn == 5
+    assert wire.sent == [(0, 0), (4, 3), (5, 0), (5, 0)]
+    assert session.turn == 6 == session.recording().turns
+    assert sorted(session.recording().gaps) + sorted(session.recording().inputs.skipped) == [1, 2, 3]

@@ -72,6 +72,14 @@ def test_a_page_that_comes_later_gets_the_same_fall_back(open_console: Callable,
     assert settle(console, sent, "fallback") == first
 
 
+def test_a_fall_back_that_cannot_be_rehearsed_says_why(open_console: Callable, clip: Clip) -> None:
+    console, sent = open_console("no-such-checkpoint", fallback=clip)
+    console._on_message(console, {"kind": "hello"}, [])
+    message = settle(console, sent, "fallback")
+    assert message["messages"] == [] and message["failed"].startswith("The model could not be started: ")
+    assert console.phase == "stopped"  # what is wrong is said of the session when one is asked for
+
+
 def test_an_unknown_fall_back_is_refused_at_once(pico: str) -> None:
     with pytest.raises(ValueError, match="no sound file at no such clip"):
         Console(pico, fallback="no such clip")

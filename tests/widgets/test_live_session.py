@@ -81,6 +81,7 @@ def test_turns_go_on_while_a_recording_is_written(open_live: Callable, pico: str
         live._on_message(live, {"kind": "pause", "notice": ""}, [])  # its time stands still while nothing comes
         live._on_message(live, {"kind": "save"}, [])
         assert begun.wait(60)
+        live._on_message(live, {"kind": "resume", "seq": 2}, [])
         for seq in (2, 3):
             live._on_message(live, *chunk(seq))
         with pytest.raises(TimeoutError, match="not written after 2 s"):
@@ -123,6 +124,17 @@ def test_a_full_disk_is_said_and_the_session_goes_on(open_live: Callable, pico: 
     live._on_message(live, {"kind": "save"}, [])
     live.wait(60)
     assert live.phase == "live" and live.notice.startswith("The recording could not be saved: ")
+    assert str(tmp_path) in live.notice and "live.save('folder')" in live.notice
+
+
+def test_two_saves_in_one_second_do_not_share_a_folder(open_live: Callable, pico: str, tmp_path: Path) -> None:
+    live, sent = open_live(pico, Microphone(), save_to=tmp_path)
+    go_live(live, range(2))
+    for _ in range(3):
+        live._on_message(live, {"kind": "save"}, [])
+    live.wait(60)
+    paths = [message["path"] for message in sent if message["kind"] == "saved"]
+    assert len(set(paths)) == 3 and all(Recording.load(path).turns == 2 for path in paths)
 
 
 def test_a_live_session_sees_hears_and_shows_attention(open_live: Callable, pico: str) -> None:
@@ -238,7 +250,7 @@ def test_the_time_that_a_session_waits_is_no_gap(open_live: Callable, pico: str)
 def test_sound_that_comes_by_itself_takes_a_waiting_session_up(open_live: Callable, pico: str) -> None:
     live, _ = open_live(pico)
     go_live(live, range(2))
-    live._on_message(live, {"kind": "pause"}, [])
+    live._on_message(live, {"kind": "hello"}, [])  # a page was loaded; in another window this session goes on
     live._on_message(live, *chunk(9))
     live.wait(60)
     assert live.phase == "live" and live.turns[-1].seq == 9 and live.turns[-1].missed == 0

@@ -133,6 +133,14 @@ class ChunkQueue:
             self._line.resume()
             self._changed.notify_all()
 
+    def give_up(self) -> None:
+        """Drop all chunks that wait; their turns are skipped, and what was typed goes to the next turn."""
+        with self._changed:
+            while len(self._line):
+                dropped = self._line.drop()
+                self.lost_audio += 1
+                self._typed += [dropped.text] if dropped.text else []
+
     def clear(self) -> None:
         """Forget waiting chunks, typed words, the time and the counts of losses; commands stay."""
         with self._changed:

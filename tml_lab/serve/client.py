@@ -28,15 +28,15 @@ from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
 from websockets.asyncio.client import connect as dial_socket
 from websockets.exceptions import InvalidStatus
 
+from tml_lab.serve.address import WrongServerError, read_address, read_token, unreached
 from tml_lab.serve.back_off import back_off
 from tml_lab.serve.check_chunk import check_chunk
-from tml_lab.serve.contract import Append, BusyError, Opened, Reply, ServeError, SessionInfo
+from tml_lab.serve.contract import Append, BusyError, NoSessionError, Opened, Reply, ServeError, SessionInfo
 from tml_lab.serve.limits import Limits
 from tml_lab.serve.messages import append_message, read_error
 from tml_lab.serve.remote_line import MAX_REPLY, RemoteLine, Socket, UnreachableError
@@ -46,7 +46,9 @@ __all__ = ["RemoteSessions", "UnreachableError"]
 
 ANSWER_SECONDS, DOWNLOAD_SECONDS = 30.0, 300.0  # an hour's recording takes a while to be put together
 CLOSE_SECONDS = 5.0
-SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
+ANSWERS = {"application/json", "application/zip"}
+LATER = 10.0  # a server that says "in so many seconds" is full: its sentence says so, and nobody sits and waits
+FIRST_SECONDS = 10.0  # of patience with a server that has never answered: more likely the address is wrong
 
 _HUNG_UP = "this connection was hung up: connect again."
 _ANY = Limits(lost=2**31, patches=2**31)  # how much a server takes it says itself
@@ -60,7 +62,7 @@ class RemoteSessions:
         token: None: of the link, or of the environment variable TML_TOKEN, or none.
         sound: "f32": the sound is, in both directions, what it would be here, bit for bit. "s16": half the bytes.
         pictures: "u8": pixel by pixel; "jpeg": a tenth of the bytes.
-        patience: seconds for which an unreachable server is tried again.
+        patience: seconds for which an unreachable server is tried again; one that has never answered, 10 at most.
         certificate: file of a certificate to trust, for a server that made its own.
 
     Raises ServeError for an address that is none.
@@ -70,9 +72,9 @@ class RemoteSessions:
         self, url: str, token: str | None = None, sound: str = "f32", pictures: str = "u8", patience: float = 60.0,
         certificate: str | Path | None = None,
     ) -> None:  # fmt: skip
-        self.url, linked = _address(url)
+        self.url, linked = read_address(url)
         self._sound, self._pictures, self.patience = sound, pictures, patience
-        token = token or linked or os.environ.get("TML_TOKEN") or None
+        token = read_token(token or linked or os.environ.get("TML_TOKEN"))
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._ssl = _trust(certificate) if self.url.startswith("https") else None
         self._http = httpx.Client(
@@ -83,7 +85,7 @@ class RemoteSessions:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._ended = False
+        self._ended = self._met = False  # met: it has answered once
 
     def open(self, seed: int = 0, attention: tuple[int, int] | None = None) -> Opened:
         """A fresh session. Raises BusyError when no more are allowed."""
@@ -170,36 +172,28 @@ class RemoteSessions:
         """Ask until there is an answer that is no "later", for `patience` seconds at most."""
         if self._ended:
             raise ServeError(_HUNG_UP)
-        until, tries = time.monotonic() + min(patience, self.patience), 0
+        began, tries, patience = time.monotonic(), 0, min(patience, self.patience)
         while True:
             try:
                 response = request()
-                if response.is_success:
+                self._met = True
+                if response.is_success and response.headers.get("content-type", "").split(";")[0] in ANSWERS:
                     return response
-                error: ServeError = _refusal(response.status_code, response.content)
+                error: ServeError = _refusal(response.status_code, response.content, self.url)
                 delay = error.retry_after
                 if response.status_code in (502, 503, 504):  # of a proxy, or of a server with too many callers
                     error = UnreachableError(f"{self.url} takes no calls now: status {response.status_code}.")
-                elif not isinstance(error, BusyError) or delay is None:
+                elif not isinstance(error, BusyError) or delay is None or delay >= LATER:
                     raise error
             except httpx.TransportError as failure:
-                if "CERTIFICATE_VERIFY_FAILED" in str(failure):
-                    raise self._unreached(failure) from None
-                error, delay = self._unreached(failure), None
+                error, delay = unreached(self.url, failure), None
+                if isinstance(error, WrongServerError):
+                    raise error from None
             tries += 1
             delay = back_off(tries) if delay is None else delay
-            if time.monotonic() + delay > until:
+            if time.monotonic() + delay > began + (patience if self._met else min(patience, FIRST_SECONDS)):
                 raise error
             time.sleep(delay)
-
-    def _unreached(self, failure: httpx.TransportError) -> UnreachableError:
-        if "CERTIFICATE_VERIFY_FAILED" in str(failure):
-            why = f"the certificate of {self.url} is not one that is trusted here: give certificate=FILE."
-        elif isinstance(failure, httpx.ReadTimeout):
-            why = f"{self.url} is there, but has not answered in time: try again when it is less busy."
-        else:
-            why = f"nothing answers at {self.url}: is the address right, and the server up?"
-        return UnreachableError(why)
 
     # --- WebSocket, in an event loop and thread of its own: notebooks have a loop that is not ours
 
@@ -242,7 +236,7 @@ class RemoteSessions:
             except InvalidStatus as refused:
                 if refused.response.status_code >= 500:  # a proxy whose server is down
                     raise OSError(f"status {refused.response.status_code}") from None
-                raise _refusal(refused.response.status_code, bytes(refused.response.body or b"")) from None
+                raise _refusal(refused.response.status_code, bytes(refused.response.body or b""), self.url) from None
             yield socket
 
 
@@ -263,15 +257,6 @@ def _turn_loop(loop: asyncio.AbstractEventLoop) -> None:
     loop.close()
 
 
-def _address(url: str) -> tuple[str, str | None]:
-    """The server's address for HTTP, and the token of a link."""
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES or not parts.hostname:
-        raise ServeError(f"{url!r} is no address of a server: it looks like ws://host:8321 or wss://host.")
-    token = parse_qs(parts.fragment).get("token", [None])[0]
-    return f"{SCHEMES[parts.scheme]}://{parts.netloc}{parts.path.rstrip('/')}", token
-
-
 def _trust(certificate: str | Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=None if certificate is None else str(certificate))
@@ -279,9 +264,13 @@ def _trust(certificate: str | Path | None) -> ssl.SSLContext:
         raise ServeError(f"{certificate} is no certificate that can be read ({error}).") from None
 
 
-def _refusal(status: int, body: bytes) -> ServeError:
+def _refusal(status: int, body: bytes, url: str) -> ServeError:
     try:
         fields = json.loads(body)
     except ValueError:
         fields = None
-    return read_error(fields if isinstance(fields, dict) else {}, status)
+    ours = isinstance(fields, dict) and "sentence" in fields
+    if not ours or (status == 404 and fields.get("code") != NoSessionError.code):
+        what = f"what answers at {url} is no session server of the lab (status {status})"
+        return ServeError(f"{what}: give the address as `tml serve` printed it.")
+    return read_error(fields, status)

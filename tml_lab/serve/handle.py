@@ -14,8 +14,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from tml_lab.config import TURN_SAMPLES
+from tml_lab.model.text import SILENT
 from tml_lab.serve.contract import Append, BusyError, ChunkGapError, Opened, Reply, Sessions
-from tml_lab.stream.recording import Recording
+from tml_lab.stream.recording import Recording, Skipped, Sound
 from tml_lab.stream.turn_result import TurnResult
 
 PATIENCE = 30.0  # seconds for one call, all tries together
@@ -43,6 +45,7 @@ class Handle:
     ) -> None:  # fmt: skip
         self.sessions, self.id, self._writer = sessions, opened.id, opened.writer
         self._turn, self._attention = opened.expected, attention
+        self._lost = 0  # turns before the next one whose chunks will never come
         self._patience, self._answer, self._sleep = patience, answer, sleep
         self.last: Reply | None = None  # with the results of gap turns, and the seconds that it took
 
@@ -74,15 +77,17 @@ class Handle:
         self._patiently(lambda: self.sessions.watch(self.id, self._writer, watched))
         self._attention = watched
 
-    def step(
-        self, audio: np.ndarray | None, frames: np.ndarray | None = None, text: str | None = None
-    ) -> TurnResult:
+    def step(self, audio: Sound, frames: np.ndarray | None = None, text: str | None = None) -> TurnResult:
         """One turn, as `Session.step`; None: nothing was heard. A lost reply is asked for again; nothing runs twice.
 
+        `SKIPPED`: a turn whose chunk will never come; the next one tells the server of it.
         When the server came back without the last turns, they become gaps. Raises ServeError; ConnectionError or
         TimeoutError when the server cannot be reached for as long as the patience lasts.
         """
-        lost = 0
+        if isinstance(audio, Skipped):
+            self._turn, self._lost = self._turn + 1, self._lost + 1
+            return TurnResult(self._turn - 1, SILENT, 0.0, "", (), np.zeros(TURN_SAMPLES, np.float32), {})
+        lost = self._lost
 
         def send() -> Reply:
             nonlocal lost
@@ -90,13 +95,13 @@ class Handle:
                 chunk = Append(self._turn, audio, frames, text, lost)
                 return self.sessions.append(self.id, self._writer, chunk).result(self._answer)
             except ChunkGapError as error:
-                if error.expected is None or not 0 <= error.expected < self._turn or lost:
+                if error.expected is None or not 0 <= error.expected < self._turn - lost:
                     raise
                 lost = self._turn - error.expected
                 raise ConnectionError("the server lacks the turns before this one") from error
 
         self.last = self._patiently(send)
-        self._turn += 1
+        self._turn, self._lost = self._turn + 1, 0
         return self.last.turn
 
     def fork(self, at: int | float | None = None) -> Handle:

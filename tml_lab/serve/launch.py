@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 
 from tml_lab.serve.app import create_app
 from tml_lab.serve.contract import Sessions
@@ -89,9 +91,11 @@ def _run(
     if waking.error is None:
         announce()
         note("listening", port=listener.getsockname()[1], tls=certfile is not None, tokens=len(settings.tokens))
-        server.run(sockets=[listener])
-    if waking.engine is not None:  # while it is still being loaded there is nothing to keep
-        getattr(waking.engine, "stop", lambda: None)()
+        try:
+            server.run(sockets=[listener])
+        finally:
+            if waking.engine is not None:  # while it is still being loaded there is nothing to keep
+                getattr(waking.engine, "stop", lambda: None)()
     note("ended")
     if waking.error is not None:
         raise waking.error
@@ -140,10 +144,25 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
+class WebSockets(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, which the server's end may meet at any moment of its own end.
+
+    Between the caller's goodbye and the end of its connection (with TLS a round trip or more) uvicorn would say goodbye
+    once more, which `websockets` refuses with an error; and that error ended the server.
+    """
+
+    def shutdown(self) -> None:
+        """The server ends: say so to a caller who has not said goodbye yet."""
+        try:
+            super().shutdown()
+        except InvalidState:
+            self.transport.close()
+
+
 def uvicorn_config(app: Any, settings: Settings, **tls: Any) -> uvicorn.Config:
     """uvicorn as this server needs it: no access log (ours is in JSON), no compression, small messages, pings."""
     return uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, lifespan="off",
+        app, log_config=None, access_log=False, server_header=False, lifespan="off", ws=WebSockets,
         ws_max_size=settings.max_message, ws_per_message_deflate=False, ws_ping_interval=20.0, ws_ping_timeout=20.0,
         timeout_graceful_shutdown=GRACE, timeout_keep_alive=30, limit_concurrency=4 * settings.max_sockets, **tls,
     )  # fmt: skip

@@ -102,8 +102,8 @@ class Session(Handle):
 
         When one fails, so do those behind it; the next `step` goes on after what was run.
         """
-        future = self.sessions.append(self.id, self._writer, Append(self._turn, audio, frames, text))
-        self._turn += 1
+        future = self.sessions.append(self.id, self._writer, Append(self._turn, audio, frames, text, self._lost))
+        self._turn, self._lost = self._turn + 1, 0
         return future
 
     def fork(self, at: int | float | None = None) -> Session:

@@ -92,10 +92,11 @@ class Console(LiveSession):
             next(self._rehearsal)
             self._worker.command(self._rehearse)
             return
+        self._rehearsal = None  # where it failed, the next page that opens tries again
         self._tell_fallback()
 
     def _tell_fallback(self) -> None:
-        if self.fallback is not None and self.fallback.ready:
+        if self.fallback is not None:
             self._emit(*self.fallback.message())
         if self.inquiry.aside is not None:
             self.inquiry.aside.warm_up()  # so that the first question need not wait for it

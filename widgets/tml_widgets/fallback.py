@@ -32,6 +32,7 @@ class Fallback:
     make_session: Callable[[], SessionLike]
     attention: tuple[int, int] | None = None
     ready: bool = False
+    failed: str = ""  # why it could not be rehearsed
     _sent: list[tuple[dict[str, Any], list[bytes]]] = field(default_factory=list)
 
     def steps(self) -> Iterator[None]:
@@ -40,6 +41,11 @@ class Fallback:
         def keep(content: dict[str, Any], buffers: list[bytes] | None = None) -> None:
             if content["kind"] == "turn":
                 self._sent.append((content, buffers or []))
+            elif content.get("phase") == "error":
+                self.failed = content["notice"]
+
+        self.failed = ""
+        self._sent.clear()
 
         worker = LiveWorker(self.make_session, ChunkQueue(), keep, attention=self.attention)
         chunks = [chunk for chunk, _ in zip(self.clip.chunks(), range(LONGEST), strict=False)]
@@ -47,13 +53,15 @@ class Fallback:
         for chunk in chunks:
             self._sent.append(heard_message(chunk, self.clip.words_ending_in(chunk.seq)))
             if next(turns, None) is None:
-                return  # the model cannot be started, and says so itself when it is asked to
+                return  # the model cannot be started
             yield
         turns.close()
         self.ready = True
 
     def message(self) -> tuple[dict[str, Any], list[bytes]]:
-        """`(content, buffers)` of a `fallback` message."""
+        """`(content, buffers)` of a `fallback` message; where it failed, only why."""
+        if not self.ready:
+            return {"kind": "fallback", "name": self.clip.name, "messages": [], "failed": self.failed}, []
         messages = [content for content, _ in self._sent]
         content = {"kind": "fallback", "name": self.clip.name, "messages": messages}
         return content, [data for _, buffers in self._sent for data in buffers]

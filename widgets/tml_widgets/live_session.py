@@ -6,6 +6,7 @@ with one message per turn. The page draws the strip; this class holds the sessio
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -63,6 +64,7 @@ class LiveSession(anywidget.AnyWidget):
     understands = t.List().tag(sync=True)
     heads = t.List(t.Int(), help="number of heads of each layer").tag(sync=True)
     camera = t.Bool(False).tag(sync=True)
+    elsewhere = t.Bool(False, help="whether the model may run on a server").tag(sync=True)
     colleague = t.Bool(False, help="whether there is a place for tasks and panel").tag(sync=True)
 
     def __init__(
@@ -85,6 +87,7 @@ class LiveSession(anywidget.AnyWidget):
             clips=list(self._clips),
             understands=understands(),
             camera=microphone.camera,
+            elsewhere=not named,
             colleague=bool(colleague),
         )
         self._factory = (
@@ -95,6 +98,7 @@ class LiveSession(anywidget.AnyWidget):
         self._worker = LiveWorker(self._make_session, self._queue, self._emit)
         self._player: ClipPlayer | None = None
         self._save_to = Path(save_to)
+        self._saves: list[Path] = []
         self.browser: dict[str, Any] = {}
         self.needed_subshell_fix = subshells.handle_on_subshell(self.comm)
         self._handlers = {
@@ -230,10 +234,16 @@ class LiveSession(anywidget.AnyWidget):
 
     def save(self, folder: str | Path | None = None) -> Path:
         """Save the session as a `Recording` folder (between two turns); returns where it goes."""
-        name = datetime.now().strftime("live-%Y%m%d-%H%M%S")
-        folder = Path(folder) if folder is not None else self._save_to / name
+        folder = self._free_folder() if folder is None else Path(folder)
+        self._saves.append(folder)
         self._worker.save(folder)
         return folder
+
+    def _free_folder(self) -> Path:
+        """Named by the time; two saves within a second are not to write into one folder."""
+        name = datetime.now().strftime("live-%Y%m%d-%H%M%S")
+        names = (self._save_to / (name if n == 1 else f"{name}-{n}") for n in itertools.count(1))
+        return next(folder for folder in names if folder not in self._saves and not folder.exists())
 
     def wait(self, seconds: float = 600.0) -> None:
         """Wait until the model has done everything asked so far. Raises TimeoutError after `seconds`."""
@@ -273,13 +283,15 @@ class LiveSession(anywidget.AnyWidget):
             handler(content, buffers)
 
     def _on_chunk(self, content: dict[str, Any], buffers: list[Any]) -> None:
+        if self._worker.held:
+            return  # it was on its way when the session was asked to wait
         self._worker.stand_still(False)  # sound that comes by itself takes a waiting session up
         self._queue.put(read_chunk(content, buffers))
 
     def _on_hello(self, content: dict[str, Any], _: list[Any]) -> None:
         self.browser |= content
         if self.phase == "live":  # a page was loaded anew: its microphone is gone, and opens only at a click
-            self._worker.pause("The page was loaded anew, so the session waits: press Go on.")
+            self._worker.pause("The page was loaded anew, so the session waits: press Go on.", held=False)
         else:
             self._worker.status(self.phase, self.notice)
         self._worker.command(self._worker.tell_all)

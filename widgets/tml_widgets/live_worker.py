@@ -22,6 +22,8 @@ from tml_lab.background.colleague import Assisted
 from tml_lab.interp.live import Live
 from tml_lab.model.text import SPEAK
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
+from tml_lab.serve.contract import BusyError
+from tml_lab.serve.remote_line import UnreachableError
 from tml_lab.stream.checkpoint_hash import weights_hash
 from tml_lab.stream.recording import SKIPPED, Skipped, Sound
 from tml_widgets.beside import Beside
@@ -33,6 +35,7 @@ from tml_widgets.words_heard import WordsHeard
 
 log = logging.getLogger("tml_widgets.live")
 
+AWAY = (UnreachableError, BusyError, ConnectionError, TimeoutError)  # of a server: it may come back
 SILENCE = 1e-4  # largest sample of a turn that is not worth playing
 PATIENCE = 1800.0  # seconds without a chunk after which a live session waits to be taken up again; a lid may be closed
 
@@ -89,6 +92,7 @@ class LiveWorker:
     _skipped: int = 0  # turns since the last row
     _writers: Writers = field(default_factory=Writers)
     stands_still: bool = False  # the queue's time
+    held: bool = False  # a session that waits goes on only when it is asked to, not with the next chunk
 
     def status(self, phase: str, notice: str = "", **more: Any) -> None:
         """Set the phase and tell the browser."""
@@ -104,18 +108,24 @@ class LiveWorker:
 
     def begin(self, phase: str, ready: Callable[[], None] | None = None) -> None:
         """Ask for a fresh session; `ready` runs in the worker's thread once it exists."""
+        self.held = False
         self.stand_still(False)
         self.queue.clear()
         self.command(lambda: self._begin(phase, ready))
 
-    def pause(self, notice: str = "") -> None:
-        """Let a live session wait, after the chunks already queued; its clock stands still until `resume`."""
+    def pause(self, notice: str = "", held: bool = True) -> None:
+        """Let a live session wait, after the chunks already queued; its clock stands still until `resume`.
+
+        Not `held`: or until the next chunk comes. Held, every page that shows it closes its microphone.
+        """
+        self.held = held
         self.stand_still(True)
         self.command(lambda: self._pause(notice))
 
     def resume(self, ready: Callable[[], None]) -> None:
         """Take up the session that waits, with the next chunk; where there is none, a fresh one."""
         waits = ("paused", "live")  # live: a page that was away comes back before anybody missed it
+        self.held = False
         self.stand_still(False)
         self.command(lambda: self._resume(ready) if self.phase in waits else self._begin("live", ready))
 
@@ -218,7 +228,7 @@ class LiveWorker:
     def _pause(self, notice: str) -> None:
         if self.phase == "live":
             self._hurry(False)
-            self.status("paused", notice)
+            self.status("paused", notice, held=self.held)
 
     def _resume(self, ready: Callable[[], None] | None = None) -> None:
         self._hurry(True)
@@ -257,7 +267,8 @@ class LiveWorker:
 
     def _not_saved(self, error: Exception) -> None:
         log.error("the recording could not be saved", exc_info=error)
-        self.status(self.phase, f"The recording could not be saved: {error}")
+        remedy = "Make room there, or save to another folder: live.save('folder'). Nothing is lost."
+        self.status(self.phase, f"The recording could not be saved: {str(error).rstrip('.')}. {remedy}")
 
     def _run(self) -> None:
         # Of this thread only. A turn is too small to share out: with two threads and a busy browser on two cores,
@@ -267,7 +278,8 @@ class LiveWorker:
             live = self.phase in ("live", "playing")
             item = self.queue.get(patience=PATIENCE if live else None)
             if isinstance(item, Chunk):
-                if self.phase == "paused" and isinstance(item.audio, np.ndarray):  # a page that slept goes on by itself
+                by_itself = self.phase == "paused" and not self.held
+                if by_itself and isinstance(item.audio, np.ndarray):  # a page that slept
                     self.stand_still(False)
                     self._resume()
                 if self.phase in ("live", "playing"):
@@ -285,10 +297,28 @@ class LiveWorker:
     def _turn(self, chunk: Chunk) -> None:
         try:
             self._step(chunk)
+        except AWAY as error:
+            if self.phase == "live":
+                self._wait_for_server(error, chunk)
+            else:
+                self._broken(error)
         except Exception as error:
-            log.exception("turn failed")
-            self._end("")
-            self.status("error", f"The model stopped with an error: {error}")
+            self._broken(error)
+
+    def _broken(self, error: Exception) -> None:
+        log.error("turn failed", exc_info=error)
+        self._end("")
+        self.status("error", f"The model stopped with an error: {error}")
+
+    def _wait_for_server(self, error: Exception, chunk: Chunk) -> None:
+        """The session is as it was, on a server that does not answer: it waits there."""
+        self.held = True
+        if chunk.text:
+            self.queue.type(chunk.text)
+        self.queue.give_up()  # each of these would wait as long in vain
+        self.stand_still(True)
+        words = str(error)
+        self._pause(f"{words[:1].upper()}{words[1:]} The session waits: press Go on when the server is back.")
 
     def _step(self, chunk: Chunk) -> None:
         assert self.session is not None

@@ -13,14 +13,16 @@ saved into the notebook.
           why {turn}                         what did this decision hang on? turn null: the last time it began to speak
           whatif {from, to, parts, typed}    and if these turns had been blank in these parts, or this been typed?
           stats {underruns, ...}, state {state, error}
-    down  status {phase, notice, ...}        phase: stopped | loading | live | paused | playing | error
+    down  status {phase, notice, held}       phase: stopped | loading | live | paused | playing | error; held: a pause
+                                             that only `resume` ends, so that no page goes on listening
           ready {seq}                        the session exists: start sending chunks, from `seq` (or 0) on
           past {turns}                       the last minute's turns, for a page that was loaded anew
           turn {seq, turn, ..., read, parts} read: what each attached reader says; parts: pcm int16 [3200];
                                              attention float32 [4, turns back]; patches float32 [grid]
           heard {turn, text, parts}          what a recorded clip says, to be played: pcm; rgb of one frame
           saved {path}
-          fallback {name, ready, messages}   a rehearsed session, message by message, with all their buffers in order
+          fallback {name, messages, failed}  a rehearsed session, message by message, with all their buffers in order;
+                                             or why there is none
           why {share, turn, from, to, tried, causes, sentence, layers} or {failed}       again and again, until share 1
           whatif {share}, then {was, would, sentence, parts: was, would} or {failed}     pcm of both ways
           beside {turn, put, remove, tasks, whole}   background tasks, and what has changed on their panel

@@ -5,7 +5,8 @@ import { h } from "./dom.js";
 
 const PAUSE = 5; // turns without a word after which a line is over
 const LATE = 2; // turns between a word's sound and its name: the nano's head needs two to three (demo clips)
-const LINES = 40; // kept; older ones are on the strip
+const LINES = 200; // kept; older ones are on the strip
+const NEAR = 30; // pixels from the end at which the newest line is what is read
 const WHO = { heard: "You, as heard", typed: "Typed", "own voice": "Model", asked: "Model asks", said: "Recording" };
 
 // The words of a session [at, who, words], in the order in which they sound, `at` in turns. What is heard is named by the
@@ -49,13 +50,17 @@ export class Captions {
   // `over`: nothing more will come, so that nothing need be waited for.
   update(history, over) {
     const lines = transcript(history, over);
+    const { scrollHeight, scrollTop, clientHeight } = this.root;
+    const reading = scrollHeight - scrollTop - clientHeight > NEAR; // somebody has scrolled back, and is left there
     this.empty.hidden = lines.length > 0;
     const key = ({ who, from }) => `${who} ${from}`;
     const old = new Map(this.shown.map(({ line, row }) => [key(line), row]));
     this.shown = lines.map((line) => ({ line, row: old.get(key(line)) ?? this.row(line) }));
     for (const { line, row } of this.shown) if (row.lastChild.textContent !== line.words) row.lastChild.textContent = line.words;
-    this.list.replaceChildren(...this.shown.map(({ row }) => row));
-    this.toEnd();
+    const rows = this.shown.map(({ row }) => row);
+    const same = rows.length === this.list.children.length && rows.every((row, n) => row === this.list.children[n]);
+    if (!same) this.list.replaceChildren(...rows);
+    if (!reading) this.toEnd();
   }
 
   toEnd() {

@@ -25,6 +25,7 @@ export class ConsoleEngine extends Engine {
   // From the microphone to the recording, and back.
   toggleFallback() {
     if (this.fallback.playing) return this.backToLive();
+    if (this.fallback.failed) return this.say(this.fallback.failed);
     if (!this.fallback.ready) return this.say("The fall-back is still being rehearsed; try again in a few seconds.");
     this.before = this.phase === "playing" || this.phase === "loading" ? "stopped" : this.phase;
     if (this.phase === "playing") this.stop();
@@ -39,12 +40,14 @@ export class ConsoleEngine extends Engine {
     this.fallback.leave();
     this.quiet();
     this.seen = null;
+    if (this.gone) return this.kernelGone();
     if (this.before === "live") return this.resume();
     return this.show(this.waits ? "paused" : "stopped");
   }
 
   fallbackOver() {
-    const back = this.waits ? "Space goes on with the live session." : "Space starts the microphone.";
+    const live = this.waits ? "Space goes on with the live session." : "Space starts the microphone.";
+    const back = this.gone ? "The kernel was restarted: run the cell again for a live session." : live;
     this.show(this.waits ? "paused" : "stopped", `The recording is over. ${back} F plays it again.`);
   }
 

@@ -228,16 +228,15 @@ export class ConsoleView extends View {
     super.showStatus();
     const { engine } = this;
     const { fallback } = engine;
+    if (fallback.playing) this.endButton.hidden = true; // of the live session, which is not on the page
     if (engine.phase === "live" && !fallback.playing) this.startButton.label("Pause", ICONS.pause);
     if (fallback.playing) this.pill.textContent = "Recorded session";
     this.root.dataset.recorded = fallback.playing;
     const { late } = engine.watchdog;
-    if (late) this.notice.textContent = "The kernel is busy and does not answer.";
-    this.notice.hidden = !this.notice.textContent;
     this.offer.hidden = fallback.playing || !fallback.ready || !(late || engine.phase === "error" || (engine.phase === "paused" && engine.notice));
     this.fallbackButton.label(fallback.playing ? "Back" : "Recording");
     this.fallbackButton.setAttribute("aria-pressed", fallback.playing);
-    this.fallbackButton.title = fallback.ready ? fallback.name : "The recording is being rehearsed";
+    this.fallbackButton.title = fallback.ready ? fallback.name : fallback.failed || "The recording is being rehearsed";
     this.caption();
   }
 

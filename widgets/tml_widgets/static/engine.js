@@ -11,7 +11,8 @@ import { WidgetStreamSource } from "./sources.js";
 import { Watchdog } from "./watchdog.js";
 
 const PICTURE_EVERY = 4; // turns between the pictures kept for the strip
-const GONE = "The kernel was restarted, so this view is dead: run its cell again.";
+const GONE = "The kernel was restarted, so this view is dead, and what was not saved is gone: run its cell again.";
+const ASKING = new Set(["why", "whatif", "save", "type", "cancel", "tick"]); // what waits for an answer
 
 export class Engine extends EventTarget {
   constructor(model) {
@@ -36,7 +37,8 @@ export class Engine extends EventTarget {
     this.attempt = 0; // counts starts, so that one that was overtaken while it asked for the microphone gives up
     this.receive = this.receive.bind(this);
     model.on("msg:custom", this.receive);
-    this.lostComm = () => this.fail(GONE, "kernel");
+    this.gone = false; // the kernel, and the session with it
+    this.lostComm = () => this.kernelGone();
     model.on("comm:close", this.lostComm);
     model.on("comm_live_update", this.lostComm);
     this.send({ kind: "hello", v: 1, secure: window.isSecureContext });
@@ -51,7 +53,15 @@ export class Engine extends EventTarget {
   }
 
   send(content, buffers = []) {
-    this.model.send(content, undefined, buffers);
+    if (!this.gone) this.model.send(content, undefined, buffers);
+    else if (ASKING.has(content.kind)) this.show(this.phase, GONE);
+  }
+
+  // What is pressed from now on is answered with the same words, not by waiting for a kernel that is another one.
+  kernelGone() {
+    this.gone = true;
+    this.waits = false;
+    return this.fail(GONE, "kernel");
   }
 
   changed(what) {
@@ -59,6 +69,7 @@ export class Engine extends EventTarget {
   }
 
   show(phase, notice = "") {
+    if (notice) this.saved = ""; // what has just happened is more than where the recording lies
     this.phase = phase;
     this.notice = notice;
     this.changed("status");
@@ -95,6 +106,7 @@ export class Engine extends EventTarget {
 
   // The microphone; false when there is none, or when something else was pressed meanwhile.
   async open() {
+    if (this.gone) return this.kernelGone();
     const trouble = obstacle();
     if (trouble) return this.fail(trouble, "insecure");
     const attempt = ++this.attempt;
@@ -118,6 +130,7 @@ export class Engine extends EventTarget {
 
   // "Play a recording instead": the kernel sends the clip's sound while the model hears it.
   async play(clip) {
+    if (this.gone) return this.kernelGone();
     this.attempt += 1;
     this.release();
     if (!window.AudioWorkletNode) return this.fail(obstacle(), "insecure");
@@ -161,7 +174,7 @@ export class Engine extends EventTarget {
 
   // What the browser cannot do; a session that was live waits in the kernel.
   fail(notice, error) {
-    const waits = this.waits && error !== "kernel";
+    const { waits } = this;
     this.release();
     if (waits) this.send({ kind: "pause", notice });
     this.show(waits ? "paused" : "error", notice);
@@ -297,10 +310,11 @@ export class Engine extends EventTarget {
     }
   }
 
-  onStatus({ phase, notice }) {
+  onStatus({ phase, notice, held }) {
     this.waits = phase === "live" || phase === "paused";
     if (phase === "loading" && !this.running) this.history.clear(); // begun in a cell, not on this page
-    if (phase === "stopped" || phase === "error") this.release();
+    // Held: asked to wait in another window, or by the kernel; then this window does not go on listening.
+    if (phase === "stopped" || phase === "error" || (phase === "paused" && held)) this.release();
     if (phase === "live" && this.note) [notice, this.note] = [this.note, ""];
     this.show(phase, notice);
   }

@@ -11,6 +11,7 @@ export class Fallback {
     this.onStage = false; // it is what the page shows: from its start until one goes back to the live session
     this.history = Object.assign(new History(), { recorded: true });
     this.name = "";
+    this.failed = ""; // why there is none
     this.turns = []; // {heard: [message, buffers], turn: [message, buffers]}
     this.beat = this.beat.bind(this);
   }
@@ -20,8 +21,9 @@ export class Fallback {
   }
 
   // A `fallback` message.
-  fill({ name, messages }, buffers) {
+  fill({ name, messages, failed = "" }, buffers) {
     this.name = name;
+    this.failed = failed;
     this.turns = [];
     let next = 0;
     for (const message of messages) {

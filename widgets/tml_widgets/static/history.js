@@ -4,6 +4,7 @@ import { TURN_SAMPLES, TURN_SECONDS } from "./audio.js";
 
 export const STREAMS = ["heard", "seen", "typed", "own voice"];
 const POINTS = 8; // loudness points per turn, for the drawn waveform
+const RICH = 3000; // turns (10 minutes) that keep pictures and attention: an hour of them would fill a page's memory
 
 export class History {
   constructor() {
@@ -13,6 +14,7 @@ export class History {
   clear() {
     // By the number of the turn: the model's time is the time of the room. A chunk that was lost is a turn in which
     // nothing was heard; turns that were skipped are left out here.
+    this.plain = 0; // turns before this one have lost their pictures and attention
     this.turns = []; // {turn, pSpeak, speaking, words, typed, heard, voice, attention, ...}
     this.latencies = []; // milliseconds, the last 100 round trips
   }
@@ -54,6 +56,10 @@ export class History {
       read: message.read ?? {},
       attention,
     });
+    for (; this.plain < message.turn - RICH; this.plain++) {
+      const old = this.turns[this.plain];
+      if (old) old.picture = old.attention = old.patches = null;
+    }
   }
 
   // What happened before this page was loaded: the turns of a `past` message.

@@ -253,7 +253,7 @@ export class View {
     this.playButton.disabled = this.clipList.disabled = running;
     this.saveButton.disabled = engine.history.decided < 0;
     this.pill.textContent = engine.muted && engine.phase === "live" ? "Muted" : PHASES[engine.phase] ?? engine.phase;
-    const words = engine.saved ? `Saved as ${engine.saved}` : engine.notice;
+    const words = engine.watchdog.notice || (engine.saved ? `Saved as ${engine.saved}` : engine.notice);
     this.notice.textContent = words;
     this.notice.hidden = !words;
     this.notice.classList.toggle("tml-trouble", engine.phase === "error");

@@ -4,6 +4,8 @@
 
 const ASLEEP = 3000; // ms without sound: the machine or the page slept
 const BUSY = 2000; // ms without an answer to a chunk
+const SILENT = "The kernel is busy and does not answer. If it has died, run its cell again.";
+const AWAY = "No answer: the kernel or the server is busy, or the network is away. The session goes on by itself when it is back.";
 const STOPPED = "The browser has stopped the sound (a call, or a sleep). Press Go on.";
 
 export class Watchdog {
@@ -11,6 +13,11 @@ export class Watchdog {
     this.engine = engine;
     this.late = false; // the kernel does not answer
     this.rest();
+  }
+
+  get notice() {
+    if (!this.late) return "";
+    return this.engine.model.get("elsewhere") ? AWAY : SILENT;
   }
 
   rest() {
