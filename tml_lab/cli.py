@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 FIRST_CHAPTER = NOTEBOOKS / "00_start_here.ipynb"
-POLICY = "What it remembers by: window, sinks+window, or compact (what matters is typed in again), the usual one."
+POLICY = "What it remembers by: window, sinks+window (the usual one), or compact (what matters is typed in again)."
 _debug = False
 
 

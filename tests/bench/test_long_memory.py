@@ -32,6 +32,8 @@ def test_items_are_told_first_and_asked_at_each_distance(items: list[long_memory
     assert np.array_equal(name.audio[: name.told * 3200], remind.audio[: remind.told * 3200])  # one session for both
     talk = items[-1].fill
     assert items[0].fill is None and talk is not None and talk.shape == (300 * 3200,) and talk.std() > 1e-3
+    room = long_memory.items(1, 0, "test", MINUTES, ("room",))[0].fill
+    assert room is not None and room.shape == talk.shape and room.std() == pytest.approx(long_memory.ROOM, rel=0.01)
 
 
 def test_the_oracle_is_right_and_silence_is_not(items: list[long_memory.LongEpisode]) -> None:

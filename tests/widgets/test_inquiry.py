@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load
 
 from tml_lab.config import TURN_SAMPLES
+from tml_lab.stream.policy import MEMORY
+from tml_lab.worlds import remembered
 from tml_widgets import Console
 from tml_widgets.protocol import from_pcm, to_pcm
 from tml_widgets.snapshots import FINE, Snapshots
@@ -40,8 +43,16 @@ class Here:
 
 @pytest.fixture(scope="module")
 def talked(pico: str) -> Iterator[tuple[Console, list[dict], Here]]:
-    """A console after 44 turns of noise and losses, words typed in turn 5; questions are answered here."""
-    console = Console(pico)
+    """A console after 44 turns of noise and losses, words typed in turn 5; questions are answered here.
+
+    Its session listens along, and takes notes: the policy of memory that has most to keep.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(remembered, "USUAL", "compact")
+        yield from _talked(Console(pico))
+
+
+def _talked(console: Console) -> Iterator[tuple[Console, list[dict], Here]]:
     sent: list[dict] = []
     console.send = lambda content, buffers=None: sent.append({**content, "buffers": buffers or []})  # type: ignore[method-assign]
     here = Here(console)
@@ -119,6 +130,10 @@ def test_what_if_runs_both_ways_and_both_can_be_heard(talked: tuple[Console, lis
     assert last["parts"] == ["was", "would"]
     assert [len(sound) for sound in sounds] == [(TURNS - 13 + 1) * TURN_SAMPLES] * 2
     assert np.array_equal(sounds[0][: 5 * TURN_SAMPLES], sounds[1][: 5 * TURN_SAMPLES])
+
+    console._on_message(console, {**asked, "from": 3, "to": 4}, [])
+    begins = here.excerpts[-1]
+    assert begins.first == 0 and MEMORY in load(begins.state), "the policy of memory begins with the session"
 
 
 @pytest.mark.parametrize(

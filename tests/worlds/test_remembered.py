@@ -10,7 +10,7 @@ import pytest
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.checkpoint import checkpoint_dir, load_checkpoint
 from tml_lab.stream.compact import Rule
-from tml_lab.stream.policy import PolicyError, Window
+from tml_lab.stream.policy import PolicyError, SinksAndWindow
 from tml_lab.stream.replay import differences, replay
 from tml_lab.stream.session import Session
 from tml_lab.worlds.remembered import POLICIES, compact, rules, usual_policy
@@ -51,7 +51,7 @@ def test_every_wording_is_understood_and_repeated_in_a_trained_one(rule: Rule) -
 
 def test_a_policy_is_known_by_its_name() -> None:
     assert [policy().name for policy in POLICIES.values()] == list(POLICIES)
-    assert usual_policy() == compact() and usual_policy("window") == Window()
+    assert usual_policy() == SinksAndWindow() and usual_policy("compact") == compact()
     with pytest.raises(PolicyError, match=r"'elephant'; choose from window, sinks\+window, compact"):
         usual_policy("elephant")
 
@@ -62,7 +62,7 @@ def test_until_something_is_typed_again_not_a_bit_differs() -> None:
     model, tokenizer = load_checkpoint("nano")
     room = 0.003 * np.random.default_rng(1).standard_normal((70, TURN_SAMPLES)).astype(np.float32)
     typed = {2: "my name is anna", 60: "what is my name"}
-    bare, usual = Session(model, tokenizer, seed=2), Session(model, tokenizer, seed=2, policy=usual_policy())
+    bare, usual = Session(model, tokenizer, seed=2), Session(model, tokenizer, seed=2, policy=compact())
     for n, heard in enumerate(room):
         bare.step(heard, None, typed.get(n)), usual.step(heard, None, typed.get(n))
         if n == 30:

@@ -4,8 +4,9 @@ The policies are those of `tml_lab.stream.policy`.
 
 Families: `name` (told, and asked for), `standing` (an instruction, and three words it applies to), `remind` (a reminder
 of some seconds, asked for so late: does a long past disturb the sense of time?). In between there is silence, talk in
-the background, or the user's own small talk, item by item in turn. One session lives through it all: at each distance
-a fork of it is asked, and the session goes on. A clean line: what is measured is memory, not hearing.
+the background, the user's own small talk, or the noise of a quiet room, item by item in turn. One session lives through
+it all: at each distance a fork of it is asked, and the session goes on. A clean line: what is measured is memory, not
+hearing.
 
 The reference rows live through the same scenes without the minutes in between, which change nothing for who says
 nothing, everything, or the answer itself; for the harness it is the best that it could do.
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 MINUTES = (1, 5, 15, 60)
 FAMILIES = ("name", "standing", "remind")
 STANDING = ("next_number", "to_spanish", "repeat_numbers")
-FILLS = ("silence", "background", "small talk")
+FILLS = ("silence", "background", "small talk", "room")
+ROOM = 0.003  # root mean square of a quiet room's noise: -50 dB of full scale
 LOOP = 60 * TURNS_PER_SECOND  # turns of talk that are rendered; then they come again
 
 
@@ -130,6 +132,8 @@ def _ask(stage: Stage, family: str, told: str) -> None:
 
 def _fill(talk: Stage, kind: str) -> np.ndarray:
     """A minute of what goes on meanwhile: f32 [LOOP * 3200]."""
+    if kind == "room":
+        return (ROOM * talk.rng.standard_normal(LOOP * TURN_SAMPLES)).astype(np.float32)
     other = talk.bank.choose(talk.rng, kind="synthetic")
     while talk.now < LOOP / TURNS_PER_SECOND - 6:
         if kind == "background":
@@ -244,6 +248,6 @@ LONG = Benchmark(
 QUICK = replace(
     LONG,
     name="long_quick",
-    title="Long sessions: 1 and 5 minutes of silence later",
-    items=partial(items, minutes=MINUTES[:2], fills=FILLS[:1]),
+    title="Long sessions: 1 and 5 minutes of silence, or of a quiet room, later",
+    items=partial(items, minutes=MINUTES[:2], fills=("silence", "room")),
 )

@@ -165,8 +165,8 @@ class Keeper:
 
 
 def _unpack(packed: Tensor) -> dict[str, Any]:
-    return json.loads(bytes(packed.tolist()))
+    return json.loads(packed.numpy().tobytes())
 
 
 def _pack(memory: Mapping[str, Any]) -> Tensor:
-    return torch.tensor(list(json.dumps(memory).encode()), dtype=torch.uint8)
+    return torch.frombuffer(bytearray(json.dumps(memory).encode()), dtype=torch.uint8)

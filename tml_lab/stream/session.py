@@ -60,8 +60,7 @@ class Session:
         seed: of the session's own noise (the flow head's); turn n's noise depends on (seed, n) alone.
         attention: `(layer, head)` to watch; can be changed between turns.
         reel: where the recording's sound and pictures go; None: see `MemoryReel`.
-        policy: what it remembers in the long run (`tml_lab.stream.policy`); None: as the model was trained. Sessions
-            for people are given `tml_lab.worlds.remembered.usual_policy()` by whoever opens them.
+        policy: what it remembers in the long run (`tml_lab.stream.policy`); None: as the model was trained.
     """
 
     def __init__(
