@@ -73,8 +73,8 @@ def test_while_the_server_is_away_the_session_waits_and_nothing_is_lost(open_liv
     say(chunk(1), silence)
     eventually(lambda: live.phase == "paused")
     assert live.notice.startswith("The server could not be reached") and "press Go on" in live.notice
-    assert [message["held"] for message in sent if message.get("phase") == "paused"] == ["kernel"]  # the page lets go of
-    say(chunk(2), silence)  # its microphone, and what was on its way until then wakes nobody
+    assert [message["held"] for message in sent if message.get("phase") == "paused"] == ["kernel"]
+    say(chunk(2), silence)  # it was on its way when the page let go of its microphone, and wakes nobody
     live.wait(60)
     assert live.phase == "paused" and len(live.turns) == 1
     session.away = False
