@@ -73,16 +73,33 @@ def test_after_a_restart_every_key_says_that_the_kernel_is_another_one(page: Pag
 def test_a_pause_in_another_window_closes_the_microphone_here(page: Page) -> None:
     stage = Stage(page)
     stage.go_live()
-    stage.status("paused", "The page was loaded anew, so the session waits: press Go on.", held=False)
+    stage.status("paused", "The page was loaded anew, so the session waits: press Go on.", held="")
     assert open_tracks(page) == 1, "another window only came; this one goes on"
     stage.status("live")
-    stage.status("paused", "The session waits.", held=True)
+    stage.status("paused", "The session waits.", held="another page")
     assert open_tracks(page) == 0
     expect(page.locator(".tml-pill")).to_have_text("Waiting")
     chunks = len(stage.sent("chunk"))
     page.locator(".tml-start").click()
     stage.wait_for("resume")
     assert stage.sent("resume")[-1]["seq"] == chunks
+    assert stage.wrong == []
+
+
+def test_a_pause_that_is_told_late_does_not_close_the_microphone_that_is_open_again(page: Page) -> None:
+    stage = Stage(page)
+    stage.go_live()
+    stage.turn(0)
+    page.wait_for_timeout(700)  # a second press at once counts as a double click
+    stage.press(" ")
+    stage.wait_for("pause")
+    page.wait_for_timeout(700)
+    stage.press(" ")
+    stage.wait_for("resume")
+    stage.status("paused", held=stage.sent("pause")[-1]["page"])
+    stage.status("live")
+    stage.tell(kind="ready", seq=stage.sent("resume")[-1]["seq"])
+    stage.wait_for("chunk", len(stage.sent("chunk")) + 2)
     assert stage.wrong == []
 
 

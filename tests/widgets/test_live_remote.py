@@ -73,8 +73,8 @@ def test_while_the_server_is_away_the_session_waits_and_nothing_is_lost(open_liv
     say(chunk(1), silence)
     eventually(lambda: live.phase == "paused")
     assert live.notice.startswith("The server could not be reached") and "press Go on" in live.notice
-    assert [message["held"] for message in sent if message.get("phase") == "paused"] == [True]  # the page lets go of
-    say(chunk(2), silence)  # its microphone, and what was on its way until then wakes nobody
+    assert [message["held"] for message in sent if message.get("phase") == "paused"] == ["kernel"]
+    say(chunk(2), silence)  # it was on its way when the page let go of its microphone, and wakes nobody
     live.wait(60)
     assert live.phase == "paused" and len(live.turns) == 1
     session.away = False
@@ -90,10 +90,10 @@ def test_a_page_that_was_paused_elsewhere_does_not_go_on_by_itself(open_live: Ca
     """Two windows show one session: a pause in one holds for the other, whose microphone is open."""
     live, sent = open_live(Away, Microphone())
     live._on_message(live, {"kind": "start"}, [])
-    live._on_message(live, {"kind": "pause", "notice": "It waits."}, [])
+    live._on_message(live, {"kind": "pause", "notice": "It waits.", "page": "one"}, [])
     live._on_message(live, chunk(0), [bytes(6400)])
     live.wait(60)
-    assert live.phase == "paused" and live.turns == [] and sent[-1]["held"]
+    assert live.phase == "paused" and live.turns == [] and sent[-1]["held"] == "one"
     live._on_message(live, {"kind": "resume", "seq": 1}, [])
     live.wait(60)
     live._on_message(live, {"kind": "hello"}, [])  # a third window: nobody asked for a pause

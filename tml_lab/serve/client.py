@@ -269,8 +269,8 @@ def _refusal(status: int, body: bytes, url: str) -> ServeError:
         fields = json.loads(body)
     except ValueError:
         fields = None
-    ours = isinstance(fields, dict) and "sentence" in fields
-    if not ours or (status == 404 and fields.get("code") != NoSessionError.code):
+    fields = fields if isinstance(fields, dict) else {}
+    if "sentence" not in fields or (status == 404 and fields.get("code") != NoSessionError.code):
         what = f"what answers at {url} is no session server of the lab (status {status})"
         return ServeError(f"{what}: give the address as `tml serve` printed it.")
     return read_error(fields, status)

@@ -291,7 +291,7 @@ class LiveSession(anywidget.AnyWidget):
     def _on_hello(self, content: dict[str, Any], _: list[Any]) -> None:
         self.browser |= content
         if self.phase == "live":  # a page was loaded anew: its microphone is gone, and opens only at a click
-            self._worker.pause("The page was loaded anew, so the session waits: press Go on.", held=False)
+            self._worker.pause("The page was loaded anew, so the session waits: press Go on.")
         else:
             self._worker.status(self.phase, self.notice)
         self._worker.command(self._worker.tell_all)
@@ -305,7 +305,7 @@ class LiveSession(anywidget.AnyWidget):
         self._worker.begin("live", lambda: self._emit({"kind": "ready", "sent": time.time()}))
 
     def _on_pause(self, content: dict[str, Any], _: list[Any]) -> None:
-        self._worker.pause(str(content.get("notice", "")))
+        self._worker.pause(str(content.get("notice", "")), str(content.get("page") or "a page"))
 
     def _on_resume(self, content: dict[str, Any], _: list[Any]) -> None:
         """Go on with the session that waits, from the chunk that the page will number `seq`."""

@@ -36,6 +36,7 @@ from tml_widgets.words_heard import WordsHeard
 log = logging.getLogger("tml_widgets.live")
 
 AWAY = (UnreachableError, BusyError, ConnectionError, TimeoutError)  # of a server: it may come back
+KERNEL = "kernel"  # has a session wait
 SILENCE = 1e-4  # largest sample of a turn that is not worth playing
 PATIENCE = 1800.0  # seconds without a chunk after which a live session waits to be taken up again; a lid may be closed
 
@@ -92,7 +93,7 @@ class LiveWorker:
     _skipped: int = 0  # turns since the last row
     _writers: Writers = field(default_factory=Writers)
     stands_still: bool = False  # the queue's time
-    held: bool = False  # a session that waits goes on only when it is asked to, not with the next chunk
+    held: str = ""  # who has it wait: it then goes on only when it is asked to, not with the next chunk
 
     def status(self, phase: str, notice: str = "", **more: Any) -> None:
         """Set the phase and tell the browser."""
@@ -108,24 +109,26 @@ class LiveWorker:
 
     def begin(self, phase: str, ready: Callable[[], None] | None = None) -> None:
         """Ask for a fresh session; `ready` runs in the worker's thread once it exists."""
-        self.held = False
+        self.held = ""
         self.stand_still(False)
         self.queue.clear()
         self.command(lambda: self._begin(phase, ready))
 
-    def pause(self, notice: str = "", held: bool = True) -> None:
+    def pause(self, notice: str = "", held: str = "") -> None:
         """Let a live session wait, after the chunks already queued; its clock stands still until `resume`.
 
-        Not `held`: or until the next chunk comes. Held, every page that shows it closes its microphone.
+        Args:
+            held: who asks for it, a page; every other page that shows the session closes its microphone. "": nobody,
+                and the next chunk that comes takes the session up.
         """
         self.held = held
         self.stand_still(True)
-        self.command(lambda: self._pause(notice))
+        self.command(lambda: self._pause(notice, held))
 
     def resume(self, ready: Callable[[], None]) -> None:
         """Take up the session that waits, with the next chunk; where there is none, a fresh one."""
         waits = ("paused", "live")  # live: a page that was away comes back before anybody missed it
-        self.held = False
+        self.held = ""
         self.stand_still(False)
         self.command(lambda: self._resume(ready) if self.phase in waits else self._begin("live", ready))
 
@@ -225,10 +228,10 @@ class LiveWorker:
         if ready is not None:
             ready()
 
-    def _pause(self, notice: str) -> None:
+    def _pause(self, notice: str, held: str = "") -> None:
         if self.phase == "live":
             self._hurry(False)
-            self.status("paused", notice, held=self.held)
+            self.status("paused", notice, held=held)
 
     def _resume(self, ready: Callable[[], None] | None = None) -> None:
         self._hurry(True)
@@ -312,13 +315,13 @@ class LiveWorker:
 
     def _wait_for_server(self, error: Exception, chunk: Chunk) -> None:
         """The session is as it was, on a server that does not answer: it waits there."""
-        self.held = True
+        self.held = KERNEL
         if chunk.text:
             self.queue.type(chunk.text)
         self.queue.give_up()  # each of these would wait as long in vain
         self.stand_still(True)
         words = str(error)
-        self._pause(f"{words[:1].upper()}{words[1:]} The session waits: press Go on when the server is back.")
+        self._pause(f"{words[:1].upper()}{words[1:]} The session waits: press Go on when the server is back.", KERNEL)
 
     def _step(self, chunk: Chunk) -> None:
         assert self.session is not None

@@ -5,7 +5,7 @@ saved into the notebook.
 
     up    hello {secure}                     a page shows the widget
           start {video}, stop                the person pressed a button
-          pause {}, resume {seq}             let the session wait; take it up again from chunk `seq` on
+          pause {page}, resume {seq}         let the session wait; take it up again from chunk `seq` on
           play {clip}                        "play a recording instead"
           chunk {seq, t0, size, parts}       parts: pcm int16 [3200]; rgb uint8 [2, H, W, 3]
           type {text}, save, pick {layer, head}
@@ -13,8 +13,8 @@ saved into the notebook.
           why {turn}                         what did this decision hang on? turn null: the last time it began to speak
           whatif {from, to, parts, typed}    and if these turns had been blank in these parts, or this been typed?
           stats {underruns, ...}, state {state, error}
-    down  status {phase, notice, held}       phase: stopped | loading | live | paused | playing | error; held: a pause
-                                             that only `resume` ends, so that no page goes on listening
+    down  status {phase, notice, held}       phase: stopped | loading | live | paused | playing | error; held: who
+                                             asked for a pause that only `resume` ends; other pages stop listening
           ready {seq}                        the session exists: start sending chunks, from `seq` (or 0) on
           past {turns}                       the last minute's turns, for a page that was loaded anew
           turn {seq, turn, ..., read, parts} read: what each attached reader says; parts: pcm int16 [3200];

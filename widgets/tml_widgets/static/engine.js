@@ -24,6 +24,7 @@ export class Engine extends EventTarget {
     this.lead = new Lead(TURN_SECONDS);
     this.desk = new Desk(); // tasks in the background, and what they have drawn
     this.watchdog = new Watchdog(this);
+    this.page = Math.random().toString(36).slice(2); // which of several pages that show the session
     this.phase = "stopped"; // stopped | loading | live | paused | playing | error
     this.notice = "";
     this.muted = false;
@@ -169,14 +170,14 @@ export class Engine extends EventTarget {
     this.release();
     this.quiet();
     this.show("paused", notice);
-    this.send({ kind: "pause", notice });
+    this.send({ kind: "pause", notice, page: this.page });
   }
 
   // What the browser cannot do; a session that was live waits in the kernel.
   fail(notice, error) {
     const { waits } = this;
     this.release();
-    if (waits) this.send({ kind: "pause", notice });
+    if (waits) this.send({ kind: "pause", notice, page: this.page });
     this.show(waits ? "paused" : "error", notice);
     this.send({ kind: "state", state: "error", error, notice });
     return false;
@@ -313,8 +314,10 @@ export class Engine extends EventTarget {
   onStatus({ phase, notice, held }) {
     this.waits = phase === "live" || phase === "paused";
     if (phase === "loading" && !this.running) this.history.clear(); // begun in a cell, not on this page
-    // Held: asked to wait in another window, or by the kernel; then this window does not go on listening.
-    if (phase === "stopped" || phase === "error" || (phase === "paused" && held)) this.release();
+    // Held: asked to wait in another window, or by the kernel; then this window does not go on listening. (Its own pause
+    // may be told late, by a kernel that was busy, when the microphone has been opened again.)
+    const asked = phase === "paused" && held && held !== this.page;
+    if (phase === "stopped" || phase === "error" || asked) this.release();
     if (phase === "live" && this.note) [notice, this.note] = [this.note, ""];
     this.show(phase, notice);
   }
