@@ -15,7 +15,10 @@ from tml_lab.course import progress
 from tml_lab.course.chapters import CHAPTERS, chapter
 
 WIDTH, HEIGHT = 900, 314
-TICK = "position:absolute;right:4px;top:1px;color:#007A5E;font-weight:bold"
+TICK = (  # a badge on the box's corner, where no text of the box can lie
+    "position:absolute;right:-8px;top:-8px;width:16px;height:16px;border-radius:50%;background:#007A5E;color:#FFFFFF;"
+    "font:bold 11px/16px sans-serif;text-align:center"
+)
 LIT, DIM, LINE, INK = "#0072B2", "#F3F4F6", "#6B7280", "#1F2937"  # blue of the colour-safe palette, greys
 
 
