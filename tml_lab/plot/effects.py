@@ -30,12 +30,14 @@ def plot_dose(
     name: str = "steering",
     dose: str = "strength of the push",
     what: str = "change of the logit difference",
+    thin: str = "random",
 ) -> go.Figure:
     """Dose and response, and what random directions of the same length do, thin and of the same colour.
 
     Args:
         response: `[strengths]`, or several by name: where it is meant to act, elsewhere.
         random: `[random, strengths]`, or several by the same names.
+        thin: what the thin curves are, for the legend.
 
     Raises ValueError when they are not as many as the strengths.
     """
@@ -53,13 +55,13 @@ def plot_dose(
         for n_random, row in enumerate(others):
             figure.add_scatter(
                 x=x, y=plain(row), mode="lines", line={"color": colour, "width": 1.5, "dash": "dot"}, opacity=0.8,
-                name=f"random: {label}", legendgroup=label, showlegend=n_random == 0, hoverinfo="skip",
+                name=f"{thin}: {label}", legendgroup=label, showlegend=n_random == 0, hoverinfo="skip",
             )  # fmt: skip
         figure.add_scatter(
             x=x, y=plain(mine), mode="lines+markers", line={"color": colour, "width": 2.5}, name=label,
             hovertemplate=f"{label} at %{{x:+.2g}}: %{{y:.2f}}<extra></extra>",
         )  # fmt: skip
-        told += [_goes(label, x, mine, others)] if len(order) else []
+        told += [_goes(label, x, mine, others, thin)] if len(order) else []
     figure.update_xaxes(title=dose, zeroline=True, zerolinecolor=SOFT)
     figure.update_yaxes(title=what, zeroline=True, zerolinecolor=SOFT)
     figure.update_layout(showlegend=True)
@@ -75,10 +77,10 @@ def _ordered(curve: np.ndarray, order: np.ndarray) -> np.ndarray:
     return values[..., order]
 
 
-def _goes(label: str, x: Sequence[float], mine: np.ndarray, others: np.ndarray) -> str:
+def _goes(label: str, x: Sequence[float], mine: np.ndarray, others: np.ndarray, thin: str) -> str:
     text = f"{label} goes from {mine[0]:.2f} at {x[0]:g} to {mine[-1]:.2f} at {x[-1]:g}"
     if len(others):
-        text += f", {len(others)} random directions end between {others[:, -1].min():.2f} and {others[:, -1].max():.2f}"
+        text += f", {len(others)} {thin} directions end between {others[:, -1].min():.2f} and {others[:, -1].max():.2f}"
     return text
 
 
