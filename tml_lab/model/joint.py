@@ -49,10 +49,10 @@ def append_jointly(
     resid = np.concatenate([x[0].numpy() for x in xs])  # [all n, d_model]
     kept, places = inside(backbone), Places(states, counts)
     nobody = np.zeros((backbone.cfg.n_heads, len(resid), 0), np.float32)  # asks for patterns
-    for block in backbone.blocks:
-        _show(taps, block.layer, "resid_pre", resid, places)
+    for layer, block in enumerate(backbone.blocks):
+        _show(taps, layer, "resid_pre", resid, places)
         run_block(block, resid, places, kept, nobody)
-        _show(taps, block.layer, "resid_post", resid, places)
+        _show(taps, layer, "resid_post", resid, places)
     places.move_on()
     hidden = backbone.norm(torch.from_numpy(resid)[None])  # [1, all n, d_model]
     return list(hidden.split(counts, dim=1))
