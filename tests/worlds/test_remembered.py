@@ -64,8 +64,8 @@ def test_until_something_is_typed_again_not_a_bit_differs() -> None:
     typed = {2: "my name is anna", 60: "what is my name"}
     bare, usual = Session(model, tokenizer, seed=2), Session(model, tokenizer, seed=2, policy=compact())
     for n, heard in enumerate(room):
-        bare.step(heard, None, typed.get(n))
-        usual.step(heard, None, typed.get(n))
+        for session in (bare, usual):
+            session.step(heard, None, typed.get(n))
         if n == 30:
             early = usual.fork()
     one, other = bare.recording(), usual.recording()
