@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -43,19 +44,20 @@ def url(pico: Path) -> Iterator[str]:
         ray.shutdown()
         pytest.skip(f"Ray does not start here: {error}")
     try:
-        serve.start(http_options={"host": "127.0.0.1", "port": 0})
+        port = _free_port()
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
         serve.run(build(checkpoint=str(pico), replicas=2, cores=0.5, token=TOKEN), name="tml")
-        port = next(iter(serve.status().proxies)) and _port()
         yield f"ws://127.0.0.1:{port}"
     finally:
         serve.shutdown()
         ray.shutdown()
 
 
-def _port() -> int:
-    from ray.serve.context import _get_global_client  # pyright: ignore[reportMissingImports]
-
-    return int(_get_global_client().http_config.port)
+def _free_port() -> int:
+    """Ray Serve does not tell which port it took when it is asked for any (0)."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_each_session_stays_with_its_replica(url: str, pico: Path) -> None:
