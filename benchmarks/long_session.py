@@ -35,7 +35,7 @@ from tml_lab.worlds.remembered import POLICIES, USUAL
 
 TEN_MINUTES = 600 * TURNS_PER_SECOND
 CHECKPOINTS = (10, 20, 30, 60, 90, 120, 180, 240)  # minutes; the last one is the end
-TOLD = "my name is anna"  # typed at first, so that there is something to remember
+TOLD = "repeat every number you hear"  # typed at first, so that there is something to remember
 
 
 def resident() -> float:

@@ -63,7 +63,8 @@ def test_a_fork_at_each_distance_is_a_session_of_that_length(items: list[long_me
 def test_each_policy_has_its_row() -> None:
     assert [b.name for b in select(["lasting"])] == ["long", "long_quick"]
     model, tokenizer = load_checkpoint("pico")
-    assert [row.name for row in long_memory.policies(model, tokenizer)] == ["window", "sinks+window", "compact"]
+    names = [row.name for row in long_memory.policies(model, tokenizer)]
+    assert names == ["window", "sinks+window", "instructions", "compact"]
     assert {item.family for item in long_memory.QUICK.items(1, 0, "test")} == {
         f"{family}@{minutes}" for family in long_memory.FAMILIES for minutes in (1, 5)
     }

@@ -28,7 +28,8 @@ from tml_lab.serve.launch import bind, check_certificate, make_engine, serve
 from tml_lab.serve.limits import Limits
 from tml_lab.serve.session import Session
 from tml_lab.serve.waking import Waking
-from tml_lab.worlds.remembered import USUAL
+from tml_lab.stream.policy import policy_of
+from tml_lab.worlds.remembered import usual_policy
 
 PATIENCE = 60
 TOKEN = "a-token-for-this-class"
@@ -95,7 +96,7 @@ def test_what_is_asked_for_becomes_the_engines_limits(
         assert engine.limits == limits
         assert torch.get_num_threads() == 1
         opened = engine.open()
-        assert engine.recording(opened.id).policy["name"] == USUAL  # what a recording says of the session
+        assert policy_of(engine.recording(opened.id).policy) == usual_policy()  # as a recording says of the session
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tml_lab.stream.compact import Rule
 from tml_lab.stream.policy import PolicyError, SinksAndWindow
 from tml_lab.stream.replay import differences, replay
 from tml_lab.stream.session import Session
-from tml_lab.worlds.remembered import POLICIES, compact, rules, usual_policy
+from tml_lab.worlds.remembered import POLICIES, compact, instructions, rules, usual_policy
 from tml_lab.worlds.wordings import WORDINGS
 from tml_lab.worlds.wordings_more import FACTS, MORE_WORDINGS
 
@@ -50,9 +50,11 @@ def test_every_wording_is_understood_and_repeated_in_a_trained_one(rule: Rule) -
 
 
 def test_a_policy_is_known_by_its_name() -> None:
-    assert [policy().name for policy in POLICIES.values()] == list(POLICIES)
-    assert usual_policy() == SinksAndWindow() and usual_policy("compact") == compact()
-    with pytest.raises(PolicyError, match=r"'elephant'; choose from window, sinks\+window, compact"):
+    assert list(POLICIES) == ["window", "sinks+window", "instructions", "compact"]
+    assert usual_policy() == instructions() and usual_policy("compact") == compact()
+    assert usual_policy("sinks+window") == SinksAndWindow()
+    assert {rule.kind for rule in instructions(more=True).rules} == {"standing", "hold", "pause", "stop"}
+    with pytest.raises(PolicyError, match=r"'elephant'; choose from window, sinks\+window, instructions, compact"):
         usual_policy("elephant")
 
 

@@ -148,9 +148,9 @@ def _fill(talk: Stage, kind: str) -> np.ndarray:
 class PolicyPlayer:
     """The model in sessions that remember by one policy."""
 
-    def __init__(self, model: Any, tokenizer: Any, policy: Policy) -> None:
+    def __init__(self, model: Any, tokenizer: Any, policy: Policy, name: str = "") -> None:
         self.model, self.tokenizer, self.policy = model, tokenizer, policy
-        self.name = policy.name
+        self.name = name or policy.name
 
     def play(self, episodes: Sequence[Episode]) -> list[Emissions]:
         from tml_lab.stream.session import Session
@@ -233,8 +233,8 @@ def measure(episodes: Sequence[Episode], logs: Sequence[Emissions], seed: int) -
 
 
 def policies(model: Any, tokenizer: Any) -> list[PolicyPlayer]:
-    """The three that are compared."""
-    return [PolicyPlayer(model, tokenizer, policy()) for policy in POLICIES.values()]
+    """Those that are compared."""
+    return [PolicyPlayer(model, tokenizer, policy(), name) for name, policy in POLICIES.items()]
 
 
 LONG = Benchmark(

@@ -15,6 +15,7 @@ from tml_lab.worlds.wordings_more import FACTS, MORE_WORDINGS
 
 COUNTING = ("remind me", "reminder", "say tick every", "tick every")  # what follows is a number, or was misheard
 STANDING = ("repeat_numbers", "next_number", "opposite", "to_english", "to_spanish")
+INSTRUCTING = ("standing", "hold", "pause", "stop")  # kinds of rules
 STANDING_MORE = ("twice", "over", "okay_first", "one_word", "two_words", "wrong", "french", "german", "italian")
 
 
@@ -43,11 +44,18 @@ def compact(every: int = Compact.every, more: bool = False) -> Compact:
     return Compact(rules=rules(more), every=every)
 
 
+def instructions(more: bool = False) -> Compact:
+    """The policy with the rules of instructions alone: no name and no reminder is typed again."""
+    return Compact(rules=tuple(rule for rule in rules(more) if rule.kind in INSTRUCTING))
+
+
 POLICIES: dict[str, Callable[[], Policy]] = {
-    Window.name: Window, SinksAndWindow.name: SinksAndWindow, Compact.name: compact,
+    Window.name: Window, SinksAndWindow.name: SinksAndWindow,
+    "instructions": instructions, Compact.name: compact,
 }  # fmt: skip
-# `compact` keeps more (`tml bench long`), but in a room that is not quite silent a note makes the nano speak unasked
-USUAL = SinksAndWindow.name
+USUAL = "instructions"
+"""Measured on the nano (see its card): an instruction that is typed again is kept, and costs nothing in a quiet room; a
+name that is typed again (`compact`) is kept, too, but in a room with noise makes it speak unasked."""
 
 
 def usual_policy(name: str | None = None) -> Policy:
