@@ -28,8 +28,8 @@ app = typer.Typer(
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 FIRST_CHAPTER = NOTEBOOKS / "00_start_here.ipynb"
 POLICY = (
-    "What it remembers by: window, sinks+window, instructions (the usual one: an instruction is typed in again before it "
-    "is out of reach), or compact (names and reminders, too)."
+    "What it remembers by: window, sinks+window, instructions (the usual one: an instruction is typed in again before "
+    "it is out of reach), or compact (names and reminders, too)."
 )
 _debug = False
 
