@@ -25,6 +25,7 @@ finish(bars, "A bar for each colour, all of 1.").show()
 """
 FIGURE = ".js-plotly-plot"
 TURNED = f"(dark) => (getComputedStyle(document.querySelector('{FIGURE}')).filter !== 'none') === dark"
+SPLASH = "#jupyterlab-splash"
 PIXELS = """async ([picture, places]) => {
   const image = new Image();
   image.src = "data:image/png;base64," + picture;
@@ -55,6 +56,7 @@ def seen(page: Page, theme: str) -> np.ndarray:
     """The colours of the paper and of the bars on the screen in a theme: from 0 to 1, `[1 + bars, 3]`."""
     page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
     page.wait_for_function(TURNED, arg=theme.endswith("Dark"))
+    page.wait_for_selector(SPLASH, state="detached")  # lies over the page while the theme changes, and fades
     figure = page.locator(FIGURE)
     figure.scroll_into_view_if_needed()
     picture = base64.b64encode(figure.screenshot()).decode()
