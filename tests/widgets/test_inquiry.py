@@ -80,6 +80,18 @@ def answers(sent: list[dict], kind: str) -> list[dict]:
     return [message for message in sent if message["kind"] == kind]
 
 
+@pytest.mark.parametrize("kind", ["why", "whatif"])
+def test_before_a_session_there_is_nothing_to_ask_about(pico: str, kind: str) -> None:
+    console = Console(pico)
+    sent: list[dict] = []
+    console.send = lambda content, buffers=None: sent.append(content)  # type: ignore[method-assign]
+    console._on_message(console, {"kind": kind, "turn": None, "from": 0, "to": 1, "blank": [], "typed": ""}, [])
+    assert [answer["failed"] for answer in answers(sent, kind)] == [
+        "Nothing has happened yet: start a session first."
+    ]
+    console.close()
+
+
 def test_what_was_lost_took_its_time(talked: tuple[Console, list[dict], Here]) -> None:
     console, _, _ = talked
     assert [row.turn for row in console.turns] == [n for n in range(TURNS) if n != HOLE]

@@ -69,10 +69,10 @@ class Inquiry:
     def _ask(self, kind: str, ask: Callable[[list[Row]], None]) -> None:
         rows = list(self.rows())
         try:
-            if self.aside is None or not isinstance(self.talk(), Session):
-                raise SessionError("this session was not made from a checkpoint, so that it cannot be run again aside.")
             if not rows:
                 raise SessionError("nothing has happened yet: start a session first.")
+            if self.aside is None or not isinstance(self.talk(), Session):
+                raise SessionError("this session was not made from a checkpoint, so that it cannot be run again aside.")
             ask(rows)
         except ValueError as error:
             self.emit({"kind": kind, "failed": _sentence(error)})
