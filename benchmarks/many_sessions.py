@@ -243,6 +243,8 @@ def show(result: dict[str, Any], console: Console) -> None:
         cells = (row["head_ms"], row["tail_ms"], row["tail_by_head"], row["p99_ms"], row.get("unequal_turns", ""))
         table.add_row(name, *map(str, cells))
     console.print(table)
+    if "how_many" not in result:
+        return
     table = Table(title="most sessions with p99 below 200 ms", title_justify="left")
     for column in ("", *KINDS):
         table.add_column(column, justify="right")
@@ -266,6 +268,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="nano", help="shipped name or folder; random weights if missing")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="that step sessions, and the rival's")
     parser.add_argument("--quick", action="store_true", help="fewer turns: the shape of the result, not its figures")
+    parser.add_argument("--over-time", action="store_true", help="the first part only")
     parser.add_argument("--json", type=Path, help="write the result here")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -285,12 +288,13 @@ def main() -> None:
             "new": over_time(model, tokenizer, threads, turns, None, compared=True),
             "old": over_time(model, tokenizer, threads, turns, old[True], compared=False),
         },
-        "how_many": {
+    }
+    if not options.over_time:
+        result["how_many"] = {
             name: {kind: how_many(model, tokenizer, threads, tried, kind, camera, old[camera]) for kind in KINDS}
             for name, camera in (("camera", True), ("no camera", False))
-        },
-        "beside_moshi": beside_moshi(model, tokenizer, threads, beside, batches, old[True]),
-    }
+        }
+        result["beside_moshi"] = beside_moshi(model, tokenizer, threads, beside, batches, old[True])
     show(result, Console())
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
