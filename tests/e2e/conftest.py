@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # lab.py and echo_session.py are also imported by the kernels
 
 import lab as browser_lab
-from playwright.sync_api import Playwright, sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,13 @@ def playwright() -> Iterator[Playwright]:
         pytest.skip(f"there is no Chromium at {browser_lab.CHROMIUM}: apt-get install chromium")
     with sync_playwright() as driver:
         yield driver
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    browser = browser_lab.browser_with(playwright)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")

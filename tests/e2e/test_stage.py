@@ -6,20 +6,12 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from lab import browser_with
-from playwright.sync_api import Browser, Page, Playwright, expect
+from playwright.sync_api import Browser, Page, expect
 from stage_page import Stage
 
 from tml_widgets import LiveSession
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright) -> Iterator[Browser]:
-    browser = browser_with(playwright)
-    yield browser
-    browser.close()
 
 
 @pytest.fixture

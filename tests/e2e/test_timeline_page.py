@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lab import browser_with
-from playwright.sync_api import Browser, Page, Playwright, expect
+from playwright.sync_api import Browser, Page, expect
 from widget_page import COLOURS, plot_fixtures
 
 from tml_lab.config import TURN_SAMPLES
@@ -17,13 +16,6 @@ from tml_lab.plot.esm import link
 from tml_lab.plot.timeline import STATIC, write_timeline
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright) -> Iterator[Browser]:
-    browser = browser_with(playwright)
-    yield browser
-    browser.close()
 
 
 @pytest.fixture

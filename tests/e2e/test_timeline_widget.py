@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lab import browser_with
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page
 from widget_page import COLOURS, WidgetPage, plot_fixtures
 
 from tml_lab.plot.decision import lens_track
@@ -23,12 +22,6 @@ PLACE = """([name, seconds]) => {
   const [from, to] = window.view ?? [0, 4.2];
   return [canvas.left + ((seconds - from) / (to - from)) * canvas.width, canvas.top + canvas.height / 2];
 }"""
-
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright) -> Iterator[Browser]:
-    browser = browser_with(playwright)
-    yield browser
-    browser.close()
 
 
 @pytest.fixture
