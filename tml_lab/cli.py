@@ -209,6 +209,29 @@ def train(
 
 @app.command()
 @plainly
+def adapt(
+    voice: Annotated[
+        Path, typer.Argument(help="Folder of a voice, or of recordings named by what they say: seven.wav.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Folder of the new checkpoint; default runs/NAME OF VOICE.")] = None,
+    minutes: Annotated[float, typer.Option(min=0.0, help="Minutes of training at most.")] = 8.0,
+    init: Annotated[str, typer.Option(help="Checkpoint to begin with.")] = "nano",
+    seed: Annotated[int, typer.Option(help="Seed of scenes and order.")] = 0,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="That share the work; by default one for each core.")
+    ] = None,
+) -> None:
+    """Let a model get to know a voice, and say how much better it hears it; run it again to resume."""
+    from tml_lab.bench.known_voice import compare
+    from tml_lab.train.adapt import adapt as run_adapt
+
+    folder = run_adapt(voice, out or Path("runs") / voice.resolve().name, minutes, init, seed, processes)
+    typer.echo(compare(voice, init, folder))
+    typer.echo(f"the checkpoint lies in {folder}: give it to --checkpoint, or to LiveSession({str(folder)!r})")
+
+
+@app.command()
+@plainly
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help="Which to run; none: those it was trained for.")] = None,
     json: Annotated[

@@ -209,6 +209,7 @@ def train(
     sharded: bool = False,
     workers: int | None = None,
     render: int = 0,
+    cfg: TrainConfig | None = None,
 ) -> Path:
     """Train a preset; returns the folder of its checkpoint.
 
@@ -220,13 +221,16 @@ def train(
     processes go on rendering that lesson's while the model trains. `init`: a
     checkpoint to start from, at `TrainConfig.going_on`'s rates. `sharded`: in several processes, each of which keeps
     its share of the weights (FSDP2). Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
+    `cfg`: settings instead of the preset's.
     `compiled` uses `torch.compile` where a C++ compiler is found. `score` gives scores by name, asked for every
     `score_every` steps and at the end, and written to `out/scores.jsonl`.
     """
-    cfg = TRAIN_PRESETS.get(preset, TrainConfig())
+    if cfg is None:
+        cfg = TRAIN_PRESETS.get(preset, TrainConfig())
+        cfg = cfg.going_on() if init else cfg
     if sharded and score:
         raise ValueError("scores are taken by one process with whole weights: leave out score_every or sharded")
-    cfg = replace(cfg.going_on() if init else cfg, seed=seed, steps=steps or cfg.steps, minutes=minutes)
+    cfg = replace(cfg, seed=seed, steps=steps or cfg.steps, minutes=minutes)
     cfg = replace(cfg, curriculum=((lesson, 1.0),)) if lesson else cfg
     on_gpu = torch.device(device).type == "cuda"
     cfg = replace(cfg, budget=cfg.cuda_budget) if on_gpu else cfg

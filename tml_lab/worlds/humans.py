@@ -38,7 +38,7 @@ class _Package:
 
     def __init__(self, index_path: Path) -> None:
         self.index: dict[str, Any] = json.loads(index_path.read_text(encoding="utf-8"))
-        self.path = index_path.with_suffix(".ogg")
+        self.path = index_path.with_suffix(self.index.get("sound", ".ogg"))
         self._clips: OrderedDict[int, Audio] = OrderedDict()
 
     def clip(self, number: int) -> Audio:
@@ -63,6 +63,11 @@ def _package(index_path: Path) -> _Package:
 
 def _packages(folder: str) -> list[_Package]:
     return [_package(path) for path in sorted((recordings_dir() / folder).glob("*.json"))]
+
+
+def people_at(folder: Path) -> list[HumanVoice]:
+    """Everybody in the packages of any folder, read anew."""
+    return [person for path in sorted(folder.glob("*.json")) for person in _people(_Package(path))]
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,10 @@ class HumanVoice:
         if rows is None:
             raise KeyError(f"{self.name} has no recording of {text!r}; see .texts for what there is")
         return self._source.clip(rows[0] if rng is None else rows[int(rng.integers(len(rows)))])
+
+    def every_take(self, text: str) -> list[Audio]:
+        """All recordings of `text`, in their order: f32 [n] at 16 kHz each; none when it was never said."""
+        return [self._source.clip(row) for row in self._rows.get(text, ())]
 
 
 def _people(package: _Package) -> list[HumanVoice]:

@@ -197,6 +197,9 @@ class Stage:
             self.typed.append((turn, text))
             self.now = (turn + 1) * TURN_SECONDS
             return self.now
+        guest = self.bank.guest
+        if guest is not None and guest.can_say(text):
+            return self.say(text, guest).end
         if not self.user.can_say(text):
             speaker = self.bank.choose(self.rng, (text,), human_share=0.0)
             return self.say(text, speaker).end

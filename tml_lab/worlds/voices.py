@@ -151,9 +151,12 @@ class VoiceBank:
     `open` is the way in; engines and caches are shared by all banks of a process.
     """
 
-    def __init__(self, split: Split, voices: list[Voice], missing: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, split: Split, voices: list[Voice], missing: tuple[str, ...] = (), guest: Voice | None = None
+    ) -> None:
         self.split: Split = split
         self.voices = voices
+        self.guest = guest  # who asks, where they have recorded the question: somebody to get to know
         self.missing = missing  # engines that are not installed here, each with the way to get it
         self._by_name = {voice.name: voice for voice in voices}
 
