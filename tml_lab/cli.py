@@ -214,7 +214,7 @@ def adapt(
         Path, typer.Argument(help="Folder of a voice, or of recordings named by what they say: seven.wav.")
     ],
     out: Annotated[Path | None, typer.Option(help="Folder of the new checkpoint; default runs/NAME OF VOICE.")] = None,
-    minutes: Annotated[float, typer.Option(min=0.0, help="Minutes of training at most.")] = 8.0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Minutes of training at most.")] = 8.0,
     init: Annotated[str, typer.Option(help="Checkpoint to begin with.")] = "nano",
     seed: Annotated[int, typer.Option(help="Seed of scenes and order.")] = 0,
     processes: Annotated[

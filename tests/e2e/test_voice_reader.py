@@ -1,4 +1,4 @@
-"""Reading oneself in, in JupyterLab with a fake microphone: what is heard while a text stands there becomes its clip."""
+"""Reading oneself in, in JupyterLab with a fake microphone: what is heard while a text stands there is its clip."""
 
 from __future__ import annotations
 

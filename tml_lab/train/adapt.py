@@ -10,19 +10,24 @@ model can do is practised, too. The last take of what was read twice is left out
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import subprocess
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from tml_lab.config import TRAIN_PRESETS, TrainConfig
 from tml_lab.model.checkpoint import load_checkpoint
 from tml_lab.train.loop import train
-from tml_lab.train.parallel import join, launch, wait_for_all
-from tml_lab.train.shards import ensure_episodes
+from tml_lab.train.parallel import join, start, wait_for_all
+from tml_lab.train.shards import SHARD, ensure_episodes
 from tml_lab.train.ship import ship
 from tml_lab.worlds.reading import open_voice, without_last_takes
 from tml_lab.worlds.voices import Voice, VoiceBank, recorded_voice
@@ -38,7 +43,7 @@ def settings(cfg: TrainConfig) -> TrainConfig:
     return replace(
         cfg, lr_muon=0.5 * cfg.lr_muon, lr_adamw=0.5 * cfg.lr_adamw, lr_tables=0.5 * cfg.lr_tables,
         lr_fast=0.5 * cfg.lr_fast, warmup=10, cooldown=0.9, silent_weight=1.0, flow_weight=0.1, camera_share=0.1,
-        as_shipped_from=0.5, n_episodes=EPISODES,
+        as_shipped_from=0.5,
     )  # fmt: skip
 
 
@@ -56,7 +61,7 @@ def bank_of(voice: Path) -> VoiceBank:
 
 def adapt(
     voice: Path | str, out: Path | str, minutes: float = 8.0, init: str = "nano", seed: int = 0,
-    processes: int | None = None, steps: int = STEPS,
+    processes: int | None = None, steps: int = STEPS, episodes: int = EPISODES,
 ) -> Path:  # fmt: skip
     """Train `init` to know a voice; returns `out`, the folder of a checkpoint in its shipped form.
 
@@ -67,20 +72,57 @@ def adapt(
         voice: a folder that `tml_lab.worlds.reading` can open.
         init: the checkpoint to begin with, a name or a folder.
         processes: that share the work; by default one for each core.
+        episodes: scenes that are rendered.
 
     Raises:
         ReadingError: there is no voice in the folder.
-        RuntimeError: a process has failed; it has said why.
+        RuntimeError: a process has failed: why.
     """
     open_voice(Path(voice))  # says what is wrong before anything is started
     preset = load_checkpoint(init)[0].cfg.name
     run = Path(out) / "run"
+    run.mkdir(parents=True, exist_ok=True)
     n = processes if processes is not None else os.cpu_count() or 1
     command = ["-m", "tml_lab.train.adapt", preset, str(voice), str(run), "--minutes", str(minutes), "--init", init]
-    code = launch(n, [*command, "--seed", str(seed), "--steps", str(steps)])
-    if code:
-        raise RuntimeError(f"getting to know {voice} ended with code {code}; what went wrong stands above")
+    command += ["--seed", str(seed), "--steps", str(steps), "--episodes", str(episodes)]
+    output = run / "output.log"
+    with output.open("w", encoding="utf-8") as file, start(n, command, file) as started:
+        try:
+            _watch(started, run, minutes, steps, episodes)
+        except BaseException:  # an interrupt above all: the run lies there, and goes on from its last save
+            started.terminate()
+            raise
+    if started.returncode:
+        raise RuntimeError(f"getting to know {voice} failed: {_what_went_wrong(output)} (all of it is in {output})")
     return ship(run, Path(out))
+
+
+def _watch(started: subprocess.Popen[bytes], run: Path, minutes: float, steps: int, episodes: int) -> None:
+    """Show how far the processes are until they have ended."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        rendered, trained = progress.add_task("scenes", total=1.0), progress.add_task("training", total=1.0)
+        while started.poll() is None:
+            files = len(list((run / "episodes").glob("*.safetensors")))
+            progress.update(rendered, completed=files / -(-episodes // min(SHARD, episodes)))
+            if row := _last_row(run / "log.jsonl"):
+                progress.update(trained, completed=max(row["step"] / steps, row["seconds"] / (60 * minutes or 1)))
+            with suppress(subprocess.TimeoutExpired):
+                started.wait(0.5)
+
+
+def _last_row(log: Path) -> dict[str, float] | None:
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    try:
+        return json.loads(lines[-1]) if lines else None
+    except json.JSONDecodeError:  # it is being written
+        return None
+
+
+def _what_went_wrong(output: Path) -> str:
+    """The sentence of the first error in what the processes printed."""
+    errors = re.findall(r"^(?:\[rank\d+\]: ?)?(\w*(?:Error|Exception): .+)$", output.read_text(errors="replace"), re.M)
+    return errors[0] if errors else "without a word"
 
 
 def run_one(
@@ -91,14 +133,15 @@ def run_one(
     init: Annotated[str, typer.Option()],
     seed: Annotated[int, typer.Option()],
     steps: Annotated[int, typer.Option()],
+    episodes: Annotated[int, typer.Option()],
 ) -> None:
     """One of the processes."""
-    episodes = run / "episodes"
-    cfg = settings(TRAIN_PRESETS.get(preset, TrainConfig()))
     if join()[0] == 0:
-        ensure_episodes(episodes, cfg.n_episodes, bank=partial(bank_of, voice))
+        ensure_episodes(run / "episodes", episodes, bank=partial(bank_of, voice))
     wait_for_all()
-    train(preset, run, minutes, seed=seed, episodes=episodes, steps=steps, init=init, cfg=cfg)
+    cfg = settings(TRAIN_PRESETS.get(preset, TrainConfig()))
+    train(preset, run, minutes, seed=seed, episodes=run / "episodes", steps=steps, init=init, save_every=30.0,
+          cfg=cfg)  # fmt: skip
 
 
 if __name__ == "__main__":

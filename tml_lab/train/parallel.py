@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from typing import IO
 
 import torch
 import torch.distributed as dist
@@ -31,10 +32,16 @@ def leave() -> None:
 
 def launch(processes: int, command: list[str]) -> int:
     """Run `python COMMAND` in several processes that `join` one group, with the cores divided; the exit code."""
+    with start(processes, command) as started:
+        return started.wait()
+
+
+def start(processes: int, command: list[str], output: IO[str] | None = None) -> subprocess.Popen[bytes]:
+    """The same, without waiting; `output`: a file for what they print."""
     threads = max(1, (os.cpu_count() or processes) // processes)
     environment = {"OMP_NUM_THREADS": str(threads)} | os.environ
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    return subprocess.call([*run, *command], env=environment)
+    return subprocess.Popen([*run, *command], env=environment, stdout=output, stderr=output and subprocess.STDOUT)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -11,6 +11,8 @@ const HALVES = 10; // messages of the capture worklet in a second
 const READY = 8; // of them before the first text, to look up
 const LOUD = 0.02; // root mean square that fills the meter's half
 
+const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
+
 // Captures, counts time by the samples that came, and remembers which text is being read.
 class Reading extends EventTarget {
   constructor(model) {
@@ -190,10 +192,12 @@ class View {
     this.text.classList.toggle("tml-ready", reading.wait > 1);
     this.time.firstChild.style.width = `${100 * reading.progress}%`;
     const following = reading.running && reading.at >= 0 ? reading.next() : -1;
-    this.after.textContent = following >= 0 ? `next: ${texts[following]}` : "";
+    const minutes = Math.ceil((left * model.get("pace") * sum(model.get("seconds"))) / texts.length / 60);
+    this.after.textContent = following >= 0 ? `next: ${texts[following]}`
+      : !reading.running && left ? `About ${minutes} min in a quiet room. Space pauses; what goes wrong comes again at the end.` : "";
     this.count.textContent = `${texts.length - left} of ${texts.length} read`;
     this.meter.value = Math.min(1, (0.5 * reading.level) / LOUD);
-    this.go.replaceChildren(icon(reading.running ? ICONS.pause : ICONS.mic), reading.running ? "Pause" : left ? "Read" : "Read");
+    this.go.replaceChildren(icon(reading.running ? ICONS.pause : ICONS.mic), reading.running ? "Pause" : "Read");
     this.go.disabled = left === 0;
     this.again.disabled = left === texts.length;
     this.note.textContent = reading.notice || model.get("note");
