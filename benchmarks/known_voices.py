@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/known_voices.py --json FILE [VOICE...]
 
 Each voice reads what `VoiceReader` shows (`tml_lab.worlds.reading.READING`), `tml_lab.train.adapt` trains on it, and
-scenes with cued words are played before and after. A synthetic voice of the test split reads in one manner and is tested in
-all manners of the benchmark, inside running talk too. A real person has one recording of each number, so they read
-every second number and are tested on the others, and the other way round: words that were never heard in this voice.
+scenes with cued words are played before and after. A synthetic voice of the test split reads in one manner and is
+tested in all manners of the benchmark, inside running talk too. A real person has one recording of each number, so they
+read every second number and are tested on the others, and the other way round: words never heard in this voice.
 `others` are CueSpeak's items in all voices of the test split.
 
 Training takes minutes for each voice; a run that was stopped goes on with what is missing in FILE.

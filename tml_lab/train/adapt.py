@@ -28,6 +28,7 @@ from tml_lab.model.checkpoint import checkpoint_hash, load_checkpoint, read_note
 from tml_lab.train.loop import train
 from tml_lab.train.parallel import join, start, wait_for_all
 from tml_lab.train.shards import SHARD, ensure_episodes
+from tml_lab.worlds.episode import heard_world
 from tml_lab.worlds.reading import open_voice, without_last_takes
 from tml_lab.worlds.voices import Voice, VoiceBank, recorded_voice
 
@@ -102,7 +103,8 @@ def meet(before: str, after: Path, out: Path, share: float = SHARE) -> Path:
     start_from = load_checkpoint(before)[0].state_dict()
     for name, weight in model.state_dict().items():
         if weight.is_floating_point():
-            weight.lerp_(start_from[name], 1.0 - share)
+            known = weight.view(-1)[: start_from[name].numel()]  # new words are the last rows of their tables
+            known.lerp_(start_from[name].view(-1), 1.0 - share)
     notes = {"from": checkpoint_hash(before), "share": share, "training": read_notes(after).get("train")}
     save_checkpoint(out, model, tokenizer, notes, packed=True)
     return out
@@ -152,7 +154,7 @@ def run_one(
     wait_for_all()
     cfg = settings(TRAIN_PRESETS.get(preset, TrainConfig()))
     train(preset, run, minutes, seed=seed, episodes=run / "episodes", steps=steps, init=init, save_every=30.0,
-          cfg=cfg, new_words=False)  # fmt: skip
+          cfg=cfg, words=heard_world())  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -162,21 +162,22 @@ def open_trainer(
     vocoder: Vocoder | None = None,
     sharded: bool = False,
     workers: int = 0,
-    new_words: bool = True,
+    words: Iterable[str] | None = None,
 ) -> Trainer:
     """A trainer with fresh weights, or with those of `init`, or with all of an interrupted run's state.
 
     `vocoder`: its weights go into the model. `sharded`: the weights are divided among the processes (see
-    `tml_lab.train.sharded`). `workers`: processes that make batches ahead; 0: this one makes them. `new_words`: `init`
-    learns the words that the world has gained since.
+    `tml_lab.train.sharded`). `workers`: processes that make batches ahead; 0: this one makes them. `words`: that
+    the model must know, those of the whole world unless they are given; `init` learns what it lacks.
     """
     rank, _ = join()
-    tokenizer = TextTokenizer.build(closed_world())
+    words = closed_world() if words is None else words
+    tokenizer = TextTokenizer.build(words)
     going_on = resume and (folder / "trainer.pt").is_file()
     if going_on or init:
         model, tokenizer = load_checkpoint(folder if going_on else init or "", device)
-        if new_words and not going_on:
-            model, tokenizer = grow(model, tokenizer, closed_world(), cfg.seed)
+        if not going_on:
+            model, tokenizer = grow(model, tokenizer, words, cfg.seed)
         model.requires_grad_(True)
     else:
         model = new_model(preset, tokenizer, cfg.seed).to(device)
@@ -212,7 +213,7 @@ def train(
     workers: int | None = None,
     render: int = 0,
     cfg: TrainConfig | None = None,
-    new_words: bool = True,
+    words: Iterable[str] | None = None,
 ) -> Path:
     """Train a preset; returns the folder of its checkpoint.
 
@@ -224,7 +225,8 @@ def train(
     processes go on rendering that lesson's while the model trains. `init`: a
     checkpoint to start from, at `TrainConfig.going_on`'s rates. `sharded`: in several processes, each of which keeps
     its share of the weights (FSDP2). Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
-    `cfg`: settings instead of the preset's. `new_words`: `init` learns the words that the world has gained since.
+    `cfg`: settings instead of the preset's. `words`: that the model must know, those of the whole world unless they
+    are given; `init` learns what it lacks.
     `compiled` uses `torch.compile` where a C++ compiler is found. `score` gives scores by name, asked for every
     `score_every` steps and at the end, and written to `out/scores.jsonl`.
     """
@@ -242,7 +244,7 @@ def train(
     lessons = ((Path(episodes), 1.0),) if episodes else render_lessons(cfg, render)
     vocoder = _trained_vocoder(preset, folder_for(folder) / "vocoder", cfg, device)
     ahead = workers if workers is not None else 4 if on_gpu else 0
-    trainer = open_trainer(preset, folder, lessons, cfg, resume, device, init, vocoder, sharded, ahead, new_words)
+    trainer = open_trainer(preset, folder, lessons, cfg, resume, device, init, vocoder, sharded, ahead, words)
     if compiled:
         compile_parts(trainer.model)
     started, saved = time.monotonic(), time.monotonic()
