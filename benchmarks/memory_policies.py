@@ -13,6 +13,10 @@ a figure the mean over the families of the mean over their sessions. A policy th
 than `sinks+window` by more than .1 a minute, in silence or in a quiet room, cannot be chosen; of the others the one
 with most `right` is. On a tie (to three places) the first in `SIMPLEST_FIRST`.
 
+Added when half of it was measured: `quiet`, many short sessions of `name` in silence or a quiet room, whose starts
+count beside those of `name`. Whether a name that is typed again makes the model speak turned out to hang on the name,
+and the three long sessions in a quiet room had two names between them. `chosen_without_quiet` is the choice without.
+
 Intervals are bootstrapped over sessions, changes over the same sessions under `sinks+window`. A run that was cut short
 goes on behind the sessions that are in its file.
 """
@@ -41,13 +45,14 @@ from tml_lab.model.checkpoint import checkpoint_hash, load_checkpoint
 from tml_lab.worlds.remembered import POLICIES, USUAL
 from tml_lab.worlds.voices import VoiceBank
 
-MINUTES, LATER = (1, 5, 15), (15, 60)
+MINUTES = {"standing": (1, 5, 15), "name": (1, 5, 15), "quiet": (2,), "later": (15, 60)}
 FILLS = ("silence", "room", "small talk", "background")  # session by session in turn
 QUIET = FILLS[:2]
 BASE = "sinks+window"
 SIMPLEST_FIRST = (BASE, "window", "instructions", "compact")
 MORE_STARTS = 0.1  # a minute: so many more than `BASE` has in a quiet fill rule a policy out
-ASKED = {"standing": ("standing",), "name": ("name", "remind"), "later": ("name", "remind")}
+ASKED = {"standing": ("standing",), "name": ("name", "remind"), "quiet": ("name",), "later": ("name", "remind")}
+FIRST = {"standing": 0, "name": 0, "quiet": SEEDS_PER_RUN // 4, "later": SEEDS_PER_RUN // 2}  # number of its sessions
 
 Groups = dict[str, dict[str, float]]  # family -> session -> value
 
@@ -67,20 +72,23 @@ class Life:
     @property
     def fill(self) -> str:
         """What is heard in between."""
-        return FILLS[self.index % len(FILLS)]
+        fills = QUIET if self.told == "quiet" else FILLS
+        return fills[self.index % len(fills)]
 
     def items(self, seed: int, bank: VoiceBank) -> list[LongEpisode]:
         """What it is asked, and when."""
-        drawn = seed * SEEDS_PER_RUN + self.index + (SEEDS_PER_RUN // 2 if self.told == "later" else 0)
-        minutes = LATER if self.told == "later" else MINUTES
-        return [item for family in ASKED[self.told] for item in asked_at(family, drawn, bank, minutes, self.fill)]
+        drawn = seed * SEEDS_PER_RUN + FIRST[self.told] + self.index
+        return [
+            item for family in ASKED[self.told]
+            for item in asked_at(family, drawn, bank, MINUTES[self.told], self.fill)
+        ]  # fmt: skip
 
 
-def lives(standing: int, name: int, later: int) -> list[Life]:
+def lives(standing: int, name: int, quiet: int, later: int) -> list[Life]:
     """All sessions: families turn about, so that a run that is cut short has some of each; the longest ones last."""
     counts = {"standing": standing, "name": name}
     mixed = [Life(told, i) for i in range(max(standing, name)) for told, n in counts.items() if i < n]
-    return [*mixed, *(Life("later", i) for i in range(later))]
+    return [*mixed, *(Life("quiet", i) for i in range(quiet)), *(Life("later", i) for i in range(later))]
 
 
 def row(life: Life, policy: str, items: Sequence[LongEpisode], logs: Sequence[Emissions]) -> dict[str, Any]:
@@ -103,7 +111,8 @@ def groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, Groups]:
     """One policy's figures: each a value for each session of each family.
 
     `right`, `right@15` (after so many minutes), `right/room` (in that fill), `right:name`, `right:name@15`,
-    `right:name/room`; `unasked`, `unasked/room`: starts to speak in a minute while nothing is asked.
+    `right:name/room`; `unasked`, `unasked/room`, `unasked:name/room`: starts to speak in a minute while nothing is
+    asked, sessions of `quiet` among those of `name`.
     """
     found: dict[str, Groups] = defaultdict(lambda: defaultdict(dict))
     for one in rows:
@@ -112,7 +121,7 @@ def groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, Groups]:
         for asked, share in one["right"].items():
             family, _, minutes = asked.partition("@")
             shares[family][minutes] = share
-        for family, by_minutes in shares.items():
+        for family, by_minutes in shares.items() if one["told"] != "quiet" else ():
             for minutes, share in by_minutes.items():
                 for figure in (f"right@{minutes}", f"right:{family}@{minutes}"):
                     found[figure][family][session] = share
@@ -120,8 +129,9 @@ def groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, Groups]:
             for figure in ("right", f"right/{fill}", f"right:{family}", f"right:{family}/{fill}"):
                 found[figure][family][session] = mean
         last = max(one["unasked"], key=float)
-        for figure in ("unasked", f"unasked/{fill}"):
-            found[figure][one["told"]][session] = one["unasked"][last] / float(last)
+        told = "name" if one["told"] == "quiet" else one["told"]
+        for figure in ("unasked", f"unasked/{fill}", f"unasked:{told}/{fill}"):
+            found[figure][told][session] = one["unasked"][last] / float(last)
     return found
 
 
@@ -160,6 +170,11 @@ def choose(figures: Mapping[str, Mapping[str, float]]) -> str:
     return max((name for name in SIMPLEST_FIRST if fit(name)), key=lambda name: round(figures[name]["right"], 3))
 
 
+def chosen_of(found: Mapping[str, Any]) -> str:
+    """The rule on a summary."""
+    return choose({name: {f: e["value"] for f, e in one["figures"].items()} for name, one in found.items()})
+
+
 def table(title: str, found: Mapping[str, Any], kind: str) -> Table:
     """A line for each figure, a column for each policy."""
     result = Table(title=title, title_justify="left")
@@ -174,15 +189,17 @@ def table(title: str, found: Mapping[str, Any], kind: str) -> Table:
 def conclude(rows: Sequence[Mapping[str, Any]], seed: int, console: Console) -> dict[str, Any]:
     """The summary, the choice, and what came later; printed, too."""
     main = summary([one for one in rows if one["told"] != "later"], seed)
-    values = {name: {f: e["value"] for f, e in found["figures"].items()} for name, found in main.items()}
-    chosen = choose(values)
+    before = summary([one for one in rows if one["told"] in ("standing", "name")], seed)
     console.print(table("right, and starts a minute", main, "figures"), table(f"change from {BASE}", main, "changes"))
-    result: dict[str, Any] = {"chosen": chosen, "usual": USUAL, "policies": main}
+    result: dict[str, Any] = {
+        "chosen": chosen_of(main), "chosen_without_quiet": chosen_of(before), "usual": USUAL, "policies": main
+    }  # fmt: skip
     late = [one for one in rows if one["told"] == "later"]
     if late:
         result["later"] = summary(late, seed)
         console.print(table("after an hour", result["later"], "figures"))
-    console.print(f"by the rule: {chosen}; people's sessions get: {USUAL}")
+    for key in ("chosen", "chosen_without_quiet", "usual"):
+        console.print(f"{key}: {result[key]}")
     return result
 
 
@@ -195,9 +212,10 @@ def play(players: Sequence[PolicyPlayer], life: Life, seed: int, bank: VoiceBank
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="nano")
-    parser.add_argument("--standing", type=int, default=24, help="sessions in which an instruction is given")
-    parser.add_argument("--name", type=int, default=12, help="sessions in which a name is told (4 at least)")
-    parser.add_argument("--later", type=int, default=3, help="further ones of those, asked after an hour, too")
+    parser.add_argument("--standing", type=int, default=12, help="sessions in which an instruction is given")
+    parser.add_argument("--name", type=int, default=12, help="sessions in which a name is told")
+    parser.add_argument("--quiet", type=int, default=32, help="short ones of those, in silence or a quiet room")
+    parser.add_argument("--later", type=int, default=2, help="further ones, asked after an hour, too")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -205,17 +223,20 @@ def main() -> None:
         parser.error(f"at least {len(FILLS)} sessions of each family are needed: one in each fill")
     torch.set_num_threads(1)
     model, tokenizer = load_checkpoint(options.checkpoint)
-    bank, console = VoiceBank.open("train"), Console()
+    bank, console = VoiceBank.open("train", quiet=True), Console()
+    if bank.missing:
+        parser.error(f"other voices would be drawn without {'; '.join(bank.missing)}: install it")
     kept = KeptResult(
         options.json,
         {
             "script": "memory_policies", "date": now(), "machine": machine(),
             "checkpoint": f"{options.checkpoint} {checkpoint_hash(options.checkpoint)}", "seed": options.seed,
-            "n": [options.standing, options.name, options.later], "voices": sorted({v.engine for v in bank.voices}),
+            "n": [options.standing, options.name, options.quiet, options.later],
+            "voices": sorted({voice.engine for voice in bank.voices}),
         },
     )  # fmt: skip
     players = policies(model, tokenizer)
-    for life in lives(options.standing, options.name, options.later):
+    for life in lives(options.standing, options.name, options.quiet, options.later):
         if kept.rows(life.name, "train", [player.name for player in players]) is None:
             kept.add(play(players, life, options.seed, bank))
             console.print(now(), life.name, life.fill, highlight=False)

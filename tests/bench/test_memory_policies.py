@@ -22,20 +22,21 @@ def one(told: str, index: int, policy: str, right: dict[str, float], unasked: in
 
 
 def test_every_family_meets_every_fill_and_no_session_comes_twice() -> None:
-    lives = mp.lives(6, 4, 3)
+    lives = mp.lives(6, 4, 4, 3)
     assert [life.name for life in lives[:3]] == ["standing 0", "name 0", "standing 1"]
-    assert len(set(lives)) == 13 and [life.told for life in lives[-3:]] == ["later"] * 3
+    assert len(set(lives)) == 17 and [life.told for life in lives[-4:]] == ["quiet", *["later"] * 3]
+    assert {life.fill for life in lives if life.told == "quiet"} == set(mp.QUIET)
     for told in ("standing", "name"):
         assert {life.fill for life in lives if life.told == told} == set(mp.FILLS)
 
 
 def test_items_are_in_training_voices_and_the_oracle_gets_them_right() -> None:
     bank = VoiceBank.open("train", quiet=True)
-    life, later = mp.Life("name", 0), mp.Life("later", 0)
+    life, others = mp.Life("name", 0), [mp.Life(told, 0) for told in ("quiet", "later")]
     items = life.items(11, bank)
-    assert [item.family for item in items] == [f"{f}@{m}" for f in ("name", "remind") for m in mp.MINUTES]
+    assert [item.family for item in items] == [f"{f}@{m}" for f in ("name", "remind") for m in (1, 5, 15)]
     assert {item.split for item in items} == {"train"}
-    assert len({item.seed for item in (*items, *later.items(11, bank))}) == 2
+    assert len({item.seed for item in (*items, *(item for other in others for item in other.items(11, bank)))}) == 3
     found = mp.row(life, "oracle", items, OracleLatePlayer().play(items))
     assert set(found["right"].values()) == {1.0} and (found["fill"], found["unasked"]) == ("silence", {})
     logs = [LongEmissions(0, (), (), (), unasked=n) for n, item in enumerate(items)]
@@ -50,13 +51,15 @@ def test_figures_are_means_over_families_and_changes_are_paired() -> None:
         for index in (0, 1):
             rows.append(one("standing", index, policy, {"standing@1": 1.0, "standing@15": 0.5 * index}, 15 * index))
             rows.append(one("name", index, policy, {"name@1": 0.5 * index + better, "remind@1": 1.0}, 0))
+        rows.append(one("quiet", 0, policy, {"name@2": 1.0}, 30))
     found = mp.summary(rows, 0)
     base, compact = found[mp.BASE]["figures"], found["compact"]
     assert base["right:standing"]["value"] == pytest.approx(0.625)  # (1 + 0) / 2 and (1 + 0.5) / 2
     assert base["right:name"]["value"] == pytest.approx(0.25)
     assert base["right"]["value"] == pytest.approx((0.625 + 0.25 + 1.0) / 3) and base["right"]["n"] == 6
     assert base["right@15"]["value"] == pytest.approx(0.25) and base["right:name/room"]["value"] == 0.5
-    assert base["unasked/room"]["value"] == pytest.approx(0.5) and base["unasked/silence"]["value"] == 0.0
+    assert base["unasked/room"]["value"] == pytest.approx(0.5) and base["unasked/silence"]["value"] == 0.5
+    assert base["unasked:name/silence"]["value"] == 1.0 and base["unasked:name/silence"]["n"] == 2  # `quiet` among them
     change = compact["changes"]["right:name"]
     assert change["value"] == change["low"] == change["high"] == 0.5  # paired: the same in each session
     assert compact["changes"]["right:standing"]["value"] == 0.0
