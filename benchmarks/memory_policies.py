@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--standing", type=int, default=12, help="sessions in which an instruction is given")
     parser.add_argument("--name", type=int, default=12, help="sessions in which a name is told")
     parser.add_argument("--quiet", type=int, default=32, help="short ones of those, in silence or a quiet room")
-    parser.add_argument("--later", type=int, default=2, help="further ones, asked after an hour, too")
+    parser.add_argument("--later", type=int, default=1, help="further ones, asked after an hour, too")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
