@@ -35,6 +35,7 @@ from tml_lab.worlds.families.cues import CUES, fragment, one_cue
 from tml_lab.worlds.lexicon import FILLER_SENTENCES, LEAD_NAME, NAMES, NUMBERS
 from tml_lab.worlds.remembered import POLICIES
 from tml_lab.worlds.stage import SETTLED, Episode, Stage, open_stage
+from tml_lab.worlds.voices import VoiceBank
 
 if TYPE_CHECKING:
     from tml_lab.stream.session import Session
@@ -74,14 +75,14 @@ def items(n: int, seed: int, split: str, minutes: Sequence[float] = MINUTES, fil
     found: list[LongEpisode] = []
     for index in range(n):
         for family in FAMILIES:
-            found += _asked_at(family, seed * SEEDS_PER_RUN + index, split, minutes, fills[index % len(fills)])
+            fill = fills[index % len(fills)]
+            found += asked_at(family, seed * SEEDS_PER_RUN + index, bank_of(split), minutes, fill)
     return found
 
 
-def _asked_at(
-    family: str, seed: int, split: str, minutes: Sequence[float], fill: str
-) -> Iterator[LongEpisode]:
-    first = open_stage(bank_of(split), np.random.default_rng([seed, family == "standing"]), split)
+def asked_at(family: str, seed: int, bank: VoiceBank, minutes: Sequence[float], fill: str) -> Iterator[LongEpisode]:
+    """One session's items: what is told, asked for at each distance. `name` and `remind` of a seed are one session."""
+    first = open_stage(bank, np.random.default_rng([seed, family == "standing"]), bank.split)
     first.typing, first.now = 0.5, 0.4
     told = _tell(first, family == "standing")
     second = _later(first, FAMILIES.index(family) + 2)
@@ -94,7 +95,7 @@ def _asked_at(
         {turn + shift: what for turn, what in after.speaking.items()},
         [replace(expect, due=expect.due + shift * TURN_SECONDS) for expect in after.expects],
         [*before.segments, *(replace(s, start=s.start + shift / 5, end=s.end + shift / 5) for s in after.segments)],
-        seed, split, told=shift, fill=None if fill == "silence" else _fill(_later(first, 1), fill),
+        seed, bank.split, told=shift, fill=None if fill == "silence" else _fill(_later(first, 1), fill),
     )  # fmt: skip
     for minute in minutes:
         yield replace(whole, family=f"{family}@{minute}", wait=int(minute * 60 * TURNS_PER_SECOND))

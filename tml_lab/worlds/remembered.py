@@ -54,8 +54,9 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "instructions": instructions, Compact.name: compact,
 }  # fmt: skip
 USUAL = "instructions"
-"""Measured on the nano (see its card): an instruction that is typed again is kept, and costs nothing in a quiet room; a
-name that is typed again (`compact`) is kept, too, but in a room with noise makes it speak unasked."""
+"""Chosen for the nano on training voices (`benchmarks/memory_policies.py`; its card has the figures): an instruction
+that is typed again is kept, and costs nothing in a quiet room; a name that is typed again (`compact`) is kept, too, but
+in a room with noise makes it speak unasked."""
 
 
 def usual_policy(name: str | None = None) -> Policy:
