@@ -22,6 +22,14 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 # The interpreter truncates where a GPU rounds to the nearest bfloat16, so bfloat16 is for the GPU.
 half = torch.bfloat16 if device == "cuda" else torch.float16
 coarse = 8.0 if device == "cuda" else 1.0  # bounds are for float16: bfloat16 has three binary digits fewer
+if device == "cpu":  # a product in the interpreter is NumPy's, and some BLAS add otherwise in another row of a block
+    import numpy
+    product = numpy.matmul
+    def by_rows(a, b, dtype=None):
+        if a.ndim != 2:
+            return product(a, b, dtype=dtype)
+        return numpy.concatenate([product(a[i : i + 1], b, dtype=dtype) for i in range(len(a))])
+    numpy.matmul = by_rows
 def relative_error(actual, exact):
     return float((actual.double() - exact.double()).norm() / exact.double().norm().clamp_min(1e-30))
 """
