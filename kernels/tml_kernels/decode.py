@@ -19,8 +19,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tml_kernels.sequences import ATTN_CONV, K_CONV, MLP_CONV, V_CONV, K, V, ring_of, tail_of
-from tml_kernels.tiles import LANES, mixing_1, mixing_2, product_1x1, product_1x2, product_4x1, product_4x2
-from tml_kernels.weights import F32, NO_SCALE, Matrix, jit, matmul, ordered, part, summing
+from tml_kernels.tiles import mixing_1, mixing_2, product_1x1, product_1x2, product_4x1, product_4x2
+from tml_kernels.vectors import LANES
+from tml_kernels.weights import F32, Matrix, jit, matmul, ordered, part, summing
 
 STRETCH = 128  # keys that all queries meet before the next ones: a multiple of four, so that no sum is regrouped
 
@@ -103,13 +104,13 @@ def dots(q, row, heads, keys, seen, first, last, out):
     while i < last:
         four = i + 4 <= last and seen[i + 3] == seen[i] + 3  # side by side: the ring's end is not between them
         if heads == 2 and four:
-            product_4x2(keys, NO_SCALE, seen[i], q, row, out, i)
+            product_4x2(keys, seen[i], q, row, out, i)
         elif heads == 2:
-            product_1x2(keys, NO_SCALE, seen[i], q, row, out, i)
+            product_1x2(keys, seen[i], q, row, out, i)
         elif four:
-            product_4x1(keys, NO_SCALE, seen[i], q, row, out, i)
+            product_4x1(keys, seen[i], q, row, out, i)
         else:
-            product_1x1(keys, NO_SCALE, seen[i], q, row, out, i)
+            product_1x1(keys, seen[i], q, row, out, i)
         i += 4 if four else 1
     d_head = q.shape[1]
     for h in range(row, row + heads if d_head % LANES else row):  # what fills no tile
