@@ -12,18 +12,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from tml_kernels import vectors as v
-from tml_kernels.vectors import I8, I64, LANES, F, Value
+from tml_kernels.vectors import I8, I64, LANES, WIDE_REGISTERS, F, Value
 
 OUTS = 32  # outputs of a panel
 GROUPS = (1, 0, 2, 3)  # of eight columns, in the order in which their sums are added
-AT_ONCE = OUTS if binding.get_host_cpu_features().get("avx512f") else OUTS // 2  # outputs: what registers hold
+AT_ONCE = OUTS if WIDE_REGISTERS else OUTS // 2  # outputs: what registers hold
 
 
 def columns_of(cols: int) -> NDArray[np.int64]:
@@ -72,12 +72,13 @@ def _sums(builder: Any, place: Value, scales: Value | None, rows: Sequence[Value
     zeros, nothing = ([ir.Constant(vector, [number] * AT_ONCE)] * len(rows) for number in (0.0, -0.0))
     with builder.goto_entry_block():
         eights = builder.alloca(ir.ArrayType(ir.ArrayType(vector, len(rows)), 8))
-    eight = v.Loop(builder, I64(0), I64(8), 1, [place])
-    group = v.Loop(builder, I64(0), I64(4), 1, [*eight.carried, *nothing])  # -0 + s is s, be it -0
+    one = len(rows) == 1
+    eight = v.Loop(builder, I64(0), I64(8), 1, [place], unrolled=one)
+    group = v.Loop(builder, I64(0), I64(4), 1, [*eight.carried, *nothing], unrolled=one)  # -0 + s is s, be it -0
     place, *totals = group.carried
     first_two = builder.icmp_signed("<", group.j, I64(2))  # change places, see `GROUPS`
     column = builder.add(builder.shl(builder.xor(group.j, builder.zext(first_two, I64)), I64(3)), eight.j)
-    loop = v.Loop(builder, column, cols, LANES, [place, *zeros])
+    loop = v.Loop(builder, column, cols, LANES, [place, *zeros], unrolled=one)
     place, *sums = loop.carried
     w = v.load(builder, place, I64(0), F if scales is None else I8, AT_ONCE)
     if scales is not None:
@@ -113,10 +114,10 @@ def lay(typing_context, source, rows, panel):
     def generate(context, builder, signature, arguments):
         source, rows, panel = (v.array(context, builder, signature, arguments, n) for n in range(3))
         rounds = builder.sdiv(builder.extract_value(source.shape, 1), I64(LANES))
-        outputs = v.Loop(builder, I64(0), I64(OUTS), 8, [])
+        outputs = v.Loop(builder, I64(0), I64(OUTS), 8, [], unrolled=False)
         places = [builder.load(builder.gep(rows.data, [builder.add(outputs.j, I64(o))])) for o in range(8)]
         eight = [v.row(builder, source, place, 0) for place in places]
-        each = v.Loop(builder, I64(0), rounds, 1, [])
+        each = v.Loop(builder, I64(0), rounds, 1, [], unrolled=False)
         for at, g in enumerate(GROUPS):
             column = builder.add(builder.mul(each.j, I64(LANES)), I64(8 * g))
             square = _turned(builder, [v.load(builder, row, column, F, 8) for row in eight])

@@ -19,7 +19,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tml_kernels import vectors as v
-from tml_kernels.vectors import I64, LANES, WIDE, Value
+from tml_kernels.vectors import I32, I64, LANES, WIDE, WIDE_REGISTERS, F, Value
+
+MIXED = 2 * LANES if WIDE_REGISTERS else LANES  # columns of values at a time: what registers hold
 
 
 def product_tile(rows: int, tokens: int) -> Any:
@@ -41,8 +43,8 @@ def product_tile(rows: int, tokens: int) -> Any:
     return tile
 
 
-def mixing_tile(tokens: int) -> Any:
-    """`tile(weight, t, first, last, values, seen, out, column)`: weighted values are added to `LANES` columns of out.
+def mixing_tile(tokens: int, lanes: int = LANES) -> Any:
+    """`tile(weight, t, first, last, values, seen, out, column)`: weighted values are added to `lanes` columns of out.
 
     For k below `tokens` and the keys `first .. last`, whole fours of them:
     `out[t + k] += (weight[t + k, i] * values[seen[i]] + ..[i + 1]) + (..[i + 2] + ..[i + 3])`, nothing fused.
@@ -53,7 +55,7 @@ def mixing_tile(tokens: int) -> Any:
         def generate(context, builder, signature, arguments):
             weight, values, seen, out = (v.array(context, builder, signature, arguments, n) for n in (0, 4, 5, 6))
             t, first, last, column = (arguments[n] for n in (1, 2, 3, 7))
-            _mixing(builder, weight, t, first, last, values, seen, out, column, tokens)
+            _mixing(builder, weight, t, first, last, values, seen, out, column, tokens, lanes)
             return context.get_dummy_value()
 
         index = types.intp
@@ -103,26 +105,47 @@ def _totals(builder: Any, sums: Sequence[Value]) -> Value:
 
 def _mixing(
     builder: Any, weight: Any, t: Value, first: Value, last: Value, values: Any, seen: Any, out: Any, column: Value,
-    tokens: int,
+    tokens: int, lanes: int,
 ) -> None:  # fmt: skip
     """The instructions of `mixing_tile`."""
     weights = [v.row(builder, weight, t, k) for k in range(tokens)]
     outs = [v.row(builder, out, t, k) for k in range(tokens)]
     width = builder.extract_value(values.shape, 1)
-    loop = v.Loop(builder, first, last, 4, [v.load(builder, row, column) for row in outs])
+    loop = v.Loop(builder, first, last, 4, [v.load(builder, row, column, F, lanes) for row in outs])
     at = [builder.add(loop.j, I64(key)) for key in range(4)]
     slots = [builder.load(builder.gep(seen.data, [i])) for i in at]
-    said = [
-        v.load(builder, builder.gep(values.data, [builder.mul(slot, width)]), column) for slot in slots
-    ]  # 4 x LANES
+    rows = [builder.gep(values.data, [builder.mul(slot, width)]) for slot in slots]
+    said = [v.load(builder, row, column, F, lanes) for row in rows]  # 4 x lanes
     new = []
     for row, so_far in zip(weights, loop.carried, strict=True):
-        a, b, c, d = (builder.fmul(v.spread(builder, row, i), heard) for i, heard in zip(at, said, strict=True))
+        a, b, c, d = (builder.fmul(v.spread(builder, row, i, lanes), heard) for i, heard in zip(at, said, strict=True))
         new.append(builder.fadd(so_far, builder.fadd(builder.fadd(a, b), builder.fadd(c, d))))
     for row, total in zip(outs, loop.close(new), strict=True):
         v.store(builder, total, row, column)
 
 
+@intrinsic
+def largest(typing_context, x):
+    """The largest of the whole `LANES` of `x [n]`, or its first number: a maximum has no order. None may be NaN."""
+
+    def generate(context, builder, signature, arguments):
+        x = v.array(context, builder, signature, arguments, 0)
+        whole = builder.and_(builder.extract_value(x.shape, 0), I64(-LANES))
+        loop = v.Loop(builder, I64(0), whole, LANES, [v.spread(builder, x.data, I64(0))])
+        more = v.load(builder, x.data, loop.j)
+        (top,) = loop.close([_larger(builder, more, *loop.carried)])
+        while (size := top.type.count // 2) > 1:
+            top = _larger(builder, *(v.pick(builder, top, top, range(at, at + size)) for at in (0, size)))
+        return _larger(builder, *(builder.extract_element(top, I32(lane)) for lane in (0, 1)))
+
+    return types.float32(x), generate
+
+
+def _larger(builder: Any, a: Value, b: Value) -> Value:
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
 product_4x2, product_4x1 = product_tile(4, 2), product_tile(4, 1)
 product_1x2, product_1x1 = product_tile(1, 2), product_tile(1, 1)
 mixing_2, mixing_1 = mixing_tile(2), mixing_tile(1)
+mixing_wide_2, mixing_wide_1 = mixing_tile(2, MIXED), mixing_tile(1, MIXED)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 
 LANES = 32
 F = ir.FloatType()
 WIDE = ir.VectorType(F, LANES)
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+WIDE_REGISTERS = bool(binding.get_host_cpu_features().get("avx512f"))  # how much is held in them, no bit of it
 Value = Any  # of LLVM
 
 
@@ -52,10 +53,17 @@ def pick(builder: Any, a: Value, b: Value, lanes: Iterable[int]) -> Value:
 
 
 class Loop:
-    """`for j in range(first, last, step)` in LLVM: `with` its body; what is carried from one round to the next."""
+    """`for j in range(first, last, step)` in LLVM, and what is carried from one round to the next.
 
-    def __init__(self, builder: Any, first: Value, last: Value, step: int, carried: Sequence[Value]) -> None:
+    `unrolled`: whether LLVM may write the body several times over, which wins little for a long one, and compiles for
+    longer.
+    """
+
+    def __init__(
+        self, builder: Any, first: Value, last: Value, step: int, carried: Sequence[Value], unrolled: bool = True
+    ) -> None:
         self.builder, self.last, self.step, self.start = builder, last, step, list(carried)
+        self.unrolled = unrolled
         self.before = builder.block
         self.body, self.after = builder.append_basic_block("loop"), builder.append_basic_block("after")
         builder.cbranch(builder.icmp_signed("<", first, last), self.body, self.after)
@@ -68,7 +76,9 @@ class Loop:
         """End the body, which made `new` of what was carried; what is carried at the end."""
         builder, end = self.builder, self.builder.block
         following = builder.add(self.j, I64(self.step))
-        builder.cbranch(builder.icmp_signed("<", following, self.last), self.body, self.after)
+        back = builder.cbranch(builder.icmp_signed("<", following, self.last), self.body, self.after)
+        if not self.unrolled:
+            back.set_metadata("llvm.loop", _as_it_is(builder.module))
         self.j.add_incoming(following, end)
         builder.position_at_end(self.after)
         results = [builder.phi(value.type) for value in new]
@@ -77,3 +87,11 @@ class Loop:
                 each.add_incoming(start, self.before)
                 each.add_incoming(value, end)
         return results
+
+
+def _as_it_is(module: Any) -> Any:
+    """What tells LLVM to write a loop's body once."""
+    told = module.add_metadata([module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])])
+    if told.operands[0] is not told:  # its first operand is itself, or it is no loop's
+        told.operands = (told, *told.operands)
+    return told

@@ -25,8 +25,6 @@ F32 = NDArray[np.float32]
 jit = njit(cache=True, error_model="numpy", nogil=True)
 # ... but for sums over a row, whose additions may be regrouped: how, is settled by the row's length alone.
 summing = njit(cache=True, fastmath={"reassoc", "contract"}, error_model="numpy", nogil=True)
-# ... or where there is no order: a maximum, of numbers that are none of them NaN.
-ordered = njit(cache=True, fastmath={"nnan", "nsz", "reassoc"}, error_model="numpy", nogil=True)
 
 MANY = 16  # rows of x from which a panel of float32 weights is laid for them: a matter of speed, not of bits
 SOME = 256  # rows of x that are multiplied together, which is a matter of caches
