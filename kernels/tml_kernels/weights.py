@@ -31,6 +31,13 @@ SOME = 256  # rows of x that are multiplied together, which is a matter of cache
 TILE = 6  # rows of x in a tile of a panel, at most
 
 
+@jit
+def lay_rows(full, at, rows, panel):  # the panel of the rows from `at` on, the last one again where there are no more
+    for o in range(OUTS):
+        rows[o] = min(at + o, len(full) - 1)
+    panels.lay(full, rows, panel)  # pyright: ignore[reportCallIssue] - Numba gives the context
+
+
 class Matrix(NamedTuple):
     """`full [..., rows, cols]`, a view of the parameter, and its integer twin, or two empty arrays.
 
@@ -82,13 +89,20 @@ def _twin(full: F32, bits: int) -> tuple[NDArray[np.int8], F32] | None:
 def is_true(full, small, scale, columns):
     """Whether the panels of n matrices are still `full [n, rows, cols]`: somebody may have written into a parameter."""
     n, rows, cols = full.shape
+    whole = cols // LANES * LANES
+    panel, places = np.empty((whole, OUTS), np.float32), np.empty(OUTS, np.int64)
     for i in range(n):
-        for row in range(rows):
-            p, o = row // OUTS, row % OUTS
-            for k in range(len(columns)):
-                c = columns[k]
-                if c < cols and np.float32(small[i, p, k, o]) * scale[i, p, o] != full[i, row, c]:
-                    return False
+        for p in range(small.shape[1]):
+            width, wrong = min(OUTS, rows - p * OUTS), 0
+            lay_rows(full[i], p * OUTS, places, panel)
+            for k in range(whole):
+                for o in range(width):
+                    wrong += np.float32(small[i, p, k, o]) * scale[i, p, o] != panel[k, o]
+            for k in range(whole, len(columns)):
+                for o in range(width if columns[k] < cols else 0):
+                    wrong += np.float32(small[i, p, k, o]) * scale[i, p, o] != full[i, p * OUTS + o, columns[k]]
+            if wrong:
+                return False
     return True
 
 
@@ -141,9 +155,7 @@ def matmul_many(full, x, out):  # each panel is laid for `SOME` rows of x
     panel, rows = np.empty((x.shape[1], OUTS), np.float32), np.empty(OUTS, np.int64)
     for first in range(0, len(x), SOME):
         for at in range(0, len(full), OUTS):
-            for o in range(OUTS):
-                rows[o] = min(at + o, len(full) - 1)
-            panels.lay(full, rows, panel)  # pyright: ignore[reportCallIssue] - Numba gives the context
+            lay_rows(full, at, rows, panel)
             times_panel(panel, NO_SCALE, x, first, min(len(x), first + SOME), out, at)
 
 
