@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from tml_kernels.decode import exp_below
+from tml_kernels.attend import exp_below
 
 quick = njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 
@@ -50,17 +50,15 @@ def softmax_rows(scores, bias, block, n_blocks, window):
                 line[j] = widen(row[first + j]) + widen(bias[i, r, j])
             for j in range(len(seen)):
                 top = max(top, seen[j])
-            for j in range(len(seen)):
-                seen[j] -= top
-            weight = exp_below(seen)
+            exp_below(seen, top)
             total = np.float32(0.0)
-            for j in range(len(weight)):
-                total += weight[j]
+            for j in range(len(seen)):
+                total += seen[j]
             scale = np.float32(1.0) / total
             for c in range(first + lost):
                 row[c] = 0
-            for j in range(len(weight)):
-                row[first + lost + j] = narrow(weight[j] * scale)
+            for j in range(len(seen)):
+                row[first + lost + j] = narrow(seen[j] * scale)
             for c in range(first + window, width):
                 row[c] = 0
 

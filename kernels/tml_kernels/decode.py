@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tml_kernels.attend import attend, slot_of
 from tml_kernels.sequences import ATTN_CONV, K_CONV, MLP_CONV, V_CONV, K, V, ring_of, tail_of
-from tml_kernels.tiles import LANES, mixing_1, mixing_2, product_1x1, product_1x2, product_4x1, product_4x2
-from tml_kernels.weights import F32, NO_SCALE, Matrix, jit, matmul, ordered, part, summing
+from tml_kernels.weights import F32, Matrix, jit, matmul, part, summing
 
-STRETCH = 128  # keys that all queries meet before the next ones: a multiple of four, so that no sum is regrouped
+QUERIES = 24  # that meet the past together: their scores stay in the second cache
 
 
 class BlockWeights(NamedTuple):
@@ -92,179 +92,20 @@ def short_conv(x, weight, tail):  # [n, channels], [channels, kernel], [kernel -
 
 
 @jit
-def slot_of(pos, slots, sinks):
-    return pos if pos < sinks else sinks + (pos - sinks) % (slots - sinks)
-
-
-@jit
-def dots(q, row, heads, keys, seen, first, last, out):
-    """`out[row + h, first .. last]`: queries `q [.., d_head]` times the keys in the slots `seen`; `heads` is 1 or 2."""
-    i = first
-    while i < last:
-        four = i + 4 <= last and seen[i + 3] == seen[i] + 3  # side by side: the ring's end is not between them
-        if heads == 2 and four:
-            product_4x2(keys, NO_SCALE, seen[i], q, row, out, i)
-        elif heads == 2:
-            product_1x2(keys, NO_SCALE, seen[i], q, row, out, i)
-        elif four:
-            product_4x1(keys, NO_SCALE, seen[i], q, row, out, i)
-        else:
-            product_1x1(keys, NO_SCALE, seen[i], q, row, out, i)
-        i += 4 if four else 1
-    d_head = q.shape[1]
-    for h in range(row, row + heads if d_head % LANES else row):  # what fills no tile
-        for i in range(first, last):
-            for d in range(d_head // LANES * LANES, d_head):
-                out[h, i] += q[h, d] * keys[seen[i], d]
-
-
-@jit
-def mix(weight, row, heads, values, seen, first, last, out):
-    """`out [.., d_head]` from `row` on += the weighted values, four at a time, then the rest one by one."""
-    d_head, whole = out.shape[1], first + (last - first) // 4 * 4
-    tiled = d_head // LANES * LANES
-    for column in range(0, tiled, LANES):
-        if heads == 2:
-            mixing_2(weight, row, first, whole, values, seen, out, column)
-        else:
-            mixing_1(weight, row, first, whole, values, seen, out, column)
-    for h in range(row, row + heads):
-        w = weight[h]
-        for i in range(first, whole if tiled < d_head else first, 4):
-            v0, v1, v2, v3 = values[seen[i]], values[seen[i + 1]], values[seen[i + 2]], values[seen[i + 3]]
-            for d in range(tiled, d_head):
-                out[h, d] += (w[i] * v0[d] + w[i + 1] * v1[d]) + (w[i + 2] * v2[d] + w[i + 3] * v3[d])
-        for i in range(whole, last):
-            for d in range(d_head):
-                out[h, d] += w[i] * values[seen[i], d]
-
-
-@jit
-def exp_below(x):
-    """`exp(x)` for `x [n] <= 0`, to 3e-7 of its value down to -1 and 5e-6 down to -80.
-
-    2^whole by the float's exponent, 2^rest by a polynomial.
-
-    The library's `exp` is not vectorised; this is, and softmax over a long past is mostly exponentials.
-    """
-    n = x.shape[0]
-    power = np.empty(n, np.int32)
-    out = np.empty(n, np.float32)
-    for i in range(n):
-        y = max(x[i] * np.float32(1.44269504), np.float32(-126.0))
-        whole = np.floor(y)
-        f = y - whole  # 0..1; the coefficients are those of 2^f, fitted with the least relative error
-        p = np.float32(1.8775767e-3)
-        p = p * f + np.float32(8.9893397e-3)
-        p = p * f + np.float32(5.5826318e-2)
-        p = p * f + np.float32(2.4015361e-1)
-        p = p * f + np.float32(6.9315308e-1)
-        out[i] = p * f + np.float32(9.9999994e-1)
-        power[i] = (np.int32(whole) + np.int32(127)) << np.int32(23)
-    return out * power.view(np.float32)
-
-
-@summing
-def total_of(x):  # [n] -> scalar
-    total = np.float32(0.0)
-    for i in range(len(x)):
-        total += x[i]
-    return total
-
-
-@ordered
-def largest_of(x):  # [n] -> scalar; a maximum has no order, and four at a time need not wait for each other
-    a = b = c = e = x[0]
-    whole = len(x) // 4 * 4
-    for i in range(0, whole, 4):
-        a, b, c, e = max(a, x[i]), max(b, x[i + 1]), max(c, x[i + 2]), max(e, x[i + 3])
-    for i in range(whole, len(x)):
-        a = max(a, x[i])
-    return max(max(a, b), max(c, e))
-
-
-@jit
-def look(pos, slots, sinks, window):
-    """What a query at `pos` sees: its slots, the oldest position first, and how many of them are sinks.
-
-    A ring of another length, or none at all, gives the same positions in the same order.
-    """
-    first = max(sinks, pos - window + 1)  # the oldest position in sight behind the sinks
-    n_sinks = min(sinks, pos + 1)
-    seen = np.empty(n_sinks + max(0, pos - first + 1), np.int64)
-    at = slot_of(first, slots, sinks)
-    for i in range(len(seen)):
-        if i < n_sinks:
-            seen[i] = i
-        else:
-            seen[i] = at
-            at = at + 1 if at + 1 < slots else sinks
-    return seen, n_sinks
-
-
-@jit
-def add_bias(weight, bias, pos, n_sinks):  # scores [n] of the positions seen, the oldest first; bias [extent]
-    extent, n = len(bias), len(weight)
-    for i in range(n_sinks):
-        if pos - i < extent:
-            weight[i] += bias[pos - i]
-    near = weight[max(n_sinks, n - extent) :]  # the last position seen is the query's own
-    for i in range(len(near)):
-        near[i] += bias[len(near) - 1 - i]
-
-
-@jit
-def attend(q, bias, ring_k, ring_v, pos, sinks, window, pattern):
-    """Queries `q [n, heads, d_head]` from `pos` on; `bias [n, heads, extent]` by distance -> `[n, heads * d_head]`.
-
-    A stretch of keys, or values, meets all queries before the next one comes: a long past lies beyond the second
-    cache. A query meets its own past in its own order, alone or not.
-
-    `pattern [heads, n, slots in use]`, unless it is empty, receives what the queries give to each slot.
-    """
-    n, n_heads, d_head = q.shape
-    n_kv, slots = ring_k.shape[0], ring_k.shape[1]
-    group = n_heads // n_kv
-    looks = [look(pos + t, slots, sinks, window) for t in range(n)]
-    longest = len(looks[n - 1][0])
-    q = q.reshape(n * n_heads, d_head)
-    weight = np.empty((n * n_heads, longest), np.float32)
-    out = np.zeros((n * n_heads, d_head), np.float32)
-    for start in range(0, longest, STRETCH):
-        for h in range(0, n_heads, 2 if group % 2 == 0 else 1):  # heads in pairs that see the same keys
-            for t in range(n):
-                seen = looks[t][0]
-                stop = max(start, min(len(seen), start + STRETCH))
-                dots(q, t * n_heads + h, 2 - group % 2, ring_k[h // group], seen, start, stop, weight)
-    for t in range(n):
-        seen, n_sinks = looks[t]
-        for h in range(n_heads):
-            score = weight[t * n_heads + h, : len(seen)]
-            add_bias(score, bias[t, h], pos + t, n_sinks)
-            score[:] = exp_below(score - largest_of(score))
-            score /= total_of(score)
-            for i in range(len(seen) if pattern.shape[2] else 0):
-                pattern[h, t, seen[i]] = score[i]
-    for start in range(0, longest, STRETCH):
-        for h in range(0, n_heads, 2 if group % 2 == 0 else 1):
-            for t in range(n):
-                seen = looks[t][0]
-                stop = max(start, min(len(seen), start + STRETCH))
-                mix(weight, t * n_heads + h, 2 - group % 2, ring_v[h // group], seen, start, stop, out)
-    return out.reshape(n, n_heads * d_head)
-
-
-@jit
 def bias_of(r, rel, tau, pos):  # r [n, heads, d_rel], rel [d_rel, extent], tau [n] -> by distance [n, heads, extent]
     n, n_heads, d_rel = r.shape
-    extent = rel.shape[1]
-    bias = np.zeros((n, n_heads, extent), np.float32)
+    bias = np.zeros((n, n_heads, rel.shape[1]), np.float32)
     for t in range(n):
         for h in range(n_heads):
-            for i in range(d_rel):
-                factor = r[t, h, i] * np.float32(tau[t])
-                for e in range(min(extent, pos + t + 1)):
-                    bias[t, h, e] += factor * rel[i, e]
+            line = bias[t, h, : pos + t + 1]
+            f = r[t, h] * np.float32(tau[t])
+            for i in range(0, d_rel - 3, 4):  # one after the other is added, but the line is written once for four
+                a, b, c, d = rel[i], rel[i + 1], rel[i + 2], rel[i + 3]
+                for e in range(len(line)):
+                    line[e] = (((line[e] + f[i] * a[e]) + f[i + 1] * b[e]) + f[i + 2] * c[e]) + f[i + 3] * d[e]
+            for i in range(d_rel // 4 * 4, d_rel):
+                for e in range(len(line)):
+                    line[e] += f[i] * rel[i, e]
     return bias
 
 
@@ -289,7 +130,11 @@ def attention(x, w, where, sinks, window, tau, eps, pattern):  # [n, d_model] ->
             ring_k[:, at] = k[t]
             ring_v[:, at] = v[t]
         bias = bias_of(r[a:b], w.rel, tau[a:b], pos)
-        out[a:b] = attend(q[a:b], bias, ring_k, ring_v, pos, sinks, window, pattern)
+        parts = (b - a + QUERIES - 1) // QUERIES
+        for p in range(parts):
+            i, j = (b - a) * p // parts, (b - a) * (p + 1) // parts
+            seen = pattern[:, i:j]
+            out[a + i : a + j] = attend(q[a + i : a + j], bias[i:j], ring_k, ring_v, pos + i, sinks, window, seen)
     return matmul(w.o_proj, out)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -70,12 +69,12 @@ def matmul_reference(x: Tensor, weight: Tensor) -> Tensor:
 
 def matmul_cpu(x: Tensor, weight: Tensor) -> Tensor:
     """Compiled loops, float32 on a CPU: each weight is read once for all rows. No gradient."""
-    from tml_kernels.weights import Matrix
+    from tml_kernels.weights import alone
     from tml_kernels.weights import matmul as loops
 
     rows = x.detach().reshape(-1, x.shape[-1]).contiguous()  # [n, cols]
     whole = weight.detach().contiguous().numpy()
-    out = loops(Matrix(whole, np.zeros((0, 0), np.int8), np.zeros(0, np.float32)), rows.numpy())  # [n, rows]
+    out = loops(alone(whole), rows.numpy())  # [n, rows]
     return torch.from_numpy(out).view(*x.shape[:-1], len(weight))
 
 

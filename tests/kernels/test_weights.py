@@ -19,23 +19,34 @@ def of_few_bits(*shape: int, bits: int = 8) -> np.ndarray:
     return rows.reshape(shape).numpy().copy()
 
 
+def rows_of(m, shape: tuple[int, ...]) -> np.ndarray:
+    """What the panels of a twin say: `[..., rows, cols]`."""
+    both = m.small.astype(np.float32) * m.scale[..., None, :]  # [..., panels, cols, outs]
+    rows = both.swapaxes(-1, -2).reshape(*shape[:-2], -1, both.shape[-2])
+    columns = np.argsort(weights.columns_of(shape[-1]))  # where in a panel each column stands
+    assert not rows[..., shape[-2] :, :].any() and not rows[..., columns[shape[-1] :]].any()
+    return rows[..., : shape[-2], columns[: shape[-1]]]
+
+
 @pytest.mark.parametrize("bits", [4, 6, 8])
 @pytest.mark.parametrize("shape", [(64, 256), (11, 40), (3, 32, 64)])
 def test_what_was_shipped_in_few_bits_has_a_twin(shape: tuple[int, ...], bits: int) -> None:
     full = of_few_bits(*shape, bits=bits)
     m = weights.matrix(full)
-    assert m.small.dtype == np.int8 and m.small.shape == shape and np.shares_memory(m.full, full)
-    assert np.array_equal(m.small.astype(np.float32) * m.scale[..., None], full) and weights.still_true(m)
+    assert m.small.dtype == np.int8 and np.shares_memory(m.full, full)
+    assert np.array_equal(rows_of(m, shape), full) and weights.still_true(m)
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_a_twin_gives_the_same_bits(bits: int) -> None:
-    full = of_few_bits(70, 256, bits=bits)  # not a multiple of four rows
-    m = weights.matrix(full)
-    plain = m._replace(small=np.zeros((0, 0), np.int8), scale=np.zeros(0, np.float32))
-    for n in (1, 2, 17):
-        x = RNG.standard_normal((n, 256)).astype(np.float32)
-        assert np.array_equal(weights.matmul(m, x), weights.matmul(plain, x))
+@pytest.mark.parametrize("rows, cols", [(70, 256), (64, 64), (11, 40), (33, 100)])
+def test_a_twin_gives_the_same_bits(rows: int, cols: int, bits: int) -> None:
+    full = of_few_bits(rows, cols, bits=bits)
+    m, plain = weights.matrix(full), weights.alone(full)
+    x = RNG.standard_normal((300, cols)).astype(np.float32)
+    few = np.concatenate([weights.matmul(plain, x[t : t + 1]) for t in range(len(x))])  # by no panel
+    for n in (*range(1, 20), 70, 300):
+        assert np.array_equal(weights.matmul(m, x[:n]), few[:n])
+        assert np.array_equal(weights.matmul(plain, x[:n]), few[:n])
 
 
 @pytest.mark.parametrize(
