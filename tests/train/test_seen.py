@@ -109,7 +109,8 @@ def test_a_vocabulary_grows_and_the_old_words_are_not_touched() -> None:
     same, tokenizer = grow(grown, larger, closed_world())
     assert same is grown and tokenizer is larger
     hidden = torch.randn(3, PRESETS["pico"].d_model)
-    assert torch.equal(grown.text_logits(hidden)[:, : small.size], model.text_logits(hidden))
+    ours = grown.text_logits(hidden)[:, : small.size]
+    torch.testing.assert_close(ours, model.text_logits(hidden))  # a BLAS may add otherwise for another number of words
 
 
 def test_a_run_that_goes_on_from_older_weights_learns_the_new_words(folder: Path, tmp_path: Path) -> None:
