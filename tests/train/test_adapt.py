@@ -9,7 +9,7 @@ import pytest
 
 from tml_lab.bench.known_voice import compare, scenes
 from tml_lab.model.checkpoint import load_checkpoint
-from tml_lab.train.adapt import adapt, bank_with
+from tml_lab.train.adapt import _begin, adapt, bank_with
 from tml_lab.worlds.episode import training_episode
 from tml_lab.worlds.humans import people_in
 from tml_lab.worlds.lexicon import NUMBERS
@@ -54,6 +54,27 @@ def test_from_a_reading_to_a_checkpoint(voice: Path, tmp_path: Path) -> None:
     assert len(scenes(open_voice(voice), 2)) == 4
     assert "answered rightly and in time" in compare(voice, "pico", out, n=1)
     assert (out / "run" / "log.jsonl").read_text().count("\n") == 2
+
+
+def test_another_reading_begins_anew(voice: Path, tmp_path: Path) -> None:
+    run = tmp_path / "me" / "run"
+    _begin(run, voice, "pico")
+    (run / "trainer.pt").write_bytes(b"half a run")
+    _begin(run, voice, "pico")
+    assert (run / "trainer.pt").is_file(), "the same voice goes on"
+    person = open_voice(voice)
+    more = [(text, clip) for text in person.texts for clip in person.every_take(text)]
+    longer = write_voice(tmp_path / "longer", [*more, ("red", more[0][1])])
+    _begin(run, longer, "pico")
+    assert not (run / "trainer.pt").exists(), "another reading does not go on with the scenes of the old one"
+
+
+def test_what_lies_there_of_somebody_else_stays(voice: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="holds something else: choose another folder"):
+        _begin(tmp_path / "run", voice, "pico")
+    assert (tmp_path / "run" / "thesis.txt").is_file()
 
 
 def test_nobody_there(tmp_path: Path) -> None:

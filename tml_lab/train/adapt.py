@@ -10,9 +10,11 @@ model can do is practised, too. The last take of what was read twice is left out
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 from contextlib import suppress
 from dataclasses import replace
@@ -29,7 +31,7 @@ from tml_lab.train.loop import train
 from tml_lab.train.parallel import join, start, wait_for_all
 from tml_lab.train.shards import SHARD, ensure_episodes
 from tml_lab.worlds.episode import heard_world
-from tml_lab.worlds.reading import open_voice, without_last_takes
+from tml_lab.worlds.reading import NAME, open_voice, without_last_takes
 from tml_lab.worlds.voices import Voice, VoiceBank, recorded_voice
 
 SHARE = 0.75  # of the way from the weights before to those after: keeps more of the other voices
@@ -61,8 +63,9 @@ def adapt(
 ) -> Path:  # fmt: skip
     """Train `init` to know a voice; returns `out`, the folder of a checkpoint in its shipped form.
 
-    The run itself lies in `out/run` and goes on where it was stopped; its episodes are rendered first, in a minute or
-    two. Stops after `minutes` of training or `steps`, whichever comes first, and slows down towards that.
+    The run itself lies in `out/run` and goes on where it was stopped, unless the voice or `init` have changed
+    meanwhile: then it begins anew. Its episodes are rendered first, in a minute or two. Stops after `minutes` of
+    training or `steps`, whichever comes first, and slows down towards that.
 
     Args:
         voice: a folder that `tml_lab.worlds.reading` can open.
@@ -72,12 +75,13 @@ def adapt(
 
     Raises:
         ReadingError: there is no voice in the folder.
+        ValueError: `out/run` holds something else.
         RuntimeError: a process has failed: why.
     """
     open_voice(Path(voice))  # says what is wrong before anything is started
     preset = load_checkpoint(init)[0].cfg.name
     run = Path(out) / "run"
-    run.mkdir(parents=True, exist_ok=True)
+    _begin(run, Path(voice), init)
     n = processes if processes is not None else os.cpu_count() or 1
     command = ["-m", "tml_lab.train.adapt", preset, str(voice), str(run), "--minutes", str(minutes), "--init", init]
     command += ["--seed", str(seed), "--steps", str(steps), "--episodes", str(episodes)]
@@ -108,6 +112,19 @@ def meet(before: str, after: Path, out: Path, share: float = SHARE) -> Path:
     notes = {"from": checkpoint_hash(before), "share": share, "training": read_notes(after).get("train")}
     save_checkpoint(out, model, tokenizer, notes, packed=True)
     return out
+
+
+def _begin(run: Path, voice: Path, init: str) -> None:
+    """Make the run's folder; what lies there of another reading, or from other weights, is deleted."""
+    reading = hashlib.sha256((voice / f"{NAME}.json").read_bytes() + (voice / f"{NAME}.flac").read_bytes())
+    of = f"voice {reading.hexdigest()[:16]} from {checkpoint_hash(init)}\n"
+    note = run / "of.txt"
+    if run.is_dir() and any(run.iterdir()) and not note.is_file():
+        raise ValueError(f"{run} is there already and holds something else: choose another folder for the checkpoint")
+    if note.is_file() and note.read_text(encoding="utf-8") != of:
+        shutil.rmtree(run)
+    run.mkdir(parents=True, exist_ok=True)
+    note.write_text(of, encoding="utf-8")
 
 
 def _watch(started: subprocess.Popen[bytes], run: Path, minutes: float, steps: int, episodes: int) -> None:
