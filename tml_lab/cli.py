@@ -220,12 +220,14 @@ def adapt(
     processes: Annotated[
         int | None, typer.Option(min=1, help="That share the work; by default one for each core.")
     ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Let a model get to know a voice, and say how much better it hears it; run it again to resume."""
     from tml_lab.bench.known_voice import compare
     from tml_lab.train.adapt import adapt as run_adapt
 
-    folder = run_adapt(voice, out or Path("runs") / voice.resolve().name, minutes, init, seed, processes)
+    out = out or Path("runs") / voice.resolve().name
+    folder = run_adapt(voice, out, minutes, init, seed, processes, device=device)
     typer.echo(compare(voice, init, folder))
     typer.echo(f"the checkpoint lies in {folder}: give it to --checkpoint, or to LiveSession({str(folder)!r})")
 

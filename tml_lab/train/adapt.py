@@ -59,7 +59,7 @@ def bank_of(voice: Path) -> VoiceBank:
 
 def adapt(
     voice: Path | str, out: Path | str, minutes: float = 8.0, init: str = "nano", seed: int = 0,
-    processes: int | None = None, steps: int = STEPS, episodes: int = EPISODES,
+    processes: int | None = None, steps: int = STEPS, episodes: int = EPISODES, device: str = "cpu",
 ) -> Path:  # fmt: skip
     """Train `init` to know a voice; returns `out`, the folder of a checkpoint in its shipped form.
 
@@ -70,8 +70,9 @@ def adapt(
     Args:
         voice: a folder that `tml_lab.worlds.reading` can open.
         init: the checkpoint to begin with, a name or a folder.
-        processes: that share the work; by default one for each core.
+        processes: that share the work; by default one for each core, on a GPU one.
         episodes: scenes that are rendered.
+        device: cpu or cuda.
 
     Raises:
         ReadingError: there is no voice in the folder.
@@ -82,9 +83,9 @@ def adapt(
     preset = load_checkpoint(init)[0].cfg.name
     run = Path(out) / "run"
     _begin(run, Path(voice), init)
-    n = processes if processes is not None else os.cpu_count() or 1
+    n = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)
     command = ["-m", "tml_lab.train.adapt", preset, str(voice), str(run), "--minutes", str(minutes), "--init", init]
-    command += ["--seed", str(seed), "--steps", str(steps), "--episodes", str(episodes)]
+    command += ["--seed", str(seed), "--steps", str(steps), "--episodes", str(episodes), "--device", device]
     output = run / "output.log"
     with output.open("w", encoding="utf-8") as file, start(n, command, file) as started:
         try:
@@ -164,6 +165,7 @@ def run_one(
     seed: Annotated[int, typer.Option()],
     steps: Annotated[int, typer.Option()],
     episodes: Annotated[int, typer.Option()],
+    device: Annotated[str, typer.Option()],
 ) -> None:
     """One of the processes."""
     if join()[0] == 0:
@@ -171,7 +173,7 @@ def run_one(
     wait_for_all()
     cfg = settings(TRAIN_PRESETS.get(preset, TrainConfig()))
     train(preset, run, minutes, seed=seed, episodes=run / "episodes", steps=steps, init=init, save_every=30.0,
-          cfg=cfg, words=heard_world())  # fmt: skip
+          cfg=cfg, words=heard_world(), device=device)  # fmt: skip
 
 
 if __name__ == "__main__":
