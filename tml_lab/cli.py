@@ -177,9 +177,9 @@ def train(
     ] = 1,
 ) -> None:
     """Train an interaction model from scratch; run it again to resume."""
-    if processes > 1 and "WORLD_SIZE" not in os.environ:
-        from tml_lab.train.parallel import launch
+    from tml_lab.train.parallel import finish, launch
 
+    if processes > 1 and "WORLD_SIZE" not in os.environ:
         raise typer.Exit(launch(processes, ["-m", "tml_lab.cli", *sys.argv[1:]]))
     from tml_lab.train.loop import train as run_training
 
@@ -205,6 +205,7 @@ def train(
         render=render,
     )
     typer.echo(f"the checkpoint lies in {folder}")
+    finish()
 
 
 @app.command()

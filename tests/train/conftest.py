@@ -48,7 +48,7 @@ def in_two_processes(tmp_path: Path) -> Callable[[str], list[Any]]:
         (tmp_path / "shards").mkdir()
         for i in range(2):
             write_shard(tmp_path / "shards" / f"episodes-0000{i}.safetensors", draw(30, seed=i))
-        (tmp_path / "two.py").write_text(script)
+        (tmp_path / "two.py").write_text(f"{script}\nfrom tml_lab.train.parallel import finish\nfinish()\n")
         assert launch(2, [str(tmp_path / "two.py"), str(tmp_path)]) == 0
         return [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
 

@@ -28,7 +28,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from tml_lab.config import TRAIN_PRESETS, TrainConfig
 from tml_lab.model.checkpoint import checkpoint_hash, load_checkpoint, read_notes, save_checkpoint
 from tml_lab.train.loop import train
-from tml_lab.train.parallel import join, start, wait_for_all
+from tml_lab.train.parallel import finish, join, start, wait_for_all
 from tml_lab.train.shards import SHARD, ensure_episodes
 from tml_lab.worlds.episode import heard_world
 from tml_lab.worlds.reading import NAME, open_voice, without_last_takes
@@ -174,6 +174,7 @@ def run_one(
     cfg = settings(TRAIN_PRESETS.get(preset, TrainConfig()))
     train(preset, run, minutes, seed=seed, episodes=run / "episodes", steps=steps, init=init, save_every=30.0,
           cfg=cfg, words=heard_world(), device=device)  # fmt: skip
+    finish()
 
 
 if __name__ == "__main__":

@@ -30,6 +30,20 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
+def finish() -> None:
+    """The end of a process of a group in which all went well; nothing happens in a process that is alone.
+
+    An interpreter that ends in its own time is now and then aborted while it does, by a thread of the group's that is
+    still there, and what was trained well would count as failed.
+    """
+    if dist.is_initialized():
+        wait_for_all()
+        leave()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
 def launch(processes: int, command: list[str]) -> int:
     """Run `python COMMAND` in several processes that `join` one group, with the cores divided; the exit code."""
     with start(processes, command) as started:
