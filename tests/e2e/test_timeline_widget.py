@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from widget_page import COLOURS, WidgetPage, plot_fixtures
 
 from tml_lab.plot.decision import lens_track
@@ -155,6 +155,7 @@ def test_in_words_for_those_who_cannot_see(shown: WidgetPage) -> None:
     stage = page.locator(".tml-stage")
     assert stage.get_attribute("role") == "slider" and "five at 1.4 seconds" in str(stage.get_attribute("aria-label"))
     page.locator(".tml-words summary").click()
+    expect(page.locator(".tml-words tr[data-at]")).not_to_have_count(0)
     rows = page.locator(".tml-words tr[data-at]").all_inner_texts()
     assert [row.split("\t")[-1] for row in rows if "said" in row] == ["five", "two", "three"]
     assert 'say <b>"five"</b> </script>' in rows[1]
