@@ -8,6 +8,7 @@ take of each number, which training leaves out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tml_lab.bench.grading import Estimate
@@ -39,7 +40,10 @@ def scenes(person: HumanVoice, n: int = 10) -> list[Episode]:
 
 def knows(person: HumanVoice, checkpoint: str, n: int = 10, device: str = "cpu") -> dict[str, Estimate]:
     """`human_numbers`' figures, `strict` and `per_number` among them, for one voice. Raises ReadingError."""
-    items = scenes(person, n)
+    return _played(scenes(person, n), checkpoint, device)
+
+
+def _played(items: Sequence[Episode], checkpoint: str, device: str = "cpu") -> dict[str, Estimate]:
     model, tokenizer = load_checkpoint(checkpoint, device)
     return measure(items, ModelPlayer(model, tokenizer).play(items), SEED)
 
@@ -47,8 +51,8 @@ def knows(person: HumanVoice, checkpoint: str, n: int = 10, device: str = "cpu")
 def compare(voice: Path, before: str, after: Path | str, n: int = 10) -> str:
     """What `before` and `after` make of the voice in a folder, in a sentence."""
     try:
-        person = open_voice(voice)
-        shares = [knows(person, str(checkpoint), n)["per_number"].value for checkpoint in (before, after)]
+        items = scenes(open_voice(voice), n)
+        shares = [_played(items, str(checkpoint))["per_number"].value for checkpoint in (before, after)]
     except ReadingError as error:
         return f"not tested: {error}"
     return (

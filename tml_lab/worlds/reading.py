@@ -44,32 +44,31 @@ class ReadingError(ValueError):
 def usable(text: str, audio: Audio) -> Audio:
     """What was read, f32 [n] at 16 kHz, trimmed and levelled. Raises ReadingError when nothing can be heard in it, or
     when it is cut off at one end."""
-    check_heard(text, audio)
+    clip = heard(text, audio)
     edges = len(audio) // _EDGE * _EDGE
     loud = np.sqrt(np.mean(audio[:edges].reshape(-1, _EDGE) ** 2, axis=1))  # [n // 800]
     for where, edge in (("beginning", loud[0]), ("end", loud[-1])):
         if edge > _CUT * loud.max():
             raise ReadingError(f"{text!r} was cut off at its {where}: read it again, while it stands there")
-    return _clip(audio)
+    return clip
 
 
-def check_heard(text: str, audio: Audio) -> None:
-    """Raises ReadingError for a recording that is not finite mono sound, or in which nothing can be heard."""
+def heard(text: str, audio: Audio) -> Audio:
+    """The same without a look at the ends. Raises ReadingError for a recording that is not finite mono sound, or in
+    which nothing can be heard."""
     if audio.ndim != 1 or not np.isfinite(audio).all():
         raise ReadingError(f"the recording of {text!r} is not one channel of finite samples")
-    clip = trim(audio, floor_db=-35.0)
+    clip = trim(audio.astype(np.float32), floor_db=-35.0)
     if len(clip) < _LEAST or float(np.sqrt(np.mean(clip**2))) < _QUIET:
         raise ReadingError(f"nothing could be heard at {text!r}: read it again, louder or closer to the microphone")
-
-
-def _clip(audio: Audio) -> Audio:
-    return level(trim(audio.astype(np.float32), floor_db=-35.0))
+    return level(clip)
 
 
 def write_voice(folder: Path, clips: Iterable[tuple[str, Audio]], who: str = "me") -> Path:
     """Keep what somebody read: `(text, f32 [n] at 16 kHz)` for each clip; a text may come several times.
 
-    A kill in the middle leaves the earlier voice whole. Raises ReadingError when there is no clip.
+    A kill while it is written leaves the earlier voice whole, but for the moment between the two files.
+    Raises ReadingError when there is no clip.
     """
     parts: list[Audio] = []
     rows: list[list[object]] = []
@@ -88,7 +87,7 @@ def write_voice(folder: Path, clips: Iterable[tuple[str, Audio]], who: str = "me
     sound, index = folder / f"{NAME}.flac", folder / f"{NAME}.json"
     soundfile.write(folder / "new.tmp", np.concatenate(parts), SAMPLE_RATE, format="FLAC")
     (folder / "index.tmp").write_text(json.dumps(head, indent=1, ensure_ascii=False), encoding="utf-8")
-    (folder / "new.tmp").replace(sound)  # clips are only added behind: an earlier index fits the later sound
+    (folder / "new.tmp").replace(sound)
     (folder / "index.tmp").replace(index)
     return folder
 
@@ -104,9 +103,7 @@ def gather(folder: Path) -> Path:
     clips = []
     for path in paths:
         text = normal_text(path.stem.rstrip("_0123456789").replace("_", " "))
-        audio = read_audio(path)
-        check_heard(text, audio)
-        clips.append((text, _clip(audio)))
+        clips.append((text, heard(text, read_audio(path))))
     return write_voice(folder, clips)
 
 
