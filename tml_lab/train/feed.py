@@ -28,11 +28,14 @@ from tml_lab.signal.out_mel import quantize_voice
 from tml_lab.stream.layout import MAX_REQUEST, NO_TARGET, Layout, Stream, TurnTokens, lay_out
 from tml_lab.train.pictures import PICTURES, Film, n_patches
 from tml_lab.train.shards import Rendered, read_shard
+from tml_lab.train.sight import scene_targets
 from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.reply_voice import reply_mel
 from tml_lab.worlds.seen.film import SIZES, SceneFilm, scene_patches
 
 SILENCE = log_mel(torch.zeros(HOP))[0]  # f32 [80]: what no sound at all is heard as
+BENDS = 5  # places at which another speaker's formants lie apart from the first one's, each in its own way
+MIXED = 16  # files whose episodes are sorted by length together: the more, the fuller the batches
 CAMERA_TURNS = 200  # the longest episode that is seen as well as heard
 # tokens of a row: few shapes, so that each is prepared once, and multiples of attention's block
 ROW_LENGTHS = (256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
@@ -48,7 +51,8 @@ class Batch:
     audio_in tokens, of which `n_frames [batch]` count; `words`: ids of the words heard, all rows end to end,
     `n_words [batch]` of each. `n_turns`: turns in the batch, padding left out. `films`: what the camera shows in each
     row; `to` draws them, and `tokens.patches` is there only then. `shown [patches drawn]` bool: which of them are seen;
-    None: all.
+    None: all. `sight [patches seen, ...]`: what is to be made out in them (`scene_targets`), drawn with them where there
+    are scenes.
     """
 
     tokens: Tokens
@@ -63,15 +67,22 @@ class Batch:
     n_turns: int
     films: list[Film | SceneFilm] = field(default_factory=list)
     shown: Tensor | None = None
+    sight: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device, with its pictures drawn."""
         moved: dict[str, Any] = {name: None if t is None else t.to(device) for name, t in vars(self.tokens).items()}
-        if self.films:
-            patches = drawn(self.films, device)
-            moved["patches"] = patches if self.shown is None else patches[self.shown.to(device)]
         rest = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
+        scenes = [film for film in self.films if isinstance(film, SceneFilm)]
+        if self.films:
+            moved["patches"] = self._shown(drawn(self.films, device))
+        if scenes and len(scenes) == len(self.films):
+            rest["sight"] = self._shown(scene_targets(scenes, device))
         return replace(self, tokens=Tokens(**moved), films=[], **rest)
+
+    def _shown(self, patches: Tensor) -> Tensor:
+        """Those of the patches drawn that are seen."""
+        return patches if self.shown is None else patches[self.shown.to(patches.device)]
 
 
 def voice_tokens(word: str, k: int) -> Tensor:
@@ -105,14 +116,16 @@ def episode_layout(
     return layout, torch.cat(voice) if voice else torch.zeros(0, OUT_DIM)
 
 
-def throat(mel: Tensor, low: float, high: float) -> Tensor:
+def throat(mel: Tensor, *factors: float) -> Tensor:
     """The same talk from a shorter (factors above 1) or longer vocal tract: the frequency axis stretched.
 
-    By `low` at its bottom and by `high` at its top, since people differ in the throat and in the mouth each for itself.
-    `mel [frames, 80]`. Source: VTLP (Jaitly & Hinton 2013), here on the channels instead of the spectrum.
+    The factors stand at equal distances from its bottom to its top, since people differ in the throat and in the mouth
+    each for itself. `mel [frames, 80]`. Source: VTLP (Jaitly & Hinton 2013), here on the channels instead of the
+    spectrum, and bent.
     """
     step = hz_to_mel(np.array(SAMPLE_RATE / 2)) / (N_MELS + 1)  # mels from one channel's centre to the next
-    heard_at = mel_to_hz(step * np.arange(1, N_MELS + 1)) / np.linspace(low, high, N_MELS)  # hertz
+    stretch = np.interp(np.linspace(0.0, 1.0, N_MELS), np.linspace(0.0, 1.0, len(factors)), factors)  # [80]
+    heard_at = mel_to_hz(step * np.arange(1, N_MELS + 1)) / stretch  # hertz
     place = torch.from_numpy(hz_to_mel(heard_at) / step - 1).clamp(0, N_MELS - 1).float()  # [80]
     below = place.long().clamp(max=N_MELS - 2)
     return torch.lerp(mel[:, below], mel[:, below + 1], place - below)  # [frames, 80]
@@ -133,7 +146,8 @@ def vary(mel: Tensor, rng: np.random.Generator) -> Tensor:
     mel = mel.float() + float(rng.normal(0.0, 0.25))
     if rng.uniform() < 0.7:
         both, apart = rng.uniform(-0.16, 0.16), rng.uniform(-0.07, 0.07)
-        mel = throat(mel, float(np.exp(both + apart)), float(np.exp(both - apart)))
+        bent = both + apart * np.linspace(1.0, -1.0, BENDS) + rng.normal(0.0, 0.025, BENDS)
+        mel = throat(mel, *np.exp(bent).tolist())
     if rng.uniform() < 0.5:
         mel = clarity(mel, float(rng.uniform(0.6, 1.3)))
     channel = torch.linspace(-1.0, 1.0, N_MELS)
@@ -145,9 +159,10 @@ def vary(mel: Tensor, rng: np.random.Generator) -> Tensor:
         mel = torch.maximum(mel, torch.tensor(float(rng.uniform(-4.5, -1.5))))
     if rng.uniform() < 0.15:  # a telephone: nothing above 3.4 kHz
         mel[:, int(rng.integers(54, 60)) :] -= float(rng.uniform(1.0, 4.0))
-    if rng.uniform() < 0.25:  # SpecAugment's frequency mask (Park et al. 2019)
+    for _ in range(2):  # SpecAugment's frequency masks (Park et al. 2019)
         start, width = int(rng.integers(0, N_MELS - 12)), int(rng.integers(2, 12))
-        mel[:, start : start + width] = mel[:, start : start + width].mean()
+        if rng.uniform() < 0.2:
+            mel[:, start : start + width] = mel[:, start : start + width].mean()
     return mel + torch.from_numpy(rng.normal(0.0, 0.04, mel.shape).astype(np.float32))
 
 
@@ -279,8 +294,8 @@ class Feed:
         if not paths:
             raise ValueError(f"no training episodes in {folder}: `tml train` renders them")
         order = self.rng.permutation(len(paths))
-        for i in range(0, len(order), 8):  # eight files at a time are mixed
-            pool = [e for j in order[i : i + 8] for e in read_shard(paths[j])]
+        for i in range(0, len(order), MIXED):
+            pool = [e for j in order[i : i + MIXED] for e in read_shard(paths[j])]
             for group in self._groups(pool):
                 if self.folder != folder:
                     return

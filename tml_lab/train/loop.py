@@ -30,8 +30,9 @@ from tml_lab.train.optimizer import Muon, split_parameters
 from tml_lab.train.parallel import agreed, average_gradients, join, wait_for_all
 from tml_lab.train.prefetch import Prefetch
 from tml_lab.train.sharded import in_shares, is_sharded, shard, whole
+from tml_lab.train.sight import SightHead
 from tml_lab.train.vocoder import load_vocoder, train_vocoder
-from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.episode import LESSONS, SEEING, closed_world
 
 Score = Callable[[InteractionModel, TextTokenizer], dict[str, float]]
 
@@ -46,6 +47,7 @@ class Trainer:
     folder: Path
     feed: Feed | Prefetch
     lessons: Lessons
+    sight: SightHead | None = None
     step: int = 0
     seconds: float = 0.0
     log: list[dict[str, Any]] = field(default_factory=list)
@@ -53,6 +55,8 @@ class Trainer:
     def __post_init__(self) -> None:
         matrices, rest, fast, tables = split_parameters(self.model)
         self.muon = Muon(matrices, self.cfg.lr_muon, weight_decay=self.cfg.weight_decay)
+        if self.sight is not None:
+            rest = [*rest, *self.sight.parameters()]
         groups = [
             {"params": rest, "lr": self.cfg.lr_adamw, "base": self.cfg.lr_adamw},
             {"params": fast, "lr": self.cfg.lr_fast, "base": self.cfg.lr_fast},
@@ -95,12 +99,13 @@ class Trainer:
         batch = batch.to(device)
         cfg = replace(self.cfg, silent_weight=self.silent_weight())
         weights = {"text": 1.0, "flow": self.cfg.flow_weight, "listen": self.cfg.listen_weight}
+        weights |= {"sight": self.cfg.sight_weight} if self.sight is not None else {}
         with as_shipped(self.model) if self.done() >= self.cfg.as_shipped_from else nullcontext():
             with torch.autocast(device.type, torch.bfloat16):
-                parts = losses(self.model, batch, self.silent, cfg, self.generator)
+                parts = losses(self.model, batch, self.silent, cfg, self.generator, self.sight)
             torch.stack([weight * parts[name] for name, weight in weights.items()]).sum().backward()
         if not is_sharded(self.model):  # else they were averaged where they were divided
-            average_gradients(self.model.parameters())
+            average_gradients([*self.model.parameters(), *(self.sight.parameters() if self.sight else ())])
         rest = [p for group in self.adamw.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(rest, 1.0)
         rate = self.rate()
@@ -133,6 +138,7 @@ class Trainer:
         state = {
             "step": self.step, "seconds": self.seconds, "muon": whole(self.muon.state_dict()),
             "adamw": whole(self.adamw.state_dict()), "rng": self.generator.get_state(), "log": self.log,
+            "sight": None if self.sight is None else self.sight.state_dict(),
         }  # fmt: skip
         if join()[0] == 0:  # one process writes for all
             notes = {"step": self.step, "seconds": round(self.seconds), "train": vars(self.cfg), "log": self.log[-200:]}
@@ -148,6 +154,8 @@ class Trainer:
         self.muon.load_state_dict(in_shares(state["muon"], self.muon))
         self.adamw.load_state_dict(in_shares(state["adamw"], self.adamw))
         self.generator.set_state(state["rng"])
+        if self.sight is not None:
+            self.sight.load_state_dict(state["sight"])
         self.feed.skip(self.step)  # other batches than the ones seen before the stop
 
 
@@ -188,7 +196,10 @@ def open_trainer(
         shard(model)
     feed = Feed(lessons[0][0], tokenizer, cfg.seed + 1 + 1000 * rank, cfg.budget, cfg.seed, cfg.camera_share)
     ahead = Prefetch(feed, workers) if workers else feed
-    trainer = Trainer(model.train(), tokenizer, cfg, folder, ahead, lessons)
+    with torch.random.fork_rng(devices=[]):  # all processes start from one head
+        torch.manual_seed(cfg.seed)
+        sight = SightHead(model.cfg.d_model, model.cfg.rms_eps).to(device) if _is_seen(cfg) and not sharded else None
+    trainer = Trainer(model.train(), tokenizer, cfg, folder, ahead, lessons, sight)
     if going_on:
         trainer.resume()
     return trainer
@@ -285,6 +296,11 @@ def train(
         if score and trainer.done() >= 1.0:
             trainer.write_scores(score)
     return folder
+
+
+def _is_seen(cfg: TrainConfig) -> bool:
+    """Whether a lesson has scenes, of which more can be asked than what to say."""
+    return cfg.sight_weight > 0 and any(family in SEEING for lesson, _ in cfg.curriculum for family in LESSONS.get(lesson, {}))
 
 
 def _trained_vocoder(name: str, folder: Path, cfg: TrainConfig, device: str) -> Vocoder | None:

@@ -13,8 +13,9 @@ from tml_lab.config import TrainConfig
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.listen import listen_loss
 from tml_lab.model.text import SPECIALS
-from tml_lab.stream.layout import NO_TARGET
+from tml_lab.stream.layout import NO_TARGET, Stream
 from tml_lab.train.feed import Batch
+from tml_lab.train.sight import SIGHT_LAYER, SightHead, sight_loss
 
 PADDED = 256  # what a batch has any number of is filled up to multiples of this: products of a few shapes only
 
@@ -62,14 +63,16 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
 
 
 def losses(
-    model: InteractionModel, batch: Batch, silent_id: int, cfg: TrainConfig, generator: torch.Generator
+    model: InteractionModel, batch: Batch, silent_id: int, cfg: TrainConfig, generator: torch.Generator,
+    head: SightHead | None = None,
 ) -> dict[str, Tensor]:
     """`text`: weighted cross-entropy of decisions and words; `flow`: mean squared error of the velocity;
-    `listen`: CTC of the words heard.
+    `listen`: CTC of the words heard; with a `head`, `sight`: what is made out of scenes, 0 where there are none.
     """
     rows, n = batch.shape
     x = model.embed(batch.tokens).view(rows, n, -1)  # [batch, tokens, d_model]
-    with residual_after(model, model.cfg.listen_layer) as middle:
+    early = min(SIGHT_LAYER, model.cfg.n_layers - 1)
+    with residual_after(model, model.cfg.listen_layer) as middle, residual_after(model, early) as resid_early:
         hidden = model(x).reshape(rows * n, -1)  # [batch * tokens, d_model]
     frames = F.pad(batch.frames, (0, -batch.frames.shape[1] % 64))  # [batch, frames]
     resid = middle[0].reshape(rows * n, -1).index_select(0, frames.flatten())  # [batch * frames, d_model]
@@ -82,6 +85,7 @@ def losses(
     where, counts_voice = filled_up(batch.voice_from)
     speech = F.pad(batch.voice_target, (0, 0, 0, len(where) - len(batch.voice_target)))
     flow = model.flow.loss(hidden.index_select(0, where).float(), speech, generator, weight=counts_voice)
+    sight = {} if head is None else {"sight": _sight(head, resid_early[0].reshape(rows * n, -1), batch)}
     with torch.no_grad():
         right = logits.argmax(-1) == target
         is_word = (target >= len(SPECIALS)) & (counts > 0)
@@ -91,7 +95,17 @@ def losses(
         "text": text,
         "flow": flow,
         "listen": listen,
+        **sight,
         "right_silent": right[silent].float().mean(),
         "right_speak": right[speaks].float().mean(),
         "right_word": right[is_word].float().mean(),
     }
+
+
+def _sight(head: SightHead, resid: Tensor, batch: Batch) -> Tensor:
+    """The eyes' loss of a batch: `resid [batch * tokens, d_model]`; 0 without scenes."""
+    if batch.sight is None:
+        return resid.sum() * 0.0
+    where, _ = filled_up((batch.tokens.stream == Stream.VIDEO_IN).nonzero(as_tuple=True)[0])
+    seen = head(resid.index_select(0, where))[: len(batch.sight)]  # [patches, sum(WIDTHS)]
+    return sight_loss(seen, batch.sight)

@@ -20,7 +20,7 @@ from tml_lab.worlds.seen.footage import draw_showing, footage_behind, is_drawn
 from tml_lab.worlds.seen.scene import Script
 
 SIZES = (VIDEO_SIZE, VIDEO_SIZE, (120, 80))  # width, height in which a scene can be shown whole: 12, 12, 6 patches
-CHUNK = 256  # frames painted at once, on a GPU sixteen times as many: memory, not pictures, depends on it
+CHUNK = 64  # frames painted at once, what fits into the caches; on a GPU 64 times as many. No picture depends on it
 ROWS, COLUMNS = 4, 6  # of the coarse picture that a backdrop is made of
 _MANNERS = 7  # floor, where it begins, drift, light (three colours), grain
 
@@ -85,7 +85,7 @@ def chunks(scripts: Sequence[Script], size: tuple[int, int], device: torch.devic
     frames = np.concatenate([np.arange(n) for n in lengths])
     film, frame = torch.from_numpy(films).to(device), torch.from_numpy(frames).to(device)
     generator = torch.Generator(device).manual_seed(seed)
-    step = CHUNK * (16 if device.type == "cuda" else 1)
+    step = CHUNK * (64 if device.type == "cuda" else 1)
     for start in range(0, len(shapes), step):
         now = slice(start, start + step)
         if behind is not None:

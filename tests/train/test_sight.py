@@ -1,0 +1,119 @@
+"""What training asks of the eyes: targets belong to their patches and turns, and the head is the trainer's alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tml_lab.config import TRAIN_PRESETS, TrainConfig
+from tml_lab.model.checkpoint import load_checkpoint
+from tml_lab.model.text import SILENT, TextTokenizer
+from tml_lab.train.feed import collate
+from tml_lab.train.loop import Trainer, open_trainer
+from tml_lab.train.losses import losses
+from tml_lab.train.shards import Rendered, write_shard
+from tml_lab.train.sight import CELLS, N_CELLS, WIDTHS, SightHead, scene_targets, sight_loss
+from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.seen.actions import Span
+from tml_lab.worlds.seen.film import SceneFilm
+from tml_lab.worlds.seen.scene import Scene, Script
+
+TOKENIZER = TextTokenizer.build(closed_world())
+BOX = (2.0, 100.0, 60.0, 0.0, 0.0, 15.0, 15.0, 255.0, 0.0, 0.0, 1.0)  # red, about (100, 60), 30 pixels wide
+
+
+def script(frames: int, since: int) -> Script:
+    """A red box from frame `since` on."""
+    shapes = np.zeros((frames, 1, 11), np.float16)
+    shapes[since:, 0] = BOX
+    return Script(shapes, seed=3)
+
+
+def parts(target: torch.Tensor, turns: int) -> list[torch.Tensor]:
+    """The targets' parts, `[turns, patches, width]` each."""
+    return [part.view(turns, -1, part.shape[1]) for part in target.split(WIDTHS, 1)]
+
+
+def test_a_shape_is_found_in_its_patches_and_a_turn_later_as_what_was_there() -> None:
+    now, before, bright, hues = parts(scene_targets([SceneFilm((160, 120), script(8, since=4))]), 4)
+    assert now.shape == (4, 12, N_CELLS)
+    there = now.sum(-1)  # [turns, patches]: cells
+    assert there[:2].eq(0).all() and there[2:, 6].eq(36).all()  # 6 x 6 cells of the middle row's third patch
+    assert there[2:].sum(-1).eq(36).all()
+    assert torch.equal(before[1:], now[:-1]) and before[0].eq(0).all()
+    middle = (CELLS // 2) * CELLS + CELLS // 2
+    assert bright[2, 6, middle] == pytest.approx(1 / 3) and hues[2, 6, :3].tolist() == pytest.approx([1.0, 0.0, 0.0])
+
+
+def test_films_of_a_batch_do_not_run_into_each_other() -> None:
+    one, two = SceneFilm((120, 80), script(6, since=0)), SceneFilm((120, 80), script(4, since=4))
+    both = scene_targets([one, two])
+    assert torch.equal(both, torch.cat([scene_targets([one]), scene_targets([two])]))
+
+
+def test_what_is_asked_is_what_is_drawn_and_lost_pictures_are_not_asked_for() -> None:
+    mel = torch.full((4 * 4, 80), -5.0).half()
+    seen = Rendered("toy_seen", mel, [], [], scene=script(8, since=4))
+    lossy = replace(seen, unseen=[1])
+    batch = collate([seen, lossy], TOKENIZER, np.random.default_rng(0), (160, 120)).to(torch.device("cpu"))
+    assert batch.sight is not None and batch.tokens.patches is not None
+    assert len(batch.sight) == len(batch.tokens.patches) == 4 * 12 + 3 * 12
+    whole = scene_targets([SceneFilm((160, 120), script(8, since=4))]).view(4, 12, -1)
+    assert torch.equal(batch.sight[48:].view(3, 12, -1), whole[[0, 2, 3]])
+    assert collate([replace(seen, scene=None)], TOKENIZER, np.random.default_rng(0)).sight is None
+
+
+def test_the_loss_is_least_where_all_is_made_out() -> None:
+    target = scene_targets([SceneFilm((160, 120), script(8, since=2))])
+    right = target.clone()
+    right[:, : 2 * N_CELLS] = 20 * target[:, : 2 * N_CELLS] - 10  # logits
+    assert float(sight_loss(right, target)) < 1e-3
+    for part in range(4):
+        wrong = list(right.split(WIDTHS, 1))
+        wrong[part] = wrong[part].flip(0)
+        assert float(sight_loss(torch.cat(wrong, 1), target)) > 0.05
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Trainer:
+    rng, found = np.random.default_rng(0), []
+    for i in range(6):
+        scene = Scene(rng)
+        scene.thing("ball", "red", Span(0.4 + 0.2 * i, 9.0), 80, 60, size=25)
+        found.append(Rendered("toy_seen", torch.full((48, 80), -5.0).half(), [], [], [], scene.script(24)))
+    (tmp_path / "shards").mkdir()
+    write_shard(tmp_path / "shards" / "episodes-00000.safetensors", found)
+    return opened(tmp_path)
+
+
+def opened(folder: Path) -> Trainer:
+    cfg: TrainConfig = replace(TRAIN_PRESETS["pico"], curriculum=(("seeing", 1.0),), steps=20, budget=1024, warmup=1)
+    return open_trainer("pico", folder / "run", ((folder / "shards", 1.0),), cfg, True, "cpu")
+
+
+def test_it_is_learned_and_kept_with_the_run_and_not_with_the_model(trainer: Trainer, tmp_path: Path) -> None:
+    batch = next(trainer.batches())
+    seen = [trainer.one_step(batch)["sight"] for _ in range(12)]
+    assert seen[-1] < 0.8 * seen[0]
+    trainer.folder.mkdir()
+    trainer.save()
+    again = opened(tmp_path)
+    assert trainer.sight is not None and again.sight is not None
+    for name, tensor in trainer.sight.state_dict().items():
+        assert torch.equal(again.sight.state_dict()[name], tensor), name
+    model, _ = load_checkpoint(trainer.folder)
+    assert not any("sight" in name for name in model.state_dict())
+
+
+def test_without_scenes_nothing_is_asked(trainer: Trainer, scenes) -> None:
+    batch = collate(scenes(2), TOKENIZER, np.random.default_rng(0))
+    head = SightHead(trainer.model.cfg.d_model)
+    found = losses(trainer.model, batch, TOKENIZER.id(SILENT), trainer.cfg, torch.Generator(), head)
+    assert found["sight"].item() == 0.0
+    assert "sight" not in losses(trainer.model, batch, TOKENIZER.id(SILENT), trainer.cfg, torch.Generator())
+    heard = replace(trainer.cfg, curriculum=(("all", 1.0),))
+    assert open_trainer("pico", trainer.folder, trainer.lessons, heard, False, "cpu").sight is None

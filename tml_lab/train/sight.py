@@ -1,0 +1,96 @@
+"""What training asks of the eyes beside the model's own task: the scene without what lies behind it, patch by patch.
+
+A scene's events are rare, and to speak at one takes three steps at once: to make something out, to compare it with what
+was there a turn ago, and to tell the decision. Six minutes on a GPU learned none of them from decisions alone. The
+first two are asked for here at every patch of every turn, as the listening head asks for the words heard. The head is
+the trainer's own: no decision passes through it, and it is not shipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tml_kernels.draw import draw
+from tml_lab.config import PATCH, VIDEO_FRAMES_PER_TURN
+from tml_lab.model.norm import RMSNorm
+from tml_lab.worlds.seen.film import SceneFilm, scaled
+
+CELL = 5  # pixels
+CELLS = PATCH // CELL  # along a patch's edge
+N_CELLS = CELLS * CELLS
+QUARTERS = 2  # along a patch's edge; each has one colour
+N_COLOURS = 3 * QUARTERS * QUARTERS
+WIDTHS = (N_CELLS, N_CELLS, N_CELLS, N_COLOURS)  # covered now, covered a turn ago, brightness, colours
+SIGHT_LAYER = 2  # the block after which it is asked
+
+
+class SightHead(nn.Module):
+    """RMSNorm and a linear map from a patch's residual after block `SIGHT_LAYER` to `[n, sum(WIDTHS)]`."""
+
+    def __init__(self, d_model: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.norm = RMSNorm(d_model, eps)
+        self.proj = nn.Linear(d_model, sum(WIDTHS))
+
+    def forward(self, resid: Tensor) -> Tensor:
+        """`resid [n, d_model]` -> `[n, sum(WIDTHS)]`."""
+        return self.proj(self.norm(resid))
+
+
+def in_patches(x: Tensor, edge: int) -> Tensor:
+    """`[turns, rows * edge, columns * edge, c]` -> `[turns * rows * columns, edge * edge * c]`, in patches' order."""
+    turns, height, width, c = x.shape
+    x = x.view(turns, height // edge, edge, width // edge, edge, c).transpose(2, 3)
+    return x.reshape(-1, edge * edge * c)
+
+
+def scene_targets(films: Sequence[SceneFilm], device: torch.device | str = "cpu") -> Tensor:
+    """What is to be made out in each patch of a batch of films of one size: `[patches, sum(WIDTHS)]`, 0..1.
+
+    Of each turn's last picture: how far shapes cover each cell of 5 x 5 pixels, how far they did a turn ago (at first:
+    not at all), how bright they are there, and the colour of each quarter. Brightness and colours mean something where
+    there is a shape.
+    """
+    size = (films[0].size[0] // CELL, films[0].size[1] // CELL)  # one pixel for each cell
+    most = max(film.script.shapes.shape[1] for film in films)
+    last = [film.script.shapes[VIDEO_FRAMES_PER_TURN - 1 :: VIDEO_FRAMES_PER_TURN] for film in films]  # [turns, n, 11]
+    padded = [np.pad(shapes, ((0, 0), (0, most - shapes.shape[1]), (0, 0))) for shapes in last]
+    shapes = scaled(torch.from_numpy(np.concatenate(padded)).to(device).float(), size)  # [turns, most, 11]
+    nothing = torch.zeros(len(shapes), size[1], size[0], 3, device=device)
+    colours = draw(nothing, shapes) / 255  # [turns, height, width, 3], darker where less is covered
+    shapes[..., 7:10] = 255.0
+    covered = draw(nothing, shapes)[..., :1] / 255  # [turns, height, width, 1]
+    lengths = [len(shapes) for shapes in last]
+    before = torch.cat([F.pad(part, (0, 0, 0, 0, 0, 0, 1, 0))[:-1] for part in covered.split(lengths)])
+    bright = colours.mean(-1, keepdim=True) / covered.clamp(min=0.05)
+    edge = CELLS // QUARTERS
+
+    def in_quarters(x: Tensor) -> Tensor:  # [turns, height, width, c] -> [turns, height / edge, width / edge, c]
+        return F.avg_pool2d(x.permute(0, 3, 1, 2), edge).permute(0, 2, 3, 1)
+
+    hues = in_quarters(colours) / in_quarters(covered).clamp(min=0.02)
+    return torch.cat(
+        [in_patches(x, e) for x, e in ((covered, CELLS), (before, CELLS), (bright, CELLS), (hues, QUARTERS))], 1
+    ).clamp(0, 1)
+
+
+def sight_loss(seen: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of what is covered, squared error of brightness and colours where something is: a scalar.
+
+    `seen [n, sum(WIDTHS)]` from the head, `target` from `scene_targets`.
+    """
+    now, before, bright, hues = seen.float().split(WIDTHS, 1)
+    is_now, was, is_bright, is_hue = target.split(WIDTHS, 1)
+    places = F.binary_cross_entropy_with_logits(now, is_now) + F.binary_cross_entropy_with_logits(before, was)
+    quarter = F.avg_pool2d(is_now.view(-1, 1, CELLS, CELLS), CELLS // QUARTERS).flatten(1)  # [n, 4] share covered
+    each = quarter[:, :, None].expand(-1, -1, 3).reshape(len(quarter), N_COLOURS)
+
+    def where(weight: Tensor, error: Tensor) -> Tensor:
+        return (weight * error.square()).sum() / weight.sum().clamp(min=1.0)
+
+    return places + where(is_now, bright - is_bright) + where(each, hues - is_hue)
