@@ -13,10 +13,11 @@ from tml_lab.config import TURN_SAMPLES, VIDEO_SIZE
 from tml_lab.model.text import SILENT, SPEAK, TextTokenizer
 from tml_lab.signal.dmel import dmel
 from tml_lab.stream.layout import NO_TARGET, Stream
-from tml_lab.train.feed import as_heard, collate, episode_layout
+from tml_lab.train.feed import collate, episode_layout
 from tml_lab.train.lessons import folder_name
 from tml_lab.train.pictures import n_patches
 from tml_lab.train.shards import Rendered, read_shard, render, write_shard
+from tml_lab.train.vary import as_heard
 from tml_lab.worlds.seen.scene import Scene
 from tml_lab.worlds.spoiled import without
 from tml_lab.worlds.stage import Episode, Say, Segment

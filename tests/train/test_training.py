@@ -16,12 +16,13 @@ from tml_lab.config import OUT_DIM, TRAIN_PRESETS
 from tml_lab.model.checkpoint import CheckpointError, load_checkpoint
 from tml_lab.model.text import AUDIO, SILENT, SPEAK, TextTokenizer
 from tml_lab.stream.layout import NO_TARGET, Stream
-from tml_lab.train.feed import ROW_LENGTHS, Feed, collate, count_tokens, episode_layout, throat, voice_tokens
+from tml_lab.train.feed import ROW_LENGTHS, Feed, collate, count_tokens, episode_layout, voice_tokens
 from tml_lab.train.loop import open_trainer, train
 from tml_lab.train.losses import filled_up
 from tml_lab.train.optimizer import orthogonalise
 from tml_lab.train.prefetch import Prefetch
 from tml_lab.train.shards import read_shard, write_shard
+from tml_lab.train.vary import throat
 from tml_lab.worlds.episode import closed_world
 from tml_lab.worlds.families.hearing import DICTATION
 

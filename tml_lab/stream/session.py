@@ -93,7 +93,7 @@ class Session:
         self._not_a_word = torch.zeros(tokenizer.size, dtype=torch.bool, device=self.device)
         self._not_a_word[never_words] = True
         self._broken = False
-        # `Graphed(model)` here runs a GPU's turns by CUDA graphs, unless somebody looks inside: captured nowhere yet
+        # `Graphed(model)` here runs a GPU's turns by CUDA graphs, unless somebody looks inside
         self.graphed: Graphed | None = None
         self._graphs: Graphed | None = None  # this turn's
         compile_kernels(model)

@@ -300,7 +300,8 @@ def train(
 
 def _is_seen(cfg: TrainConfig) -> bool:
     """Whether a lesson has scenes, of which more can be asked than what to say."""
-    return cfg.sight_weight > 0 and any(family in SEEING for lesson, _ in cfg.curriculum for family in LESSONS.get(lesson, {}))
+    families = {family for lesson, _ in cfg.curriculum for family in LESSONS.get(lesson, {})}
+    return cfg.sight_weight > 0 and not families.isdisjoint(SEEING)
 
 
 def _trained_vocoder(name: str, folder: Path, cfg: TrainConfig, device: str) -> Vocoder | None:
