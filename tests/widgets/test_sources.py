@@ -10,7 +10,7 @@ import pytest
 from tml_lab.model.checkpoint import WEIGHTS, checkpoint_dir
 from tml_widgets import Clip, LiveSession, Microphone, open_source
 from tml_widgets.sources import demo_clips
-from tml_widgets.understands import understands
+from tml_widgets.understands import understands, understands_of
 
 
 def test_without_a_browser_a_recorded_clip_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,3 +95,20 @@ def test_the_panel_reads_headings_and_lists(tmp_path: Path) -> None:
 def test_the_panel_lists_the_wordings_of_the_world() -> None:
     said = {str(item["say"]) for group in understands() for item in group["items"]}  # type: ignore[attr-defined]
     assert {"repeat every number you hear", "remind me in N seconds", "how long did i talk"} <= said
+
+
+def test_the_panel_lists_what_the_checkpoint_was_taught(tmp_path: Path) -> None:
+    titles = [group["title"] for group in understands()]
+    assert [group["title"] for group in understands_of("nano")] == titles
+    more = [group["title"] for group in understands_of("nano-everything")]
+    assert more == [*titles, "Further requests", "Remembered, and refused"]
+    groups = understands_of("nano-everything")
+    said = {str(item["say"]) for group in groups for item in group["items"]}  # type: ignore[attr-defined]
+    assert "what is A times B" in said and "warn me when you see a X" not in said
+    assert [group["title"] for group in understands_of(tmp_path / "nowhere")] == titles
+
+
+def test_a_checkpoint_that_was_taught_to_ask_gets_its_tools() -> None:
+    assert LiveSession("nano-everything").colleague and not LiveSession("nano").colleague
+    assert not LiveSession("nano-everything", colleague=False).colleague
+    assert LiveSession("nano", colleague=True).colleague

@@ -22,7 +22,7 @@ from tml_lab.worlds.episode import (
 )
 from tml_lab.worlds.lexicon import MORE_REPLY_WORDS, NUMBERS, REPLY_WORDS
 from tml_lab.worlds.reply_voice import reply_words
-from tml_lab.worlds.understands import NEXT_PATH, describe_next
+from tml_lab.worlds.understands import EVERYTHING_PATH, describe_everything
 from tml_lab.worlds.voices import VoiceBank
 
 
@@ -105,7 +105,7 @@ def test_a_warning_is_for_what_was_named_alone(bank: VoiceBank) -> None:
 
 
 def test_what_is_to_be_seen_is_written_from_the_code() -> None:
-    assert NEXT_PATH.read_text() == describe_next(), "run python -m tml_lab.worlds.understands"
+    assert EVERYTHING_PATH.read_text() == describe_everything(), "run python -m tml_lab.worlds.understands"
 
 
 def test_lessons_hold_what_they_say_and_nothing_is_asked_of_watching(bank: VoiceBank) -> None:

@@ -92,7 +92,7 @@ FURTHER: dict[str, Play] = {
     "look_alikes": play_look_alikes,
     "pushed": play_pushed,
 }
-"""Further families without a camera; the shipped nano has not been trained on them."""
+"""Further families without a camera: `nano-everything` was trained on them, the nano was not."""
 SEEING: dict[str, Play] = {
     "count_actions": play_count,
     "start_stop": play_start_stop,
@@ -106,7 +106,7 @@ SEEING: dict[str, Play] = {
     "before": play_before,
     "watch": play_watch,
 }
-"""Families with the camera on; the shipped nano has not been trained on them either."""
+"""Families with the camera on, likewise; `nano-everything` has learned next to nothing of them."""
 TESTED: dict[str, Play] = {
     **{f"overlap_{kind}": partial(play_overlap, kind=kind) for kind in OVERLAPS},
     "count_captured": play_captured,

@@ -1,4 +1,6 @@
-"""`data/understands.md`: every family, wording and word of the closed world, written from the code.
+"""`data/understands.md`: every family, wording and word of the nano's closed world, written from the code.
+
+Beside it `understands_everything.md`: what `nano-everything` was taught further.
 
 Run `python -m tml_lab.worlds.understands` after a change; a test compares the file with `describe()`.
 """
@@ -34,7 +36,8 @@ from tml_lab.worlds.wordings_safety import TRAINED
 from tml_lab.worlds.wordings_seen import SEEN_WORDINGS
 
 PATH = Path(__file__).resolve().parents[2] / "data" / "understands.md"
-NEXT_PATH = PATH.with_name("understands_next.md")
+EVERYTHING_PATH = PATH.with_name("understands_everything.md")
+SEEN_TITLE = "What the camera sees"
 
 ABOUT: dict[str, tuple[str, str]] = {
     "repeat_numbers": ("Standing requests: react to each word while you go on talking", "each number (zero to twenty)"),
@@ -137,17 +140,18 @@ def describe() -> str:
     return "\n".join(lines) + "\n"
 
 
-def describe_next() -> str:
-    """What is asked of a model that also answers to what it sees, as markdown."""
+def describe_everything() -> str:
+    """What `nano-everything` was trained on besides, as markdown."""
     lines = [
-        "# What the next nano is to understand",
+        "# What nano-everything was taught besides",
         "",
-        "Written from the code by `python -m tml_lab.worlds.understands`. Scenes of all these are made and trained",
-        "on by `tml train --lesson everything` (or `further`, `seeing`); **the nano that is shipped has not learned",
-        "them yet**.",
+        "Written from the code by `python -m tml_lab.worlds.understands`. Scenes of all these are in the lesson",
+        "`everything`. How well it learned each of them is in its card; **what the camera sees it has not learned**,",
+        "but for some of the questions.",
         "",
     ]
-    for title, about, asked in (("Heard", ABOUT_MORE, MORE_WORDINGS), ("Seen", ABOUT_SEEN, SEEN_WORDINGS)):
+    parts = (("Further requests", ABOUT_MORE, MORE_WORDINGS), (SEEN_TITLE, ABOUT_SEEN, SEEN_WORDINGS))
+    for title, about, asked in parts:
         lines += [f"## {title}", ""]
         for name, wordings in asked.items():
             first, *others = (f"\"{_shown(w)}\"" for w in wordings)
@@ -182,6 +186,6 @@ def _ends_group(name: str) -> bool:
 
 if __name__ == "__main__":
     PATH.write_text(describe())
-    NEXT_PATH.write_text(describe_next())
-    print(f"wrote {PATH.name} and {NEXT_PATH.name}: {len(WORDINGS)} and {len(SEEN_WORDINGS)} requests")
+    EVERYTHING_PATH.write_text(describe_everything())
+    print(f"wrote {PATH.name} and {EVERYTHING_PATH.name}: {len(WORDINGS)} and {len(SEEN_WORDINGS)} requests")
 

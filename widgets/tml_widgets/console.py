@@ -45,7 +45,7 @@ class Console(LiveSession):
         source: Microphone | Clip | None = None,
         save_to: str | Path = "recordings",
         seed: int = 0,
-        colleague: bool | Callable[[Any], Assisted] = False,
+        colleague: bool | Callable[[Any], Assisted] | None = None,
         fallback: str | Path | Clip | None = None,
     ) -> None:
         super().__init__(model, source, save_to, seed, colleague)

@@ -33,7 +33,7 @@ from tml_widgets.live_worker import LiveWorker, SessionLike
 from tml_widgets.protocol import heard_message, read_chunk
 from tml_widgets.row import Row
 from tml_widgets.sources import Clip, ClipPlayer, Microphone, demo_clips
-from tml_widgets.understands import understands
+from tml_widgets.understands import understands, understands_of, was_taught_everything
 
 STATIC = Path(__file__).parent / "static"
 
@@ -49,7 +49,7 @@ class LiveSession(anywidget.AnyWidget):
         seed: of the sessions made from a checkpoint.
         colleague: True: what a session asks (`<delegate>`) is answered by the built-in tools; or a function that puts
             one's own background model beside a session (`with_colleague`). Its tasks and its panel stand beside the
-            strip. A checkpoint asks only if it was trained to.
+            strip. None: True for a checkpoint that was taught to ask, as "nano-everything" was.
 
     In a notebook, show it and press Start. Without a browser, `play(clip, realtime=False)` does the same with
     a clip. Afterwards `turns` lists what happened turn by turn and `recording` is the `Recording`.
@@ -73,7 +73,7 @@ class LiveSession(anywidget.AnyWidget):
         source: Microphone | Clip | None = None,
         save_to: str | Path = "recordings",
         seed: int = 0,
-        colleague: bool | Callable[[Any], Assisted] = False,
+        colleague: bool | Callable[[Any], Assisted] | None = None,
     ) -> None:
         self.source = source or Microphone()
         microphone = self.source if isinstance(self.source, Microphone) else Microphone()
@@ -81,11 +81,13 @@ class LiveSession(anywidget.AnyWidget):
         if isinstance(source, Clip):
             self._clips = {source.name: source, **self._clips}
         named = isinstance(model, str | Path)
+        if colleague is None:
+            colleague = named and was_taught_everything(str(model))
         super().__init__(
             stream=ipywebrtc.CameraStream(constraints=microphone.constraints()),
             model_name=str(model) if named else "model",
             clips=list(self._clips),
-            understands=understands(),
+            understands=understands_of(str(model)) if named else understands(),
             camera=microphone.camera,
             elsewhere=not named,
             colleague=bool(colleague),

@@ -1,4 +1,4 @@
-"""What the nano understands, as rows for the widget's panel: read from `data/understands.md`."""
+"""What a checkpoint understands, as rows for the widget's panel: read from `data/understands*.md`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+UNLEARNED = ("What the camera sees", "Words")  # sections of the second file that the panel leaves out
 _ITEM = re.compile(r'^\*\*"(?P<say>[^"]+)"\*\*\s*(?:—\s*)?(?P<text>.*)')
 
 
@@ -26,6 +27,31 @@ def understands(path: Path | None = None) -> list[dict[str, object]]:
         items = [_item(" ".join(block.split()).removeprefix("- ")) for block in blocks if block.strip()]
         if items:
             groups.append({"title": title.strip(), "items": items})
+    return groups
+
+
+def was_taught_everything(checkpoint: str | Path) -> bool:
+    """Whether a checkpoint was trained on all families, tools among them: its vocabulary then has all their words.
+
+    False where it cannot be read; it says why when it is started.
+    """
+    from tml_lab.model.checkpoint import CheckpointError, find_checkpoint
+    from tml_lab.model.text import TextTokenizer
+    from tml_lab.worlds.episode import closed_world
+
+    try:
+        tokenizer = TextTokenizer.load(find_checkpoint(checkpoint) / "tokenizer.json")
+    except (CheckpointError, OSError, ValueError):
+        return False
+    return set(closed_world()) <= set(tokenizer.names)
+
+
+def understands_of(checkpoint: str | Path) -> list[dict[str, object]]:
+    """What the panel lists for a checkpoint: the nano's requests, and further ones where it was taught them."""
+    groups = understands()
+    if was_taught_everything(checkpoint):
+        more = understands(REPOSITORY / "data" / "understands_everything.md")
+        groups += [group for group in more if group["title"] not in UNLEARNED]
     return groups
 
 
