@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tml_lab.bench.scoreboard import SCORES, scores_markdown, summary_markdown
-from tml_lab.model.checkpoint import checkpoint_dir
+from tml_lab.model.checkpoint import checkpoint_dir, checkpoint_hash
 
 ROOT = Path(__file__).parents[2]
 CARD = checkpoint_dir("nano") / "README.md"
@@ -23,3 +23,10 @@ def test_the_readme_and_the_model_card_show_the_scores_that_were_measured() -> N
     assert scores_markdown(result).strip() in CARD.read_text(encoding="utf-8")
     goals = [line for line in summary.splitlines() if ">=" in line or "<=" in line]
     assert len(goals) == 8, "a benchmark with a goal is missing"
+
+
+def test_the_other_checkpoint_s_card_shows_its_own_scores() -> None:
+    folder = checkpoint_dir("nano-everything")
+    result = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    assert result["checkpoint"].endswith(checkpoint_hash(folder)), "the scores are of other weights"
+    assert scores_markdown(result).strip() in (folder / "README.md").read_text(encoding="utf-8")

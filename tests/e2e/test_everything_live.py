@@ -1,0 +1,54 @@
+"""`nano-everything` in the browser: a typed line, a request of its own, the panel beside the talk, the answer said aloud."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from lab import Lab, browser_with, write_microphone
+from playwright.sync_api import Page, Playwright, expect
+
+pytestmark = pytest.mark.e2e
+
+LIVE = """
+from tml_widgets import LiveSession, Microphone
+live = LiveSession("nano-everything", Microphone(headphones=True))
+live
+"""
+
+
+def put(page: Page, line: str) -> None:
+    """Type a line to the model."""
+    page.get_by_label("Type to the model").fill(line)
+    page.keyboard.press("Enter")
+
+
+def test_it_asks_its_tools_by_itself_and_says_what_came_back(playwright: Playwright, lab: Lab) -> None:
+    write_microphone(lab.folder / "quiet.wav", np.zeros(60 * 16_000, np.float32))
+    browser = browser_with(playwright, lab.folder / "quiet.wav")
+    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    lab.show(page, LIVE)
+    expect(page.get_by_label("Layer whose attention is shown")).to_be_visible(timeout=60_000)  # it is loaded
+    expect(page.get_by_text("what is A times B")).to_have_count(1)  # in the list of what it understands
+    page.locator(".tml-start").click()
+    expect(page.locator(".tml-pill")).to_have_text("Listening", timeout=30_000)
+    beside = page.get_by_label("Beside the conversation")
+
+    put(page, "put bread on the list")
+    expect(beside.get_by_role("checkbox", name="bread")).to_be_visible(timeout=20_000)
+    with lab.kernel(page) as kernel:
+        assert kernel.get("[task.request for task in live._worker.session.tasks.values()]") == ["add bread"]
+        turns = kernel.get("len(live.turns)")
+    put(page, "what is twelve times fourteen")
+    page.wait_for_function(
+        r"(n) => Number(document.querySelector('.tml-described').textContent.match(/turn (\d+)/)[1]) > n",
+        arg=turns + 40,
+        timeout=30_000,
+    )
+    page.locator(".tml-start").click()
+    expect(page.locator(".tml-pill")).to_have_text("Stopped")
+    with lab.kernel(page) as kernel:
+        said = kernel.get("' '.join(word for row in live.turns for word in row.words)")
+        asked = kernel.get("[request for _, request in live.recording.requests()]")
+    browser.close()
+    assert asked == ["list add bread", "calculator twelve times fourteen"]
+    assert said.endswith("that is one hundred sixty eight"), said
