@@ -1,4 +1,4 @@
-"""`nano-everything` in the browser: a typed line, a request of its own, the panel beside the talk, the answer said aloud."""
+"""`nano-everything` in the browser: a typed line, a request of its own, the panel beside the talk, the answer aloud."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import torch
 
 from tml_lab.config import preset
 from tml_lab.course import checks
-from tml_lab.model.checkpoint import save_checkpoint
+from tml_lab.model.checkpoint import checkpoint_dir, save_checkpoint
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
 from tml_lab.worlds.episode import closed_world
@@ -56,7 +56,7 @@ def run_chapter(
 
 @pytest.fixture
 def small_nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_it_was: None) -> None:
-    """A random pico model under the name nano, the demo recordings beside it."""
+    """A random pico model under the name nano; the demo recordings and the shipped `nano-everything` beside it."""
     demo = recordings_dir()
     tokenizer = TextTokenizer.build(closed_world())
     torch.manual_seed(0)
@@ -64,6 +64,8 @@ def small_nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_it_was: None)
     with torch.no_grad():
         for parameter in model.backbone.parameters():  # some start at zero: nothing would pass from layer to layer
             parameter.add_(0.05 * torch.randn_like(parameter))
+    everything = checkpoint_dir("nano-everything")
     save_checkpoint(tmp_path / "checkpoints" / "nano", model, tokenizer, {})
+    (tmp_path / "checkpoints" / "nano-everything").symlink_to(everything)
     (tmp_path / "recordings").symlink_to(demo)
     monkeypatch.setenv("TML_LAB_DATA", str(tmp_path))

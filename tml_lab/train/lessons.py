@@ -88,7 +88,8 @@ def _go_on(folder: Path, first: int, step: int, lesson: str) -> None:
     import torch
 
     torch.set_num_threads(1)
-    os.nice(10)  # a GPU waits for the process that launches its work: on busy cores a step took a quarter longer
+    if hasattr(os, "nice"):
+        os.nice(10)  # a GPU waits for the process that launches its work: on busy cores a step took a quarter longer
     bank = VoiceBank.open("train", quiet=True)
     index = first
     while True:

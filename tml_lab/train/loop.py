@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import nn
 
 from tml_lab.config import PRESETS, TRAIN_PRESETS, TrainConfig
 from tml_lab.model.checkpoint import load_checkpoint, new_model, save_checkpoint
@@ -85,6 +86,15 @@ class Trainer:
         other in the end, or it would go on speaking when it had better not."""
         return 1.0 - (1.0 - self.cfg.silent_weight) * self.cooldown()
 
+    def weights(self) -> dict[str, float]:
+        """What each loss weighs in their sum."""
+        heard = {"text": 1.0, "flow": self.cfg.flow_weight, "listen": self.cfg.listen_weight}
+        return heard if self.sight is None else heard | {"sight": self.cfg.sight_weight}
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The model's, and those of the head that only training needs."""
+        return [*self.model.parameters(), *([] if self.sight is None else self.sight.parameters())]
+
     def batches(self) -> Iterator[Batch]:
         """The feed's batches, lesson after lesson."""
         batches = iter(self.feed)
@@ -98,14 +108,12 @@ class Trainer:
         device = next(self.model.parameters()).device
         batch = batch.to(device)
         cfg = replace(self.cfg, silent_weight=self.silent_weight())
-        weights = {"text": 1.0, "flow": self.cfg.flow_weight, "listen": self.cfg.listen_weight}
-        weights |= {"sight": self.cfg.sight_weight} if self.sight is not None else {}
         with as_shipped(self.model) if self.done() >= self.cfg.as_shipped_from else nullcontext():
             with torch.autocast(device.type, torch.bfloat16):
                 parts = losses(self.model, batch, self.silent, cfg, self.generator, self.sight)
-            torch.stack([weight * parts[name] for name, weight in weights.items()]).sum().backward()
+            torch.stack([weight * parts[name] for name, weight in self.weights().items()]).sum().backward()
         if not is_sharded(self.model):  # else they were averaged where they were divided
-            average_gradients([*self.model.parameters(), *(self.sight.parameters() if self.sight else ())])
+            average_gradients(self.parameters())
         rest = [p for group in self.adamw.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(rest, 1.0)
         rate = self.rate()
