@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tml_lab.background.colleague import with_colleague
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.course.chapters import CHAPTERS
 from tml_lab.model.checkpoint import load_checkpoint
@@ -28,8 +29,14 @@ def demonstrations() -> list[tuple[str, str, str]]:
     return [(clip, typed, said.strip()) for clip, typed, said in rows]
 
 
+def typed_demonstrations() -> list[tuple[list[str], list[str], str]]:
+    """(lines typed, requests made, what it says) of every row of the guide's table for `nano-everything`."""
+    rows = re.findall(r'^\| "(.*)" \| (.*?) \| (.*?)\|$', GUIDE.read_text(encoding="utf-8"), flags=re.M)
+    return [(typed.split('", then "'), [] if asks == "nobody" else [asks], said.strip()) for typed, asks, said in rows]
+
+
 def test_the_guide_has_its_tables() -> None:
-    assert len(demonstrations()) == 16
+    assert len(demonstrations()) == 16 and len(typed_demonstrations()) == 7
 
 
 @pytest.mark.parametrize(("name", "typed", "said"), demonstrations())
@@ -42,6 +49,18 @@ def test_a_demonstration(name: str, typed: str, said: str) -> None:
     for _ in range(SILENT_TURNS):
         session.step(np.zeros(TURN_SAMPLES, np.float32))
     assert session.recording().text == said
+
+
+@pytest.mark.parametrize(("typed", "asks", "said"), typed_demonstrations())
+def test_a_typed_demonstration(typed: list[str], asks: list[str], said: str) -> None:
+    session = with_colleague(Session(*load_checkpoint("nano-everything")))
+    for line in typed:
+        for turn in range(28):
+            session.step(np.zeros(TURN_SAMPLES, np.float32), None, line if turn == TYPED_IN else None)
+            session.wait(10.0)
+    recording = session.recording()
+    session.close()
+    assert [request for _, request in recording.requests()] == asks and recording.text == said
 
 
 def test_the_plans_name_chapters_that_there_are() -> None:
