@@ -13,10 +13,11 @@ from tml_lab.config import TRAIN_PRESETS, TrainConfig
 from tml_lab.model.checkpoint import load_checkpoint
 from tml_lab.model.text import SILENT, TextTokenizer
 from tml_lab.train.feed import collate
-from tml_lab.train.loop import Trainer, open_trainer
+from tml_lab.train.loop import open_trainer
 from tml_lab.train.losses import losses
 from tml_lab.train.shards import Rendered, write_shard
 from tml_lab.train.sight import CELLS, N_CELLS, WIDTHS, SightHead, scene_targets, sight_loss
+from tml_lab.train.trainer import Trainer
 from tml_lab.worlds.episode import closed_world
 from tml_lab.worlds.seen.actions import Span
 from tml_lab.worlds.seen.film import SceneFilm
@@ -107,6 +108,17 @@ def test_it_is_learned_and_kept_with_the_run_and_not_with_the_model(trainer: Tra
         assert torch.equal(again.sight.state_dict()[name], tensor), name
     model, _ = load_checkpoint(trainer.folder)
     assert not any("sight" in name for name in model.state_dict())
+
+
+def test_a_run_that_was_begun_without_the_head_goes_on_without_it(trainer: Trainer, tmp_path: Path) -> None:
+    heard = replace(trainer.cfg, curriculum=(("all", 1.0),))
+    earlier = open_trainer("pico", trainer.folder, trainer.lessons, heard, False, "cpu")
+    earlier.one_step(next(earlier.batches()))
+    trainer.folder.mkdir()
+    earlier.save()
+    again = opened(tmp_path)
+    assert again.sight is None and again.step == 1
+    again.one_step(next(again.batches()))
 
 
 def test_without_scenes_nothing_is_asked(trainer: Trainer, scenes) -> None:
