@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from tml_kernels.draw import draw
 from tml_lab.config import PATCH, VIDEO_FRAMES_PER_TURN
 from tml_lab.model.norm import RMSNorm
-from tml_lab.worlds.seen.film import SceneFilm, scaled
+from tml_lab.worlds.seen.film import SceneFilm, end_to_end, scaled
 
 CELL = 5  # pixels
 CELLS = PATCH // CELL  # along a patch's edge
@@ -57,10 +56,8 @@ def scene_targets(films: Sequence[SceneFilm], device: torch.device | str = "cpu"
     there is a shape.
     """
     size = (films[0].size[0] // CELL, films[0].size[1] // CELL)  # one pixel for each cell
-    most = max(film.script.shapes.shape[1] for film in films)
     last = [film.script.shapes[VIDEO_FRAMES_PER_TURN - 1 :: VIDEO_FRAMES_PER_TURN] for film in films]  # [turns, n, 11]
-    padded = [np.pad(shapes, ((0, 0), (0, most - shapes.shape[1]), (0, 0))) for shapes in last]
-    shapes = scaled(torch.from_numpy(np.concatenate(padded)).to(device).float(), size)  # [turns, most, 11]
+    shapes = scaled(end_to_end(last).to(device).float(), size)  # [turns of all, most, 11]
     nothing = torch.zeros(len(shapes), size[1], size[0], 3, device=device)
     colours = draw(nothing, shapes) / 255  # [turns, height, width, 3], darker where less is covered
     shapes[..., 7:10] = 255.0

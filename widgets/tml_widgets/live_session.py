@@ -33,7 +33,7 @@ from tml_widgets.live_worker import LiveWorker, SessionLike
 from tml_widgets.protocol import heard_message, read_chunk
 from tml_widgets.row import Row
 from tml_widgets.sources import Clip, ClipPlayer, Microphone, demo_clips
-from tml_widgets.understands import understands, understands_of, was_taught_everything
+from tml_widgets.understands import understands_of, was_taught_everything
 
 STATIC = Path(__file__).parent / "static"
 
@@ -81,13 +81,13 @@ class LiveSession(anywidget.AnyWidget):
         if isinstance(source, Clip):
             self._clips = {source.name: source, **self._clips}
         named = isinstance(model, str | Path)
-        if colleague is None:
-            colleague = named and was_taught_everything(str(model))
+        taught = named and was_taught_everything(str(model))
+        colleague = taught if colleague is None else colleague
         super().__init__(
             stream=ipywebrtc.CameraStream(constraints=microphone.constraints()),
             model_name=str(model) if named else "model",
             clips=list(self._clips),
-            understands=understands_of(str(model)) if named else understands(),
+            understands=understands_of(taught),
             camera=microphone.camera,
             elsewhere=not named,
             colleague=bool(colleague),

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-UNLEARNED = ("What the camera sees", "Words")  # sections of the second file that the panel leaves out
 _ITEM = re.compile(r'^\*\*"(?P<say>[^"]+)"\*\*\s*(?:—\s*)?(?P<text>.*)')
 
 
@@ -46,12 +45,15 @@ def was_taught_everything(checkpoint: str | Path) -> bool:
     return set(closed_world()) <= set(tokenizer.names)
 
 
-def understands_of(checkpoint: str | Path) -> list[dict[str, object]]:
-    """What the panel lists for a checkpoint: the nano's requests, and further ones where it was taught them."""
+def understands_of(taught: bool) -> list[dict[str, object]]:
+    """What the panel lists: the nano's requests; where a checkpoint `was_taught_everything`, the further ones, too, but
+    for those about what is seen, which it has not learned.
+    """
     groups = understands()
-    if was_taught_everything(checkpoint):
-        more = understands(REPOSITORY / "data" / "understands_everything.md")
-        groups += [group for group in more if group["title"] not in UNLEARNED]
+    if taught:
+        from tml_lab.worlds.understands import EVERYTHING_PATH, SEEN_TITLE
+
+        groups += [group for group in understands(EVERYTHING_PATH) if group["title"] not in (SEEN_TITLE, "Words")]
     return groups
 
 

@@ -40,6 +40,16 @@ def scaled(shapes: Tensor, size: tuple[int, int]) -> Tensor:
     return moved
 
 
+def end_to_end(parts: Sequence[np.ndarray]) -> Tensor:
+    """Shapes of several films, `[frames, n, 11]` each, one film after the other: `[all frames, most, 11]`.
+
+    A film with fewer shapes is filled up with shapes of kind 0, which paint nothing.
+    """
+    most = max(part.shape[1] for part in parts)
+    padded = [np.pad(part, ((0, 0), (0, most - part.shape[1]), (0, 0))) for part in parts]
+    return torch.from_numpy(np.concatenate(padded))
+
+
 def draw_look(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A backdrop and a light: coarse colours `[4 + 1, 6, 3]`, the last row's first the floor's; their use `[7]`.
 
@@ -77,9 +87,7 @@ def chunks(scripts: Sequence[Script], size: tuple[int, int], device: torch.devic
     device = torch.device(device)
     looks = [draw_look(script.seed) for script in scripts]
     colours, manners = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*looks, strict=True))
-    most = max(script.shapes.shape[1] for script in scripts)
-    padded = [np.pad(s.shapes, ((0, 0), (0, most - s.shapes.shape[1]), (0, 0))) for s in scripts]
-    shapes = torch.from_numpy(np.concatenate(padded)).to(device)  # [frames, most, 11] float16
+    shapes = end_to_end([script.shapes for script in scripts]).to(device)  # [frames, most, 11] float16
     lengths = [len(script.shapes) for script in scripts]
     films = np.repeat(np.arange(len(scripts)), lengths)  # [frames]
     frames = np.concatenate([np.arange(n) for n in lengths])
