@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tml_lab.background.colleague import with_colleague
+from tests.serve.loopback import served
+from tml_lab.background.colleague import Talk, with_colleague
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.checkpoint import load_checkpoint
+from tml_lab.serve.engine import Engine
+from tml_lab.serve.session import Session as Connected
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import differences, replay
 from tml_lab.stream.session import Session
@@ -16,9 +19,9 @@ from tml_lab.worlds.episode import closed_world
 MODEL, TOKENIZER = load_checkpoint("nano-everything")
 
 
-def put_to(line: str, turns: int = 30) -> Recording:
+def put_to(line: str, turns: int = 30, talk: Talk | None = None) -> Recording:
     """What becomes of a line typed in turn 2; nothing is heard."""
-    session = with_colleague(Session(MODEL, TOKENIZER))
+    session = with_colleague(talk or Session(MODEL, TOKENIZER))
     for turn in range(turns):
         session.step(np.zeros(TURN_SAMPLES, np.float32), None, line if turn == 2 else None)
         session.wait(10.0)
@@ -45,6 +48,17 @@ def test_it_asks_what_it_cannot_know_and_says_what_came_back(line: str, request_
     recording = put_to(line)
     assert [request for _, request in recording.requests()] == request_
     assert recording.text == says
+
+
+def test_on_a_server_its_requests_are_answered_where_its_writer_is() -> None:
+    with Engine(MODEL, TOKENIZER) as engine, served(engine) as url:
+        talk = Connected.connect(url)
+        assert talk.may_ask
+        there = put_to("what is twelve times fourteen", talk=talk)
+        talk.close()
+    here = put_to("what is twelve times fourteen")
+    assert there.text == "that is one hundred sixty eight"
+    assert np.array_equal(there.audio_out, here.audio_out) and there.requests() == here.requests()
 
 
 def test_a_replay_needs_no_tools() -> None:

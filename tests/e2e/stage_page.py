@@ -15,6 +15,7 @@ const acts = {};
 const values = { model_name: "nano", clips: ["one", "two"], heads: [2, 2], understands: [], bookmarks: [],
   camera: false, colleague: false, elsewhere: false, stream: null, ...%(values)s };
 window.sent = [];
+window.put = (name, value) => model.set(name, value);
 window.tracks = [];
 const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
 navigator.mediaDevices.getUserMedia = async (wanted) => {

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from stage_page import Stage
 
-from tml_widgets import LiveSession
+from tml_widgets import Console, LiveSession
 
 pytestmark = pytest.mark.e2e
 
@@ -102,6 +102,20 @@ def test_no_answer_is_said_in_the_plain_widget_too(page: Page, elsewhere: bool, 
     notice(page, said)
     stage.turn(len(stage.sent("chunk")) - 1)
     expect(page.locator(".tml-notice")).to_be_hidden(timeout=15_000)
+
+
+@pytest.mark.parametrize("kind", [LiveSession, Console])
+def test_what_a_model_elsewhere_was_taught_is_shown_when_it_is_known(page: Page, kind: type[LiveSession]) -> None:
+    stage = Stage(page, kind, elsewhere=True, understands=[{"title": "Time", "items": [{"say": "", "text": "one"}]}])
+    expect(page.locator(".tml-beside")).to_be_hidden()
+    more = [{"title": "Tools", "items": [{"say": "put bread on the list", "text": "okay"}]}]
+    page.evaluate("(more) => { put('colleague', true); put('understands', more); }", more)
+    expect(page.locator(".tml-beside")).to_be_visible()
+    if kind is LiveSession:
+        page.locator(".tml-panel summary").first.click()
+        expect(page.locator(".tml-panel")).to_contain_text("put bread on the list")
+        expect(page.locator(".tml-panel")).not_to_contain_text("one")
+    assert stage.wrong == []
 
 
 def test_refused_and_allowed_later(page: Page) -> None:

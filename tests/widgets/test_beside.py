@@ -22,6 +22,7 @@ from tml_lab.stream.session import Session
 from tml_lab.stream.turn_result import TurnResult
 from tml_widgets import LiveSession
 from tml_widgets.protocol import to_pcm
+from tml_widgets.understands import understands_of
 
 QUIET = np.zeros(3200, np.float32)
 
@@ -151,6 +152,24 @@ def test_without_a_colleague_nothing_stands_beside(open_live: Callable) -> None:
     live._on_message(live, {"kind": "cancel", "id": 0}, [])
     live.wait(60)
     assert not live.colleague and beside(sent) == [] and live.panel == () and len(live.turns) == 1
+
+
+def test_a_model_elsewhere_that_was_taught_to_ask_gets_the_tools_when_it_has_begun(open_live: Callable) -> None:
+    class Taught(Asks):
+        may_ask = True
+
+    live, sent = open_live(lambda: Taught({0: "list add bread"}))
+    assert not live.colleague and "Tools" not in [group["title"] for group in live.understands]
+    begin(live)
+    turn(live)
+    turn(live)
+    assert live.colleague and [item.id for item in live.panel] == ["list"]
+    assert live.understands == understands_of(True)
+    live, sent = open_live(lambda: Taught({0: "list add bread"}), colleague=False)
+    begin(live)
+    live._on_message(live, {"kind": "chunk", "seq": 0, "t0": 0.0, "parts": ["pcm"]}, [to_pcm(QUIET)])
+    live.wait(60)
+    assert not live.colleague and beside(sent) == [] and len(live.turns) == 1
 
 
 def test_a_checkpoint_with_a_colleague_hears_attends_and_replays(open_live: Callable, pico: str, clip: Any) -> None:

@@ -6,14 +6,17 @@ import gc
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from tests.serve.loopback import eventually, served
-from tml_lab.model.checkpoint import load_checkpoint
+from tml_lab.model.checkpoint import load_checkpoint, new_model
+from tml_lab.model.text import TextTokenizer
 from tml_lab.serve.engine import Engine
 from tml_lab.serve.remote_line import UnreachableError
 from tml_lab.serve.session import Session
 from tml_lab.stream.recording import SKIPPED
 from tml_lab.stream.turn_result import TurnResult
+from tml_lab.worlds.episode import closed_world, heard_world
 from tml_widgets import Clip, Microphone
 
 
@@ -34,6 +37,15 @@ def test_a_clip_goes_through_on_a_server(open_live: Callable, pico: str, clip: C
         assert there.recording.attention.layer == 1
         gc.collect()
         eventually(lambda: engine.stats().sessions == 2)
+
+
+@pytest.mark.parametrize("words, taught", [(closed_world(), True), (heard_world(), False)])
+def test_a_server_says_whether_its_model_was_taught_to_ask(words: tuple[str, ...], taught: bool) -> None:
+    tokenizer = TextTokenizer.build(words)
+    with Engine(new_model("pico", tokenizer), tokenizer) as engine, served(engine) as url:
+        session = Session.connect(url)
+        assert session.may_ask is taught
+        session.close()
 
 
 class Away:

@@ -125,7 +125,10 @@ class Reply:
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """How a session stands: the chunk number it waits for, turns run, seconds since the last chunk, bytes kept."""
+    """How a session stands: the chunk number it waits for, turns run, seconds since the last chunk, bytes kept.
+
+    `may_ask`: its model was taught to ask a background model; who answers is the writer's affair (`with_colleague`).
+    """
 
     id: str
     expected: int
@@ -133,6 +136,7 @@ class SessionInfo:
     idle: float
     kept: int
     restored: str = ""  # what was lost when the server came back, one sentence; empty when nothing was
+    may_ask: bool = False
 
 
 class Sessions(Protocol):

@@ -77,6 +77,11 @@ class Handle:
         self._patiently(lambda: self.sessions.watch(self.id, self._writer, watched))
         self._attention = watched
 
+    @property
+    def may_ask(self) -> bool:
+        """Whether the model was taught to ask a background model (see `tml_lab.background.colleague`)."""
+        return self._patiently(lambda: self.sessions.info(self.id)).may_ask
+
     def step(self, audio: Sound, frames: np.ndarray | None = None, text: str | None = None) -> TurnResult:
         """One turn, as `Session.step`; None: nothing was heard. A lost reply is asked for again; nothing runs twice.
 

@@ -69,7 +69,8 @@ class Opened(BaseModel):
 
 
 class Info(BaseModel):
-    """How a session stands: the chunk number it waits for, turns run, seconds since the last chunk, bytes kept."""
+    """How a session stands: the chunk number it waits for, turns run, seconds since the last chunk, bytes kept; and
+    whether its model was taught to ask a background model, which the caller may put beside it."""
 
     session_id: str
     expected: int
@@ -77,6 +78,7 @@ class Info(BaseModel):
     idle: float
     kept: int
     restored: str
+    may_ask: bool = False
 
 
 class Done(BaseModel):

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from tml_lab.model.text import plain
+from tml_lab.model.text import TextTokenizer, plain
 from tml_lab.worlds.families.answers import play_name, play_questions, play_repeat_after
 from tml_lab.worlds.families.cues import CUES, play_cues
 from tml_lab.worlds.families.foreign import FOREIGN, play_foreign
@@ -207,6 +207,11 @@ def heard_world() -> tuple[str, ...]:
     texts = [*FILLER_SENTENCES, *STORY_OPENERS, *PAUSE_FILLERS, *COLOUR_OF, *OTHERS]
     words = {word for text in texts for word in text.split()}
     return tuple(sorted(words | words_of_wordings() | set(REPLY_WORDS) | set(SPANISH)))
+
+
+def knows_everything(tokenizer: TextTokenizer) -> bool:
+    """Whether a checkpoint was trained on all families, tools among them: its vocabulary then has all their words."""
+    return set(closed_world()) <= set(tokenizer.names)
 
 
 def closed_world() -> tuple[str, ...]:

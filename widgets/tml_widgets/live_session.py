@@ -33,7 +33,7 @@ from tml_widgets.live_worker import LiveWorker, SessionLike
 from tml_widgets.protocol import heard_message, read_chunk
 from tml_widgets.row import Row
 from tml_widgets.sources import Clip, ClipPlayer, Microphone, demo_clips
-from tml_widgets.understands import understands_of, was_taught_everything
+from tml_widgets.understands import may_ask, understands_of, was_taught_everything
 
 STATIC = Path(__file__).parent / "static"
 
@@ -49,7 +49,7 @@ class LiveSession(anywidget.AnyWidget):
         seed: of the sessions made from a checkpoint.
         colleague: True: what a session asks (`<delegate>`) is answered by the built-in tools; or a function that puts
             one's own background model beside a session (`with_colleague`). Its tasks and its panel stand beside the
-            strip. None: True for a checkpoint that was taught to ask, as "nano-everything" was.
+            strip. None: True for a checkpoint that was taught to ask, as "nano-everything" was, on a server, too.
 
     In a notebook, show it and press Start. Without a browser, `play(clip, realtime=False)` does the same with
     a clip. Afterwards `turns` lists what happened turn by turn and `recording` is the `Recording`.
@@ -82,6 +82,7 @@ class LiveSession(anywidget.AnyWidget):
             self._clips = {source.name: source, **self._clips}
         named = isinstance(model, str | Path)
         taught = named and was_taught_everything(str(model))
+        self._may_ask = not named and colleague is None  # what was taught elsewhere is known when it has begun
         colleague = taught if colleague is None else colleague
         super().__init__(
             stream=ipywebrtc.CameraStream(constraints=microphone.constraints()),
@@ -113,6 +114,9 @@ class LiveSession(anywidget.AnyWidget):
 
     def _make_session(self) -> SessionLike:
         session = self._factory()
+        if self._may_ask and may_ask(session):
+            self._may_ask, self._assist = False, with_colleague
+            self.colleague, self.understands = True, understands_of(True)
         return self._assist(session) if self._assist is not None else session
 
     def _emit(self, content: dict[str, Any], buffers: list[bytes] | None = None) -> None:

@@ -30,19 +30,31 @@ def understands(path: Path | None = None) -> list[dict[str, object]]:
 
 
 def was_taught_everything(checkpoint: str | Path) -> bool:
-    """Whether a checkpoint was trained on all families, tools among them: its vocabulary then has all their words.
+    """Whether a checkpoint was trained on all families (`knows_everything`).
 
     False where it cannot be read; it says why when it is started.
     """
     from tml_lab.model.checkpoint import CheckpointError, find_checkpoint
     from tml_lab.model.text import TextTokenizer
-    from tml_lab.worlds.episode import closed_world
+    from tml_lab.worlds.episode import knows_everything
 
     try:
-        tokenizer = TextTokenizer.load(find_checkpoint(checkpoint) / "tokenizer.json")
+        return knows_everything(TextTokenizer.load(find_checkpoint(checkpoint) / "tokenizer.json"))
     except (CheckpointError, OSError, ValueError):
         return False
-    return set(closed_world()) <= set(tokenizer.names)
+
+
+def may_ask(session: object) -> bool:
+    """Whether a session's model was taught to ask a background model; a session on a server is asked for it.
+
+    False for a session of another kind.
+    """
+    from tml_lab.worlds.episode import knows_everything
+
+    if hasattr(session, "may_ask"):
+        return bool(session.may_ask)  # type: ignore[attr-defined]
+    tokenizer = getattr(session, "tokenizer", None)
+    return tokenizer is not None and knows_everything(tokenizer)
 
 
 def understands_of(taught: bool) -> list[dict[str, object]]:

@@ -23,13 +23,14 @@ export class ConsoleView extends View {
     });
     this.captions = new Captions();
     this.sight = new Sight(engine);
-    this.beside = this.model.get("colleague") ? new BesideView(engine) : null;
+    this.beside = new BesideView(engine);
     this.sheet = new Sheet(this);
     this.keys = helpDialog();
     const left = h("div.tml-left", {}, this.buildStrip(), this.captions.root);
-    const right = h("div.tml-right", {}, this.sight.root, this.beside && this.beside.root);
+    const right = h("div.tml-right", {}, this.sight.root, this.beside.root);
     this.root.append(this.buildBar(), this.buildNotice(), h("div.tml-main", {}, left, right, this.sheet.root), this.buildBelow(), this.keys);
     this.el.append(this.root);
+    this.showTaught();
     for (const type of ["pointerdown", "pointermove"]) this.canvas.addEventListener(type, (event) => this.dragFrom(event));
     this.fit = new ResizeObserver(() => this.autoSize());
     this.fit.observe(this.el);

@@ -27,11 +27,14 @@ export class View {
     engine.addEventListener("turn", () => this.onTurn(), { signal });
     engine.addEventListener("status", () => this.showStatus(), { signal });
     engine.addEventListener("level", () => this.showLevel(), { signal });
-    engine.addEventListener("beside", () => this.beside?.update(), { signal });
+    engine.addEventListener("beside", () => this.beside.update(), { signal });
     this.onHeads = () => this.fillHeads();
     this.onClips = () => this.fillClips();
+    this.onTaught = () => this.showTaught();
     model.on("change:heads", this.onHeads);
     model.on("change:clips", this.onClips);
+    model.on("change:colleague", this.onTaught);
+    model.on("change:understands", this.onTaught);
     this.resize = new ResizeObserver(() => this.draw());
     this.resize.observe(this.canvas);
     this.theme = new MutationObserver(() => this.draw());
@@ -45,6 +48,8 @@ export class View {
     this.abort.abort();
     this.model.off("change:heads", this.onHeads);
     this.model.off("change:clips", this.onClips);
+    this.model.off("change:colleague", this.onTaught);
+    this.model.off("change:understands", this.onTaught);
     this.resize.disconnect();
     this.theme.disconnect();
   }
@@ -54,10 +59,13 @@ export class View {
       "aria-label": "Live session with the interaction model",
       "data-lm-suppress-shortcuts": "true", // Enter and Space belong to our buttons, not to the notebook
     });
-    this.beside = this.model.get("colleague") ? new BesideView(this.engine) : null;
-    const main = h("div.tml-main", {}, this.buildStrip(), this.beside && this.beside.root);
-    this.root.append(this.buildBar(), this.buildNotice(), main, this.buildBelow(), this.buildPanel());
+    this.beside = new BesideView(this.engine);
+    const main = h("div.tml-main", {}, this.buildStrip(), this.beside.root);
+    this.listed = this.model.get("understands");
+    this.panel = this.buildPanel();
+    this.root.append(this.buildBar(), this.buildNotice(), main, this.buildBelow(), this.panel);
     this.el.append(this.root);
+    this.showTaught();
   }
 
   button(name, path, label, onclick) {
@@ -177,6 +185,17 @@ export class View {
     );
   }
 
+  // What a model on a server was taught is known when its session has begun.
+  showTaught() {
+    this.beside.root.hidden = !this.model.get("colleague");
+    const understands = this.model.get("understands");
+    if (!this.panel || understands === this.listed) return;
+    const panel = this.buildPanel();
+    panel.open = this.panel.open;
+    this.panel.replaceWith(panel);
+    Object.assign(this, { panel, listed: understands });
+  }
+
   buildPanel() {
     const groups = this.model.get("understands") ?? [];
     if (!groups.length) return h("div");
@@ -273,7 +292,7 @@ export class View {
     const turn = history.turns[history.decided];
     if (turn?.words.length) this.log.textContent = `The model says: ${turn.words.join(" ")}`;
     if (this.saveButton.disabled) this.saveButton.disabled = false;
-    this.beside?.tick();
+    this.beside.tick();
     this.showLatency(turn);
     this.draw();
   }
