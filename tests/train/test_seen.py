@@ -17,12 +17,13 @@ from tml_lab.train.feed import Feed, collate, episode_layout, film_of
 from tml_lab.train.grow import TABLES, grow
 from tml_lab.train.loop import train
 from tml_lab.train.pictures import Film
-from tml_lab.train.shards import Rendered, read_shard, write_shard
-from tml_lab.worlds.episode import closed_world, heard_world
+from tml_lab.train.shards import Rendered, read_shard, render, write_shard
+from tml_lab.worlds.episode import closed_world, heard_world, training_episode
 from tml_lab.worlds.reply_voice import reply_mel
 from tml_lab.worlds.seen.actions import Span
-from tml_lab.worlds.seen.film import SceneFilm
+from tml_lab.worlds.seen.film import SceneFilm, pictures
 from tml_lab.worlds.seen.scene import Scene
+from tml_lab.worlds.voices import VoiceBank
 
 TOKENIZER = TextTokenizer.build(closed_world())
 
@@ -140,3 +141,21 @@ def test_what_is_seen_reaches_the_decision() -> None:
     differs = (hidden[0] != hidden[1]).any(-1)[:whole]
     came = episode.speaking[0][0] - 1  # the turn in which it came into view
     assert not differs[turn < came].any() and differs[turn >= came].any()
+
+
+def test_where_seeing_begins_it_is_quiet_and_half_of_the_walls_are_plain(tmp_path: Path) -> None:
+    bank = VoiceBank.open("train", quiet=True)
+    scenes = [training_episode(seed, bank, "first_sight") for seed in range(40)]
+    assert all(scene.scene is not None for scene in scenes)
+    plain = [scene for scene in scenes if scene.scene and scene.scene.plain]
+    assert 10 < len(plain) < 30 and sum(bool(scene.typed) for scene in scenes) > 25
+    asked = [len([s for s in scene.segments if s.role == "user"]) + len(scene.typed) for scene in scenes]
+    assert np.median(asked) <= 2  # a request, or two questions, and no talk
+    rendered = [render(scene) for scene in scenes[:6]]
+    write_shard(tmp_path / "a.safetensors", rendered)
+    back = [e.scene.plain for e in read_shard(tmp_path / "a.safetensors") if e.scene]
+    assert back == [scene.scene.plain for scene in scenes[:6] if scene.scene]
+    script = plain[0].scene
+    assert script is not None
+    film = pictures(replace(script, shapes=script.shapes[:2] * 0), VIDEO_SIZE).float()
+    assert film.std((1, 2)).max() < 5  # but for its grain one colour

@@ -85,6 +85,7 @@ def write_shard(path: Path, episodes: list[Rendered]) -> None:
     rows = [
         {"family": e.family, "turns": e.n_turns, "typed": e.typed, "speaking": e.speaking, "heard": e.heard}
         | ({"scene": [*e.scene.shapes.shape, e.scene.seed]} if e.scene else {})
+        | ({"plain": True} if e.scene and e.scene.plain else {})
         | ({"asking": e.asking} if e.asking else {})
         | {name: value for name in LINE if (value := getattr(e, name)) not in ([], None)}
         for e in episodes
@@ -112,7 +113,7 @@ def read_shard(path: Path) -> Iterator[Rendered]:
             assert shapes is not None
             *shape, seed = row["scene"]
             n = math.prod(shape)
-            scene = Script(shapes[place : place + n].reshape(shape), seed)
+            scene = Script(shapes[place : place + n].reshape(shape), seed, plain=row.get("plain", False))
             place += n
         asking = [(int(t), str(text)) for t, text in row.get("asking", [])]
         line = {name: row[name] for name in LINE if name in row}

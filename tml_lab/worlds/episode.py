@@ -132,6 +132,12 @@ SEEING_WEIGHTS: dict[str, float] = {
     "warn": 2.0, "read": 2.5, "look": 4.0, "before": 1.5, "watch": 1.5,
 }  # fmt: skip
 
+# How often each is met where seeing begins: what is simple to see first.
+FIRST_SIGHT_WEIGHTS: dict[str, float] = {
+    "look": 4.0, "appears": 3.0, "count_actions": 3.0, "new_colour": 2.5, "which_way": 2.0, "before": 2.0, "warn": 2.0,
+    "start_stop": 2.0, "read": 1.5, "watch": 1.0, "how_long_seen": 0.7,
+}  # fmt: skip
+
 # The order of learning: numbers and time first, where hearing a word right is most of the task; then everything.
 LESSONS: dict[str, dict[str, float]] = {
     "easy": {
@@ -140,6 +146,7 @@ LESSONS: dict[str, dict[str, float]] = {
     },
     "all": WEIGHTS,
     "further": FURTHER_WEIGHTS,
+    "first_sight": FIRST_SIGHT_WEIGHTS,
     "seeing": SEEING_WEIGHTS,
     "everything": WEIGHTS | FURTHER_WEIGHTS | SEEING_WEIGHTS,
 }  # fmt: skip
@@ -181,6 +188,8 @@ def _training_episode(seed: int, bank: VoiceBank, lesson: str) -> Episode:
     clean = lesson == "easy" or rng.uniform() < 1 / 3
     first, second = (str(name) for name in rng.choice(names, 2, p=weights / weights.sum()))
     stage = open_easy_stage(bank, rng) if lesson == "easy" else open_stage(bank, rng, "train")
+    if lesson == "first_sight":
+        return _first_sight(stage, first, seed)
     stage.pace = float(rng.uniform(0.4, 1.0))
     stage.lull, stage.again = 0.35, 2
     if rng.uniform() < 0.4:  # what is typed costs few turns and is read without doubt: facts are learned there
@@ -200,6 +209,19 @@ def _training_episode(seed: int, bank: VoiceBank, lesson: str) -> Episode:
         FAMILIES[second](stage)
         return stage.finish(f"{first}+{second}", seed, noisy=not clean)
     return stage.finish(first, seed, noisy=not clean)
+
+
+def _first_sight(stage: Stage, name: str, seed: int) -> Episode:
+    """A scene in which there is little but what is seen: mostly a typed request, nobody talks, few things happen.
+
+    Where a model that hears is to learn to see, it has to find out that pictures matter at all: amid talk, and before
+    backdrops that move, it did not.
+    """
+    stage.pace, stage.typing, stage.lull, stage.again = float(stage.rng.uniform(0.3, 0.7)), 0.8, 0.1, 1
+    stage.quiet = stage.chance(0.75)
+    SEEING[name](stage)
+    stage.watch().plain = stage.chance(0.5)
+    return stage.finish(name, seed, tail=0.4, noisy=stage.chance(0.4))
 
 
 def heard_world() -> tuple[str, ...]:

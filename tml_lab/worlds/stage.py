@@ -126,6 +126,7 @@ class Stage:
     pace: float = 1.0  # of the waits between things that happen; below 1, more happens in less time
     lull: float = 0.0  # probability that nothing happens for some seconds where something could
     again: int = 0  # up to so many more things of a scene's kind happen in it
+    quiet: bool = False  # whether the user says nothing that asks for nothing while there is something to see
     now: float = 0.0
     free_turn: int = 0  # the first turn in which the model's mouth is free
     sounds: list[tuple[float, np.ndarray]] = field(default_factory=list)

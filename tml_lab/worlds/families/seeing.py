@@ -27,8 +27,8 @@ def pick_look(stage: Stage, *taken: str) -> tuple[str, str]:
 
 
 def small_talk(stage: Stage, chance: float) -> None:
-    """The user says something that asks for nothing, and a little time passes."""
-    if stage.chance(chance):
+    """The user says something that asks for nothing, unless this is a quiet scene; a little time passes."""
+    if not stage.quiet and stage.chance(chance):
         stage.say(fragment(stage) if stage.chance(0.6) else stage.pick(FILLER_SENTENCES))
     stage.wait(0.5, 1.8)
 

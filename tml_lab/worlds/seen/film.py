@@ -50,12 +50,17 @@ def end_to_end(parts: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.concatenate(padded))
 
 
-def draw_look(seed: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_look(seed: int, plain: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """A backdrop and a light: coarse colours `[4 + 1, 6, 3]`, the last row's first the floor's; their use `[7]`.
 
-    From a plain wall to a jumble; half of them with a floor; a third drifts to one side.
+    From a plain wall to a jumble; half of them with a floor; a third drifts to one side. `plain`: a nearly grey wall in
+    even light, where what happens is easy to make out.
     """
     rng = np.random.default_rng(seed)
+    if plain:
+        wall = 255 * (rng.uniform(0.15, 0.85) + rng.uniform(-0.1, 0.1, 3))
+        even = [0.0, 0.8, 0.0, 1.0, 1.0, 1.0, 3 * rng.uniform()]
+        return np.full((ROWS + 1, COLUMNS, 3), wall, np.float32), np.array(even, np.float32)
     jumble = 0.15 + 0.85 * rng.uniform()
     colours = 255 * (jumble * rng.uniform(size=(ROWS + 1, COLUMNS, 3)) + (1 - jumble) * rng.uniform(size=3))
     floor = float(rng.uniform() < 0.5)
@@ -85,7 +90,7 @@ def chunks(scripts: Sequence[Script], size: tuple[int, int], device: torch.devic
            behind: Tensor | None = None) -> Iterator[Tensor]:  # fmt: skip
     """The films end to end, some frames at a time: uint8 `[frames, height, width, 3]`; `seed` of the grain."""
     device = torch.device(device)
-    looks = [draw_look(script.seed) for script in scripts]
+    looks = [draw_look(script.seed, script.plain) for script in scripts]
     colours, manners = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*looks, strict=True))
     shapes = end_to_end([script.shapes for script in scripts]).to(device)  # [frames, most, 11] float16
     lengths = [len(script.shapes) for script in scripts]
@@ -153,7 +158,7 @@ def scene_patches(films: Sequence[SceneFilm], device: torch.device | str = "cpu"
     Some of them stand before a real clip of training's: as their seed says, so each time another one.
     """
     width, height = films[0].size
-    scripts = [film.script if film.script.footage or not is_drawn(film.script.seed)
+    scripts = [film.script if film.script.footage or film.script.plain or not is_drawn(film.script.seed)
                else film.script.before_footage("train") for film in films]  # fmt: skip
     pairs = [
         turns_to_patches(some.view(-1, VIDEO_FRAMES_PER_TURN, height, width, 3))

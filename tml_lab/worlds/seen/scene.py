@@ -102,11 +102,12 @@ def _mirror(shapes: np.ndarray, about: float) -> np.ndarray:
 class Script:
     """Everything a film is drawn from. `shapes [frames, n, 11]` float16, in pixels of 160 x 120; `seed` of the
     backdrop, its grain and the camera's unrest; `footage`: real clips of that split are the backdrop ("train" or
-    "test"), None for a drawn one."""
+    "test"), None for a drawn one; `plain`: a drawn one is a wall of one colour."""
 
     shapes: np.ndarray
     seed: int
     footage: str | None = None
+    plain: bool = False
 
     def first(self, n_frames: int) -> Script:
         """The beginning of the same film."""
@@ -125,6 +126,7 @@ class Scene:
     people: list[Person] = field(default_factory=list)
     things: list[Thing] = field(default_factory=list)
     words: list[tuple[Span, np.ndarray]] = field(default_factory=list)
+    plain: bool = False  # before a wall of one colour
 
     def person(self, action: str, x: float | None = None) -> Person:
         """Somebody placed so that `action` can be seen; adds and returns them."""
@@ -185,7 +187,8 @@ class Scene:
         parts += [person.shapes(n_frames) for person in self.people]
         parts += written_tracks(self.words, n_frames)
         shapes = np.concatenate([np.zeros((n_frames, 0, NUMBERS)), *parts], 1)
-        return Script(_unsteady(shapes, self.rng).astype(np.float16), int(self.rng.integers(1 << 31)))
+        shaken = _unsteady(shapes, self.rng).astype(np.float16)
+        return Script(shaken, int(self.rng.integers(1 << 31)), plain=self.plain)
 
 
 def written_tracks(words: Sequence[tuple[Span, np.ndarray]], n_frames: int) -> list[np.ndarray]:
