@@ -158,7 +158,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     lesson: Annotated[
-        str | None, typer.Option(help="easy, all, further, seeing or everything: this one instead of the curriculum.")
+        str | None, typer.Option(help="easy, all, further, first_sight, seeing or everything: this one instead of the curriculum.")
     ] = None,
     init: Annotated[str | None, typer.Option(help="Start from this checkpoint instead of random weights.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's when not given.")] = None,

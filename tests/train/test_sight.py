@@ -16,10 +16,11 @@ from tml_lab.train.feed import collate
 from tml_lab.train.loop import open_trainer
 from tml_lab.train.losses import losses
 from tml_lab.train.shards import Rendered, write_shard
-from tml_lab.train.sight import CELLS, N_CELLS, WIDTHS, SightHead, scene_targets, sight_loss
+from tml_lab.train.sight import CELLS, N_CELLS, N_NAMES, WIDTHS, SightHead, named, scene_targets, sight_loss
 from tml_lab.train.trainer import Trainer
 from tml_lab.worlds.episode import closed_world
 from tml_lab.worlds.seen.actions import Span
+from tml_lab.worlds.seen.cast import COLOURS, HAPPENINGS, KINDS
 from tml_lab.worlds.seen.film import SceneFilm
 from tml_lab.worlds.seen.scene import Scene, Script
 
@@ -40,14 +41,43 @@ def parts(target: torch.Tensor, turns: int) -> list[torch.Tensor]:
 
 
 def test_a_shape_is_found_in_its_patches_and_a_turn_later_as_what_was_there() -> None:
-    now, before, bright, hues = parts(scene_targets([SceneFilm((160, 120), script(8, since=4))]), 4)
+    now, before, bright, hues, names = parts(scene_targets([SceneFilm((160, 120), script(8, since=4))]), 4)
     assert now.shape == (4, 12, N_CELLS)
     there = now.sum(-1)  # [turns, patches]: cells
     assert there[:2].eq(0).all() and there[2:, 6].eq(36).all()  # 6 x 6 cells of the middle row's third patch
     assert there[2:].sum(-1).eq(36).all()
     assert torch.equal(before[1:], now[:-1]) and before[0].eq(0).all()
     middle = (CELLS // 2) * CELLS + CELLS // 2
+    assert names.eq(-1).all()  # nobody said what this is
     assert bright[2, 6, middle] == pytest.approx(1 / 3) and hues[2, 6, :3].tolist() == pytest.approx([1.0, 0.0, 0.0])
+
+
+def names_of(film: SceneFilm) -> list[set[tuple[int, str]]]:
+    """Of each turn: (patch, name)."""
+    words = (*COLOURS, *KINDS, *HAPPENINGS)
+    turns = named(film).reshape(len(film.script.shapes) // 2, -1, N_NAMES)
+    return [{(int(patch), words[int(name)]) for patch, name in np.argwhere(turn == 1)} for turn in turns]
+
+
+def test_what_is_there_and_what_happened_has_its_names_in_its_patch() -> None:
+    scene = Scene(np.random.default_rng(0))
+    ball = scene.thing("ball", "red", Span(0.4, 1.6), 60, 60, size=9)
+    scene.recolour(ball, "blue", 0.8)
+    scene.move(ball, 1.0, 0.2, 40, 0)
+    someone = scene.person("wave", x=130)
+    someone.do("wave", [Span(0.2, 1.0)])
+    seen = names_of(SceneFilm((160, 120), scene.script(20)))
+    (waves,) = {patch for patch, name in seen[2] if name == "wave"}
+    assert waves % 4 == 3  # x = 130
+    things = [{(patch, name) for patch, name in turn if patch != waves} for turn in seen]
+    assert things[1] == set() and things[3] == {(5, "red"), (5, "ball")}
+    assert things[2] == things[3] | {(5, "comes")}
+    assert things[4] == {(5, "blue"), (5, "ball"), (5, "takes another colour")}
+    assert things[6] == {(6, "blue"), (6, "ball"), (6, "right")} and things[9] == set()
+    assert [(6, "goes") in turn for turn in things].count(True) == 1 and (6, "goes") in things[7] | things[8]
+    assert (waves, "has done one") in seen[5] and (waves, "stands") in seen[5] and (waves, "stands") in seen[0]
+    half = names_of(SceneFilm((120, 80), scene.script(20)))
+    assert {(patch, name) for patch, name in half[2] if name == "red"} == {(4, "red")}  # 3 x 2 patches
 
 
 def test_films_of_a_batch_do_not_run_into_each_other() -> None:
@@ -69,11 +99,14 @@ def test_what_is_asked_is_what_is_drawn_and_lost_pictures_are_not_asked_for() ->
 
 
 def test_the_loss_is_least_where_all_is_made_out() -> None:
-    target = scene_targets([SceneFilm((160, 120), script(8, since=2))])
+    cast = np.tile(np.array([100, 60, COLOURS.index("red"), KINDS.index("square"), 0], np.float16), (8, 1, 1))
+    cast[:2, 0, 3] = -1
+    target = scene_targets([SceneFilm((160, 120), replace(script(8, since=2), cast=cast))])
     right = target.clone()
     right[:, : 2 * N_CELLS] = 20 * target[:, : 2 * N_CELLS] - 10  # logits
-    assert float(sight_loss(right, target)) < 1e-3
-    for part in range(4):
+    right[:, -N_NAMES:] = 20 * target[:, -N_NAMES:] - 10
+    assert float(sight_loss(right, target)) < 5e-3
+    for part in range(5):
         wrong = list(right.split(WIDTHS, 1))
         wrong[part] = wrong[part].flip(0)
         assert float(sight_loss(torch.cat(wrong, 1), target)) > 0.05

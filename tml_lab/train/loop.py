@@ -23,7 +23,7 @@ from tml_lab.train.lessons import Lessons, render_lessons, rendered_meanwhile
 from tml_lab.train.parallel import agreed, join, wait_for_all
 from tml_lab.train.prefetch import Prefetch
 from tml_lab.train.sharded import shard
-from tml_lab.train.sight import SightHead
+from tml_lab.train.sight import WIDTHS, SightHead
 from tml_lab.train.trainer import Score, Trainer
 from tml_lab.train.vocoder import load_vocoder, train_vocoder
 from tml_lab.worlds.episode import LESSONS, SEEING, closed_world
@@ -176,8 +176,15 @@ def _is_seen(cfg: TrainConfig) -> bool:
 
 
 def _began_without_head(folder: Path) -> bool:
-    """Whether an interrupted run has no head for what is seen: it was begun by a version that had none."""
-    return torch.load(folder / "trainer.pt", weights_only=True, mmap=True).get("sight") is None
+    """Whether an interrupted run has no head for what is seen: it was begun by a version that had none.
+
+    Raises ValueError for a run that was begun by a version whose head was asked for other things.
+    """
+    head = torch.load(folder / "trainer.pt", weights_only=True, mmap=True).get("sight")
+    if head is not None and len(head["proj.bias"]) != sum(WIDTHS):
+        remedy = f"begin another one with --init {folder}"
+        raise ValueError(f"{folder} was begun when other things were asked of what is seen: {remedy}")
+    return head is None
 
 
 def _trained_vocoder(name: str, folder: Path, cfg: TrainConfig, device: str) -> Vocoder | None:

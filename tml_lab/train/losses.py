@@ -15,7 +15,7 @@ from tml_lab.model.listen import listen_loss
 from tml_lab.model.text import SPECIALS
 from tml_lab.stream.layout import NO_TARGET, Stream
 from tml_lab.train.feed import Batch
-from tml_lab.train.sight import SIGHT_LAYER, SightHead, sight_loss
+from tml_lab.train.sight import SightHead, sight_layer, sight_loss
 
 PADDED = 256  # what a batch has any number of is filled up to multiples of this: products of a few shapes only
 
@@ -71,7 +71,7 @@ def losses(
     """
     rows, n = batch.shape
     x = model.embed(batch.tokens).view(rows, n, -1)  # [batch, tokens, d_model]
-    early = min(SIGHT_LAYER, model.cfg.n_layers - 1)
+    early = sight_layer(model.cfg.n_layers)
     with residual_after(model, model.cfg.listen_layer) as middle, residual_after(model, early) as resid_early:
         hidden = model(x).reshape(rows * n, -1)  # [batch * tokens, d_model]
     frames = F.pad(batch.frames, (0, -batch.frames.shape[1] % 64))  # [batch, frames]

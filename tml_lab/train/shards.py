@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from tml_lab.config import FRAMES_PER_TURN, TURN_SAMPLES, VIDEO_FRAMES_PER_TURN
 from tml_lab.model.text import normalise_text
 from tml_lab.signal.dmel import log_mel
 from tml_lab.worlds.episode import training_episode
+from tml_lab.worlds.seen.cast import COLUMNS
 from tml_lab.worlds.seen.scene import Script
 from tml_lab.worlds.stage import Episode
 from tml_lab.worlds.voices import VoiceBank
@@ -71,7 +73,7 @@ def render(episode: Episode) -> Rendered:
     scene = episode.scene
     if scene is not None and episode.skipped:
         kept = np.isin(np.arange(len(scene.shapes)) // VIDEO_FRAMES_PER_TURN, numbers)  # [frames]
-        scene = replace(scene, shapes=scene.shapes[kept])  # [frames, n, 11]
+        scene = scene.only(kept)
     excused = episode.excused_from
     return Rendered(
         episode.family, mel.half(), typed, speaking, heard, scene, asking, numbers if episode.skipped else [],
@@ -86,6 +88,7 @@ def write_shard(path: Path, episodes: list[Rendered]) -> None:
         {"family": e.family, "turns": e.n_turns, "typed": e.typed, "speaking": e.speaking, "heard": e.heard}
         | ({"scene": [*e.scene.shapes.shape, e.scene.seed]} if e.scene else {})
         | ({"plain": True} if e.scene and e.scene.plain else {})
+        | ({"members": e.scene.cast.shape[1]} if e.scene and e.scene.cast is not None else {})
         | ({"asking": e.asking} if e.asking else {})
         | {name: value for name in LINE if (value := getattr(e, name)) not in ([], None)}
         for e in episodes
@@ -93,6 +96,8 @@ def write_shard(path: Path, episodes: list[Rendered]) -> None:
     tensors = {"mel": torch.cat([e.mel for e in episodes])}
     scenes = [torch.from_numpy(e.scene.shapes).flatten() for e in episodes if e.scene]
     tensors |= {"shapes": torch.cat(scenes)} if scenes else {}
+    casts = [torch.from_numpy(e.scene.cast).flatten() for e in episodes if e.scene and e.scene.cast is not None]
+    tensors |= {"cast": torch.cat(casts)} if casts else {}
     scratch = path.with_suffix(".tmp")
     save_file(tensors, str(scratch), {"episodes": json.dumps(rows)})
     scratch.replace(path)
@@ -102,23 +107,34 @@ def read_shard(path: Path) -> Iterator[Rendered]:
     """The episodes of one file."""
     with safe_open(str(path), framework="pt") as file:
         mel, rows = file.get_tensor("mel"), json.loads(file.metadata()["episodes"])
-        shapes = file.get_tensor("shapes").numpy() if any("scene" in row for row in rows) else None
-    start = place = 0
-    for row in rows:
+        numbers = {name: file.get_tensor(name).numpy() for name in ("shapes", "cast") if name in file.keys()}  # noqa: SIM118
+    start, scenes = 0, _scenes(rows, numbers)
+    for row, scene in zip(rows, scenes, strict=True):
         end = start + row["turns"] * FRAMES_PER_TURN
         typed = [(int(t), str(text)) for t, text in row["typed"]]
         speaking = [(int(t), str(word), int(k)) for t, word, k in row["speaking"]]
-        scene = None
-        if "scene" in row:
-            assert shapes is not None
-            *shape, seed = row["scene"]
-            n = math.prod(shape)
-            scene = Script(shapes[place : place + n].reshape(shape), seed, plain=row.get("plain", False))
-            place += n
         asking = [(int(t), str(text)) for t, text in row.get("asking", [])]
         line = {name: row[name] for name in LINE if name in row}
         yield Rendered(row["family"], mel[start:end], typed, speaking, row["heard"], scene, asking, **line)
         start = end
+
+
+def _scenes(rows: Sequence[dict[str, Any]], numbers: dict[str, np.ndarray]) -> Iterator[Script | None]:
+    """Each episode's scene, from all shapes and casts of a file end to end; None where there is nothing to see."""
+    place, name = 0, 0
+    for row in rows:
+        if "scene" not in row:
+            yield None
+            continue
+        frames, n_shapes, n_numbers, seed = row["scene"]
+        n, cast = frames * n_shapes * n_numbers, None
+        if "members" in row:  # else it was rendered before there were casts
+            shape = (frames, row["members"], COLUMNS)
+            cast = numbers["cast"][name : name + math.prod(shape)].reshape(shape)
+            name += math.prod(shape)
+        shapes = numbers["shapes"][place : place + n].reshape(frames, n_shapes, n_numbers)
+        place += n
+        yield Script(shapes, seed, plain=row.get("plain", False), cast=cast)
 
 
 SHARD = 200  # episodes in one file

@@ -132,10 +132,9 @@ SEEING_WEIGHTS: dict[str, float] = {
     "warn": 2.0, "read": 2.5, "look": 4.0, "before": 1.5, "watch": 1.5,
 }  # fmt: skip
 
-# How often each is met where seeing begins: what is simple to see first.
+# How often each is met where seeing begins: with things, before people and writing.
 FIRST_SIGHT_WEIGHTS: dict[str, float] = {
-    "look": 4.0, "appears": 3.0, "count_actions": 3.0, "new_colour": 2.5, "which_way": 2.0, "before": 2.0, "warn": 2.0,
-    "start_stop": 2.0, "read": 1.5, "watch": 1.0, "how_long_seen": 0.7,
+    "look": 4.0, "appears": 4.0, "new_colour": 3.0, "which_way": 2.0, "before": 2.0, "warn": 2.0, "watch": 1.0,
 }  # fmt: skip
 
 # The order of learning: numbers and time first, where hearing a word right is most of the task; then everything.

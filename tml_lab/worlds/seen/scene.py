@@ -16,6 +16,7 @@ from tml_lab.config import VIDEO_FPS, VIDEO_SIZE
 from tml_lab.worlds.seen.actions import ACTIONS, STAND, Span, blend, phase, sway
 from tml_lab.worlds.seen.body import Body, View, body_shapes, draw_body, joints
 from tml_lab.worlds.seen.capture import CLIPS, replayed
+from tml_lab.worlds.seen.cast import COLOURS, KINDS, STANDS, cast_of_thing, joined
 from tml_lab.worlds.seen.things import PAINT, Thing, paint
 from tml_lab.worlds.seen.writing import written
 
@@ -65,6 +66,17 @@ class Person:
             raise ValueError(f"{action!r} is done {way}: let another person do it")
         self.did.append(Stretch(action, span or Span(reps[0].start, reps[-1].end), tuple(reps), hold))
 
+    def cast(self, n_frames: int) -> np.ndarray:
+        """Where they are, what they do and how often they did it (`tml_lab.worlds.seen.cast`): `[n_frames, 5]`."""
+        t = (np.arange(n_frames) + 0.5) / VIDEO_FPS
+        does, done = np.full(n_frames, KINDS.index(STANDS)), np.zeros(n_frames)
+        for stretch in self.did:
+            does[(t >= stretch.span.start) & (t < stretch.span.end)] = KINDS.index(stretch.action)
+            done += (t[:, None] >= [rep.end for rep in stretch.reps]).sum(1)
+        middle = self.view.y - 0.5 * self.view.scale * (0.3 if self.lies else 1.0)  # of a body that lies: lower down
+        columns = (np.full(n_frames, self.view.x), np.full(n_frames, middle), np.full(n_frames, -1), does, done)
+        return np.stack(columns, -1)
+
     def shapes(self, n_frames: int) -> np.ndarray:
         """`[n_frames, 18, 11]`."""
         rest = ACTIONS["push up"].keys(self.body, self.far)[0] if self.lies else STAND
@@ -102,16 +114,22 @@ def _mirror(shapes: np.ndarray, about: float) -> np.ndarray:
 class Script:
     """Everything a film is drawn from. `shapes [frames, n, 11]` float16, in pixels of 160 x 120; `seed` of the
     backdrop, its grain and the camera's unrest; `footage`: real clips of that split are the backdrop ("train" or
-    "test"), None for a drawn one; `plain`: a drawn one is a wall of one colour."""
+    "test"), None for a drawn one; `plain`: a drawn one is a wall of one colour. `cast`: who and what is there, in words
+    (`tml_lab.worlds.seen.cast`); nothing is drawn from it."""
 
     shapes: np.ndarray
     seed: int
     footage: str | None = None
     plain: bool = False
+    cast: np.ndarray | None = None
 
     def first(self, n_frames: int) -> Script:
         """The beginning of the same film."""
-        return replace(self, shapes=self.shapes[:n_frames])
+        return self.only(slice(n_frames))
+
+    def only(self, frames: slice | np.ndarray) -> Script:
+        """The same film without the other frames."""
+        return replace(self, shapes=self.shapes[frames], cast=None if self.cast is None else self.cast[frames])
 
     def before_footage(self, split: str) -> Script:
         """The same scene before a real clip of a split; which one, its seed says."""
@@ -149,13 +167,16 @@ class Scene:
         there = np.clip((t - span.start) / soft, 0, 1) * np.clip((span.end - t) / soft, 0, 1)
         rgb = np.tile(paint(self.rng, colour), (frames, 1))
         size = float(self.rng.uniform(9, 18)) if size is None else size
-        new = Thing(kind, np.full(frames, x), np.full(frames, y), size, rgb, there, float(self.rng.uniform(-0.3, 0.3)))
+        turned = float(self.rng.uniform(-0.3, 0.3))
+        named = np.full(frames, COLOURS.index(colour))
+        new = Thing(kind, np.full(frames, x), np.full(frames, y), size, rgb, there, named, turned)
         self.things.append(new)
         return new
 
     def recolour(self, thing: Thing, colour: str, at: float) -> None:
         """From `at` seconds on the thing has another colour."""
-        thing.rgb[int(at * VIDEO_FPS) :] = paint(self.rng, colour)
+        since = int(at * VIDEO_FPS)
+        thing.rgb[since:], thing.colour[since:] = paint(self.rng, colour), COLOURS.index(colour)
 
     def move(self, thing: Thing, at: float, seconds: float, dx: float, dy: float) -> None:
         """From `at` on the thing goes `dx, dy` pixels within `seconds`, and stays there."""
@@ -188,7 +209,9 @@ class Scene:
         parts += written_tracks(self.words, n_frames)
         shapes = np.concatenate([np.zeros((n_frames, 0, NUMBERS)), *parts], 1)
         shaken = _unsteady(shapes, self.rng).astype(np.float16)
-        return Script(shaken, int(self.rng.integers(1 << 31)), plain=self.plain)
+        cast = [cast_of_thing(thing, n_frames) for thing in self.things]
+        cast += [person.cast(n_frames) for person in self.people]
+        return Script(shaken, int(self.rng.integers(1 << 31)), plain=self.plain, cast=joined(cast, n_frames))
 
 
 def written_tracks(words: Sequence[tuple[Span, np.ndarray]], n_frames: int) -> list[np.ndarray]:

@@ -23,7 +23,8 @@ def paint(rng: np.random.Generator, colour: str) -> np.ndarray:
 
 @dataclass
 class Thing:
-    """`x, y [frames]` in pixels; `size` its radius in pixels; `rgb [frames, 3]`; `opacity [frames]`, 0 when absent."""
+    """`x, y [frames]` in pixels; `size` its radius in pixels; `rgb [frames, 3]`; `opacity [frames]`, 0 when absent;
+    `colour [frames]`: places in `PAINT`."""
 
     kind: str
     x: np.ndarray
@@ -31,6 +32,7 @@ class Thing:
     size: float
     rgb: np.ndarray
     opacity: np.ndarray
+    colour: np.ndarray
     turned: float = 0.0
 
     def shapes(self) -> np.ndarray:
