@@ -149,7 +149,7 @@ def lab(
 @app.command()
 @plainly
 def train(
-    preset: Annotated[str, typer.Option(help="pico, nano or mini.")] = "nano",
+    preset: Annotated[str, typer.Option(help="pico, pico_eyes, nano or mini.")] = "nano",
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/PRESET.")] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.0, help="Be finished in so many minutes: the schedule follows the clock.")
@@ -158,7 +158,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     lesson: Annotated[
-        str | None, typer.Option(help="easy, all, further, first_sight, seeing or everything: this one instead of the curriculum.")
+        str | None, typer.Option(help="Instead of the curriculum: easy, all, further, first_sight, seeing, everything.")
     ] = None,
     init: Annotated[str | None, typer.Option(help="Start from this checkpoint instead of random weights.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's when not given.")] = None,

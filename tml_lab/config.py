@@ -151,6 +151,12 @@ PRESETS: dict[str, ModelConfig] = {
         window=64, rel_extent=256, n_experts=4, d_expert=64, hmlp_widths=(8, 16, 32), flow_width=96, flow_depth=2,
         vocoder_width=64, vocoder_depth=2, global_budget=1024,
     ),
+    # what the eyes learn first can be learned by few weights, but for the eye itself, which has more of them
+    "pico_eyes": ModelConfig(
+        name="pico_eyes", d_model=64, n_layers=3, listen_layer=1, global_every=3, n_heads=2, n_kv_heads=1, d_head=32,
+        window=128, rel_extent=512, n_experts=4, d_expert=64, hmlp_widths=(24, 48, 96), flow_width=96, flow_depth=2,
+        vocoder_width=64, vocoder_depth=2, global_budget=2048,
+    ),
     "nano": ModelConfig(),
     "mini": ModelConfig(
         name="mini", d_model=512, n_layers=12, n_heads=8, n_kv_heads=2, d_head=64, window=512, n_experts=32,
@@ -173,6 +179,10 @@ PRESETS: dict[str, ModelConfig] = {
 
 TRAIN_PRESETS: dict[str, TrainConfig] = {
     "pico": TrainConfig(steps=300, curriculum=(("easy", 1.0),), n_episodes=600, vocoder_steps=0),
+    "pico_eyes": TrainConfig(
+        budget=2_500, warmup=30, curriculum=(("first_sight", 1.0),), n_episodes=6_000, flow_weight=0.1,
+        listen_weight=0.1, vocoder_steps=0,
+    ),
     "nano": TrainConfig(),
     "mini": TrainConfig(steps=20_000, budget=48_000, cuda_budget=98_304, n_episodes=200_000),
 }

@@ -132,9 +132,9 @@ SEEING_WEIGHTS: dict[str, float] = {
     "warn": 2.0, "read": 2.5, "look": 4.0, "before": 1.5, "watch": 1.5,
 }  # fmt: skip
 
-# How often each is met where seeing begins: with things, before people and writing.
+# How often each is met where seeing begins: what happens to things, before questions, people and writing.
 FIRST_SIGHT_WEIGHTS: dict[str, float] = {
-    "look": 4.0, "appears": 4.0, "new_colour": 3.0, "which_way": 2.0, "before": 2.0, "warn": 2.0, "watch": 1.0,
+    "appears": 4.0, "new_colour": 3.0, "which_way": 2.5, "warn": 2.5, "watch": 1.0,
 }  # fmt: skip
 
 # The order of learning: numbers and time first, where hearing a word right is most of the task; then everything.
@@ -211,12 +211,12 @@ def _training_episode(seed: int, bank: VoiceBank, lesson: str) -> Episode:
 
 
 def _first_sight(stage: Stage, name: str, seed: int) -> Episode:
-    """A scene in which there is little but what is seen: mostly a typed request, nobody talks, few things happen.
+    """A scene in which there is little but what is seen: a typed request, mostly nobody who talks, few things happen.
 
     Where a model that hears is to learn to see, it has to find out that pictures matter at all: amid talk, and before
     backdrops that move, it did not.
     """
-    stage.pace, stage.typing, stage.lull, stage.again = float(stage.rng.uniform(0.3, 0.7)), 0.8, 0.1, 1
+    stage.pace, stage.typing, stage.lull, stage.again = float(stage.rng.uniform(0.3, 0.7)), 1.0, 0.1, 1
     stage.quiet = stage.chance(0.75)
     SEEING[name](stage)
     stage.watch().plain = stage.chance(0.5)
