@@ -180,7 +180,7 @@ PRESETS: dict[str, ModelConfig] = {
 TRAIN_PRESETS: dict[str, TrainConfig] = {
     "pico": TrainConfig(steps=300, curriculum=(("easy", 1.0),), n_episodes=600, vocoder_steps=0),
     "pico_eyes": TrainConfig(
-        budget=2_500, warmup=30, curriculum=(("first_sight", 1.0),), n_episodes=6_000, flow_weight=0.1,
+        budget=2_500, warmup=30, curriculum=(("first_sight", 1.0),), n_episodes=6_000, flow_weight=0.4,
         listen_weight=0.1, vocoder_steps=0,
     ),
     "nano": TrainConfig(),

@@ -41,6 +41,19 @@ def write_camera(path: Path, seconds: float = 6.0) -> None:
             file.write(b"FRAME\n" + luma.tobytes() + bytes([128]) * (2 * 60 * 80))
 
 
+def write_film(path: Path, film: np.ndarray) -> None:
+    """A y4m video of pictures, uint8 RGB `[n, H, W, 3]` with even edges, at 10 frames/s: BT.601, colours halved."""
+    height, width = film.shape[1:3]
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{width} H{height} F10:1 Ip A1:1 C420mpeg2\n".encode())
+        for red, green, blue in film.astype(np.float32).transpose(0, 3, 1, 2):
+            luma = 16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255
+            cb = 128 + (-37.797 * red - 74.203 * green + 112.0 * blue) / 255
+            cr = 128 + (112.0 * red - 93.786 * green - 18.214 * blue) / 255
+            halved = [c.reshape(height // 2, 2, width // 2, 2).mean((1, 3)) for c in (cb, cr)]
+            file.write(b"FRAME\n" + b"".join(plane.round().astype(np.uint8).tobytes() for plane in (luma, *halved)))
+
+
 def browser_with(
     playwright: Playwright,
     microphone: Path | None = None,

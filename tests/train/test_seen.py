@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from tml_lab.config import PRESETS, VIDEO_SIZE
+from tml_lab.config import PRESETS, TRAIN_PRESETS, VIDEO_SIZE
 from tml_lab.model.checkpoint import load_checkpoint, new_model, save_checkpoint
 from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.layout import Stream
 from tml_lab.train.feed import Feed, collate, episode_layout, film_of
-from tml_lab.train.grow import TABLES, grow
-from tml_lab.train.loop import train
+from tml_lab.train.grow import TABLES, grow, shrink
+from tml_lab.train.loop import open_trainer, train
 from tml_lab.train.pictures import Film
 from tml_lab.train.shards import Rendered, read_shard, render, write_shard
-from tml_lab.worlds.episode import closed_world, heard_world, training_episode
+from tml_lab.worlds.episode import closed_world, heard_world, seen_world, training_episode, world_of
 from tml_lab.worlds.reply_voice import reply_mel
 from tml_lab.worlds.seen.actions import Span
 from tml_lab.worlds.seen.film import SceneFilm, pictures
@@ -112,6 +112,26 @@ def test_a_vocabulary_grows_and_the_old_words_are_not_touched() -> None:
     hidden = torch.randn(3, PRESETS["pico"].d_model)
     ours = grown.text_logits(hidden)[:, : small.size]
     torch.testing.assert_close(ours, model.text_logits(hidden))  # a BLAS may add otherwise for another number of words
+
+
+def test_words_that_were_never_used_can_be_left_out() -> None:
+    every = TextTokenizer.build(closed_world())
+    model = new_model("pico", every, seed=0)
+    small, tokenizer = shrink(model, every, seen_world())
+    assert {"star", "careful", "left"} <= set(tokenizer.names) and "calculator" not in tokenizer.names
+    rows = [every.id(name) for name in tokenizer.names]
+    before, after = model.state_dict(), small.state_dict()
+    for name, tensor in after.items():
+        assert torch.equal(tensor, before[name][rows] if name in TABLES else before[name]), name
+    with pytest.raises(KeyError, match="zebra"):
+        shrink(model, every, ["zebra"])
+
+
+def test_who_only_learns_to_see_needs_few_words(tmp_path: Path) -> None:
+    cfg = replace(TRAIN_PRESETS["pico_eyes"], n_episodes=8)
+    assert world_of(["first_sight"]) == seen_world() and world_of(["first_sight", "all"]) == closed_world()
+    trainer = open_trainer("pico_eyes", tmp_path, ((tmp_path, 1.0),), cfg, False, "cpu")
+    assert trainer.tokenizer.names == TextTokenizer.build(seen_world()).names and trainer.sight is not None
 
 
 def test_a_run_that_goes_on_from_older_weights_learns_the_new_words(folder: Path, tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_model_elsewhere_that_was_taught_to_ask_gets_the_tools_when_it_has_beg
     turn(live)
     turn(live)
     assert live.colleague and [item.id for item in live.panel] == ["list"]
-    assert live.understands == understands_of(True)
+    assert live.understands == understands_of("everything")
     live, sent = open_live(lambda: Taught({0: "list add bread"}), colleague=False)
     begin(live)
     live._on_message(live, {"kind": "chunk", "seq": 0, "t0": 0.0, "parts": ["pcm"]}, [to_pcm(QUIET)])

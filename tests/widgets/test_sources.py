@@ -10,7 +10,7 @@ import pytest
 from tml_lab.model.checkpoint import WEIGHTS, checkpoint_dir
 from tml_widgets import Clip, LiveSession, Microphone, open_source
 from tml_widgets.sources import demo_clips
-from tml_widgets.understands import understands, understands_of, was_taught_everything
+from tml_widgets.understands import understands, understands_of, what_was_taught
 
 
 def test_without_a_browser_a_recorded_clip_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,12 +99,15 @@ def test_the_panel_lists_the_wordings_of_the_world() -> None:
 
 def test_the_panel_lists_what_the_checkpoint_was_taught(tmp_path: Path) -> None:
     titles = [group["title"] for group in understands()]
-    assert [group["title"] for group in understands_of(was_taught_everything("nano"))] == titles
-    groups = understands_of(was_taught_everything("nano-everything"))
+    assert [group["title"] for group in understands_of(what_was_taught("nano"))] == titles
+    groups = understands_of(what_was_taught("nano-everything"))
     assert [group["title"] for group in groups] == [*titles, "Further requests", "Remembered, and refused"]
     said = {str(item["say"]) for group in groups for item in group["items"]}  # type: ignore[attr-defined]
     assert "what is A times B" in said and "warn me when you see a X" not in said
-    assert [group["title"] for group in understands_of(was_taught_everything(tmp_path / "nowhere"))] == titles
+    assert [group["title"] for group in understands_of(what_was_taught(tmp_path / "nowhere"))] == titles
+    (seen,) = understands_of(what_was_taught("pico-eyes"))
+    asked = [str(item["say"]) for item in seen["items"]]  # type: ignore[attr-defined]
+    assert asked == ["tell me when the colour changes", "tell me which way the X goes"]
 
 
 def test_a_checkpoint_that_was_taught_to_ask_gets_its_tools() -> None:

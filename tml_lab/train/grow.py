@@ -1,4 +1,4 @@
-"""More words for a model that is trained already: its own keep their ids and their weights."""
+"""More words for a model that is trained already: its own keep their ids and their weights; or fewer."""
 
 from __future__ import annotations
 
@@ -37,3 +37,19 @@ def grow(
     grown.load_state_dict(state)
     device = next(model.parameters()).device
     return grown.to(device).train(model.training), larger
+
+
+def shrink(
+    model: InteractionModel, tokenizer: TextTokenizer, words: Iterable[str]
+) -> tuple[InteractionModel, TextTokenizer]:
+    """The same model with no other whole words than `words`, each with the weights it had.
+
+    For one that was given words which its lesson never used. Raises KeyError naming a word that it does not know.
+    """
+    smaller = TextTokenizer.build(words)
+    rows = torch.tensor([tokenizer.id(name) for name in smaller.names])
+    state = model.state_dict()
+    state |= {name: state[name].cpu()[rows] for name in TABLES}
+    shrunk = InteractionModel(model.cfg.with_(vocab_size=smaller.size))
+    shrunk.load_state_dict(state)
+    return shrunk.to(next(model.parameters()).device).train(model.training), smaller

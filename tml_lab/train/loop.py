@@ -26,7 +26,7 @@ from tml_lab.train.sharded import shard
 from tml_lab.train.sight import WIDTHS, SightHead
 from tml_lab.train.trainer import Score, Trainer
 from tml_lab.train.vocoder import load_vocoder, train_vocoder
-from tml_lab.worlds.episode import LESSONS, SEEING, closed_world
+from tml_lab.worlds.episode import LESSONS, SEEING, world_of
 
 
 def open_trainer(
@@ -46,10 +46,10 @@ def open_trainer(
 
     `vocoder`: its weights go into the model. `sharded`: the weights are divided among the processes (see
     `tml_lab.train.sharded`). `workers`: processes that make batches ahead; 0: this one makes them. `words`: that
-    the model must know, those of the whole world unless they are given; `init` learns what it lacks.
+    the model must know, those of the lessons unless they are given; `init` learns what it lacks.
     """
     rank, _ = join()
-    words = closed_world() if words is None else words
+    words = world_of(name for name, _ in cfg.curriculum) if words is None else words
     tokenizer = TextTokenizer.build(words)
     going_on = resume and (folder / "trainer.pt").is_file()
     if going_on or init:
@@ -107,8 +107,8 @@ def train(
     processes go on rendering that lesson's while the model trains. `init`: a
     checkpoint to start from, at `TrainConfig.going_on`'s rates. `sharded`: in several processes, each of which keeps
     its share of the weights (FSDP2). Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
-    `cfg`: settings instead of the preset's. `words`: that the model must know, those of the whole world unless they
-    are given; `init` learns what it lacks.
+    `cfg`: settings instead of the preset's. `words`: that the model must know, those of the lessons unless they are
+    given; `init` learns what it lacks.
     `compiled` uses `torch.compile` where a C++ compiler is found. `score` gives scores by name, asked for every
     `score_every` steps and at the end, and written to `out/scores.jsonl`.
     """

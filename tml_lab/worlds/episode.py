@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
@@ -35,6 +35,7 @@ from tml_lab.worlds.families.timing import play_how_long, play_remind, play_tick
 from tml_lab.worlds.families.tools import play_tools
 from tml_lab.worlds.lexicon import (
     COLOUR_OF,
+    COLOURS,
     FILLER_SENTENCES,
     FRENCH,
     GERMAN,
@@ -46,6 +47,7 @@ from tml_lab.worlds.lexicon import (
     SPANISH,
     STORY_OPENERS,
     TENS,
+    THINGS,
 )  # fmt: skip
 from tml_lab.worlds.spoiled import Spoiling, spoil
 from tml_lab.worlds.stage import Episode, Stage, open_easy_stage, open_stage
@@ -153,8 +155,10 @@ LESSONS: dict[str, dict[str, float]] = {
 SPOILED: dict[str, Spoiling] = {"everything": Spoiling()}
 
 
-def episode(family: str, seed: int, split: str, bank: VoiceBank) -> Episode:
+def episode(family: str, seed: int, split: str, bank: VoiceBank, typing: float | None = None) -> Episode:
     """One episode. Seeds of different splits and families never meet: the generator is seeded by all three.
+
+    `typing`: the probability that a request is typed, where it shall not be the usual one.
 
     Raises ValueError naming the families when `family` is not one of them.
     """
@@ -163,6 +167,7 @@ def episode(family: str, seed: int, split: str, bank: VoiceBank) -> Episode:
         raise ValueError(f"no family is called {family!r}; choose one of {', '.join(families)}")
     rng = np.random.default_rng([zlib.crc32(f"{split}/{family}".encode()), seed])
     stage = open_stage(bank, rng, split)
+    stage.typing = stage.typing if typing is None else typing
     families[family](stage)
     return stage.finish(family, seed)
 
@@ -233,6 +238,17 @@ def heard_world() -> tuple[str, ...]:
 def knows_everything(tokenizer: TextTokenizer) -> bool:
     """Whether a checkpoint was trained on all families, tools among them: its vocabulary then has all their words."""
     return set(closed_world()) <= set(tokenizer.names)
+
+
+def seen_world() -> tuple[str, ...]:
+    """Every whole word of the requests and replies where seeing begins, in alphabetical order."""
+    ways = ("left", "right", "up", "down")
+    return tuple(sorted({*words_of_seen_wordings(), *COLOURS, *THINGS, *ways, "careful", "stop"}))
+
+
+def world_of(lessons: Iterable[str]) -> tuple[str, ...]:
+    """The words that a model needs for these lessons: all there are, but where there is only first sight."""
+    return seen_world() if {*lessons} == {"first_sight"} else closed_world()
 
 
 def closed_world() -> tuple[str, ...]:

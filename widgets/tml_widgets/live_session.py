@@ -33,7 +33,7 @@ from tml_widgets.live_worker import LiveWorker, SessionLike
 from tml_widgets.protocol import heard_message, read_chunk
 from tml_widgets.row import Row
 from tml_widgets.sources import Clip, ClipPlayer, Microphone, demo_clips
-from tml_widgets.understands import may_ask, understands_of, was_taught_everything
+from tml_widgets.understands import may_ask, understands_of, what_was_taught
 
 STATIC = Path(__file__).parent / "static"
 
@@ -81,9 +81,9 @@ class LiveSession(anywidget.AnyWidget):
         if isinstance(source, Clip):
             self._clips = {source.name: source, **self._clips}
         named = isinstance(model, str | Path)
-        taught = named and was_taught_everything(str(model))
+        taught = what_was_taught(str(model)) if named else "heard"
         self._may_ask = not named and colleague is None  # what was taught elsewhere is known when it has begun
-        colleague = taught if colleague is None else colleague
+        colleague = taught == "everything" if colleague is None else colleague
         super().__init__(
             stream=ipywebrtc.CameraStream(constraints=microphone.constraints()),
             model_name=str(model) if named else "model",
@@ -116,7 +116,7 @@ class LiveSession(anywidget.AnyWidget):
         session = self._factory()
         if self._may_ask and may_ask(session):
             self._may_ask, self._assist = False, with_colleague
-            self.colleague, self.understands = True, understands_of(True)
+            self.colleague, self.understands = True, understands_of("everything")
         return self._assist(session) if self._assist is not None else session
 
     def _emit(self, content: dict[str, Any], buffers: list[bytes] | None = None) -> None:

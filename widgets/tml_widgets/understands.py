@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _ITEM = re.compile(r'^\*\*"(?P<say>[^"]+)"\*\*\s*(?:—\s*)?(?P<text>.*)')
@@ -29,19 +30,26 @@ def understands(path: Path | None = None) -> list[dict[str, object]]:
     return groups
 
 
-def was_taught_everything(checkpoint: str | Path) -> bool:
-    """Whether a checkpoint was trained on all families (`knows_everything`).
+Taught = Literal["heard", "everything", "first_sight"]
 
-    False where it cannot be read; it says why when it is started.
+
+def what_was_taught(checkpoint: str | Path) -> Taught:
+    """What a checkpoint was trained on, by the words that it knows: all families, only what is seen first, or else the
+    nano's.
+
+    The nano's, too, where it cannot be read; it says why when it is started.
     """
     from tml_lab.model.checkpoint import CheckpointError, find_checkpoint
     from tml_lab.model.text import TextTokenizer
-    from tml_lab.worlds.episode import knows_everything
+    from tml_lab.worlds.episode import knows_everything, seen_world
 
     try:
-        return knows_everything(TextTokenizer.load(find_checkpoint(checkpoint) / "tokenizer.json"))
+        tokenizer = TextTokenizer.load(find_checkpoint(checkpoint) / "tokenizer.json")
     except (CheckpointError, OSError, ValueError):
-        return False
+        return "heard"
+    if tokenizer.names == TextTokenizer.build(seen_world()).names:
+        return "first_sight"
+    return "everything" if knows_everything(tokenizer) else "heard"
 
 
 def may_ask(session: object) -> bool:
@@ -57,16 +65,20 @@ def may_ask(session: object) -> bool:
     return tokenizer is not None and knows_everything(tokenizer)
 
 
-def understands_of(taught: bool) -> list[dict[str, object]]:
-    """What the panel lists: the nano's requests; where a checkpoint `was_taught_everything`, the further ones, too, but
-    for those about what is seen, which it has not learned.
+def understands_of(taught: Taught) -> list[dict[str, object]]:
+    """What the panel lists: the nano's requests; of a checkpoint that was taught everything the further ones, too, but
+    for those about what is seen, which it has not learned; of one that was taught to see what it has learned of that.
     """
-    groups = understands()
-    if taught:
-        from tml_lab.worlds.understands import EVERYTHING_PATH, SEEN_TITLE
+    if taught == "heard":
+        return understands()
+    from tml_lab.worlds.understands import EVERYTHING_PATH, SEEN_TITLE, SEES
 
-        groups += [group for group in understands(EVERYTHING_PATH) if group["title"] not in (SEEN_TITLE, "Words")]
-    return groups
+    further = understands(EVERYTHING_PATH)
+    if taught == "everything":
+        return understands() + [group for group in further if group["title"] not in (SEEN_TITLE, "Words")]
+    (seen,) = (group["items"] for group in further if group["title"] == SEEN_TITLE)
+    items = [item for item in seen if item["say"] in SEES]  # type: ignore[attr-defined,index]
+    return [{"title": f"{SEEN_TITLE}; type it", "items": items}]
 
 
 def _item(markdown: str) -> dict[str, str]:
