@@ -25,8 +25,9 @@ def test_the_readme_and_the_model_card_show_the_scores_that_were_measured() -> N
     assert len(goals) == 8, "a benchmark with a goal is missing"
 
 
-def test_the_other_checkpoint_s_card_shows_its_own_scores() -> None:
-    folder = checkpoint_dir("nano-everything")
+@pytest.mark.parametrize("name", ["nano-everything", "pico-eyes"])
+def test_the_other_checkpoints_cards_show_their_own_scores(name: str) -> None:
+    folder = checkpoint_dir(name)
     result = json.loads((folder / SCORES).read_text(encoding="utf-8"))
     assert result["checkpoint"].endswith(checkpoint_hash(folder)), "the scores are of other weights"
     assert scores_markdown(result).strip() in (folder / "README.md").read_text(encoding="utf-8")
