@@ -81,6 +81,24 @@ def browser_with(
     return playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
 
 
+def type_to_model(page: Page, line: str) -> None:
+    """Type a line into the live widget."""
+    page.get_by_label("Type to the model").fill(line)
+    page.keyboard.press("Enter")
+
+
+def until_turn(page: Page, turn: int, seconds: float = 60.0) -> None:
+    """Wait until the live widget describes this turn or a later one, for so many seconds at most."""
+    page.wait_for_function(
+        r"""(n) => {
+            const line = document.querySelector(".tml-described").textContent;
+            return Number(line.match(/turn (\d+)/)?.[1] ?? -1) >= n;
+        }""",
+        arg=turn,
+        timeout=1000 * seconds,
+    )
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

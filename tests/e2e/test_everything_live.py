@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from lab import Lab, browser_with, write_microphone
-from playwright.sync_api import Page, Playwright, expect
+from lab import Lab, browser_with, type_to_model, until_turn, write_microphone
+from playwright.sync_api import Playwright, expect
 
 pytestmark = pytest.mark.e2e
 
@@ -14,12 +14,6 @@ from tml_widgets import LiveSession, Microphone
 live = LiveSession("nano-everything", Microphone(headphones=True))
 live
 """
-
-
-def put(page: Page, line: str) -> None:
-    """Type a line to the model."""
-    page.get_by_label("Type to the model").fill(line)
-    page.keyboard.press("Enter")
 
 
 def test_it_asks_its_tools_by_itself_and_says_what_came_back(playwright: Playwright, lab: Lab) -> None:
@@ -33,17 +27,13 @@ def test_it_asks_its_tools_by_itself_and_says_what_came_back(playwright: Playwri
     expect(page.locator(".tml-pill")).to_have_text("Listening", timeout=30_000)
     beside = page.get_by_label("Beside the conversation")
 
-    put(page, "put bread on the list")
+    type_to_model(page, "put bread on the list")
     expect(beside.get_by_role("checkbox", name="bread")).to_be_visible(timeout=20_000)
     with lab.kernel(page) as kernel:
         assert kernel.get("[task.request for task in live._worker.session.tasks.values()]") == ["add bread"]
         turns = kernel.get("len(live.turns)")
-    put(page, "what is twelve times fourteen")
-    page.wait_for_function(
-        r"(n) => Number(document.querySelector('.tml-described').textContent.match(/turn (\d+)/)[1]) > n",
-        arg=turns + 40,
-        timeout=30_000,
-    )
+    type_to_model(page, "what is twelve times fourteen")
+    until_turn(page, turns + 41, seconds=30.0)
     page.locator(".tml-start").click()
     expect(page.locator(".tml-pill")).to_have_text("Stopped")
     with lab.kernel(page) as kernel:

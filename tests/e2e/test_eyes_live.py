@@ -6,13 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from lab import Lab, browser_with, write_film, write_microphone
+from lab import Lab, browser_with, type_to_model, until_turn, write_film, write_microphone
 from playwright.sync_api import Playwright, expect
 
-from tml_lab.config import VIDEO_SIZE
-from tml_lab.worlds.seen.actions import Span
-from tml_lab.worlds.seen.film import pictures
-from tml_lab.worlds.seen.scene import Scene
+from tests.rolling_ball import rolling
 
 pytestmark = pytest.mark.e2e
 
@@ -21,21 +18,12 @@ from tml_widgets import LiveSession, Microphone
 live = LiveSession("pico-eyes", Microphone(camera=True, headphones=True), save_to="saved")
 live
 """
-EVERY = 2.0  # seconds from one move to the next
-
-
-def to_and_fro(seconds: float = 40.0) -> np.ndarray:
-    """A red ball that goes left, right, left, right ...: `[frames, 120, 160, 3]`."""
-    scene = Scene(np.random.default_rng(7))
-    ball = scene.thing("ball", "red", Span(0, 99), 80, 62, size=11)
-    for n in range(int(seconds / EVERY)):
-        scene.move(ball, n * EVERY + 1.0, 0.6, -38 if n % 2 == 0 else 38, 0)
-    return pictures(scene.script(round(seconds * 10)), VIDEO_SIZE).numpy()
 
 
 def test_it_says_which_way_the_ball_before_the_camera_goes(playwright: Playwright, lab: Lab) -> None:
     write_microphone(lab.folder / "quiet.wav", np.zeros(60 * 16_000, np.float32))
-    write_film(lab.folder / "ball.y4m", to_and_fro())
+    to_and_fro = rolling(["left", "right"] * 10, first=1.0, turns=200)
+    write_film(lab.folder / "ball.y4m", to_and_fro.reshape(-1, *to_and_fro.shape[2:]))
     browser = browser_with(playwright, lab.folder / "quiet.wav", lab.folder / "ball.y4m")
     page = browser.new_page(viewport={"width": 1300, "height": 1000})
     lab.show(page, LIVE)
@@ -43,13 +31,8 @@ def test_it_says_which_way_the_ball_before_the_camera_goes(playwright: Playwrigh
     expect(page.locator(".tml-panel")).to_contain_text("tell me which way the X goes")
     page.locator(".tml-start").click()
     expect(page.locator(".tml-pill")).to_have_text("Listening", timeout=30_000)
-    page.get_by_label("Type to the model").fill("tell me which way the ball goes")
-    page.keyboard.press("Enter")
-    page.wait_for_function(
-        r"(n) => Number(document.querySelector('.tml-described').textContent.match(/turn (\d+)/)?.[1] ?? -1) >= n",
-        arg=75,
-        timeout=60_000,
-    )
+    type_to_model(page, "tell me which way the ball goes")
+    until_turn(page, 75)
     page.locator(".tml-start").click()
     expect(page.locator(".tml-pill")).to_have_text("Stopped")
     page.locator(".tml-save").click()

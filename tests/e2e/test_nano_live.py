@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from lab import Lab, browser_with, write_camera, write_microphone
+from lab import Lab, browser_with, type_to_model, until_turn, write_camera, write_microphone
 from playwright.sync_api import Playwright, expect
 
 from tml_lab.model.checkpoint import WEIGHTS, checkpoint_dir
@@ -40,16 +40,8 @@ def test_nano_answers_a_human_voice_and_its_recording_replays(
         assert kernel.get("live.wait()", ATTACH) is None
     page.locator(".tml-start").click()
     expect(page.locator(".tml-pill")).to_have_text("Listening", timeout=30_000)
-    page.get_by_label("Type to the model").fill("repeat every number you hear")
-    page.keyboard.press("Enter")
-    page.wait_for_function(
-        r"""(n) => {
-            const line = document.querySelector(".tml-described").textContent;
-            return Number(line.match(/turn (\d+)/)?.[1] ?? -1) >= n;
-        }""",
-        arg=75,
-        timeout=60_000,
-    )
+    type_to_model(page, "repeat every number you hear")
+    until_turn(page, 75)
     expect(page.locator(".tml-described")).to_contain_text("lens 5 ")
     page.locator(".tml-start").click()
     expect(page.locator(".tml-pill")).to_have_text("Stopped")

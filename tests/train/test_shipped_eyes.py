@@ -5,29 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tml_lab.config import TURN_SAMPLES, VIDEO_SIZE
+from tests.rolling_ball import rolling
+from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.checkpoint import load_checkpoint
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import differences, replay
 from tml_lab.stream.session import Session
 from tml_lab.worlds.episode import seen_world
-from tml_lab.worlds.seen.actions import Span
-from tml_lab.worlds.seen.film import pictures
-from tml_lab.worlds.seen.scene import Scene
 
 MODEL, TOKENIZER = load_checkpoint("pico-eyes")
-WAYS = {"left": (-38, 0), "up": (0, -32), "right": (38, 0), "down": (0, 32)}  # pixels
-TURNS = 60
-
-
-def rolling(*ways: str, seed: int = 7) -> np.ndarray:
-    """A red ball that goes these ways, one after the other from the third second on: `[turns, 2, 120, 160, 3]`."""
-    scene = Scene(np.random.default_rng(seed))
-    ball = scene.thing("ball", "red", Span(0, 99), 80, 62, size=11)
-    for n, way in enumerate(ways):
-        scene.move(ball, 3.0 + 2.0 * n, 0.6, *WAYS[way])
-    film = pictures(scene.script(2 * TURNS), VIDEO_SIZE).numpy()
-    return film.reshape(TURNS, 2, *film.shape[1:])
 
 
 def watch(film: np.ndarray) -> Recording:
@@ -40,18 +26,18 @@ def watch(film: np.ndarray) -> Recording:
 
 @pytest.mark.parametrize("ways", [("left", "right", "up", "down"), ("up", "down", "right", "left")])
 def test_it_says_which_way_a_ball_goes_and_a_mirror_turns_it_round(ways: tuple[str, ...]) -> None:
-    film = rolling(*ways)
+    film = rolling(ways)
     assert watch(film).text.split() == list(ways)
     other = {"left": "right", "right": "left"}
     assert watch(film[:, :, :, ::-1]).text.split() == [other.get(way, way) for way in ways]
 
 
 def test_where_nothing_moves_it_says_nothing() -> None:
-    assert watch(rolling()).text == ""
+    assert watch(rolling([])).text == ""
 
 
 def test_what_it_saw_replays_to_the_same() -> None:
-    recording = watch(rolling("up", "down"))
+    recording = watch(rolling(["up", "down"]))
     assert differences(replay(recording, MODEL, TOKENIZER), recording) == []
 
 

@@ -19,8 +19,9 @@ from tml_lab.train.shards import Rendered, write_shard
 from tml_lab.train.sight import CELLS, N_CELLS, N_NAMES, WIDTHS, SightHead, named, scene_targets, sight_loss
 from tml_lab.train.trainer import Trainer
 from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.lexicon import COLOURS
 from tml_lab.worlds.seen.actions import Span
-from tml_lab.worlds.seen.cast import COLOURS, HAPPENINGS, KINDS
+from tml_lab.worlds.seen.cast import HAPPENINGS, KINDS
 from tml_lab.worlds.seen.film import SceneFilm
 from tml_lab.worlds.seen.scene import Scene, Script
 

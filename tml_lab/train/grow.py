@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor
 
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
@@ -33,10 +34,7 @@ def grow(
         if name == "listen.proj.bias":
             average = old.min().expand(more)  # a word that was never heard is the least likely one
         state[name] = torch.cat([old, average + 0.3 * spread.reshape(average.shape)])
-    grown = InteractionModel(model.cfg.with_(vocab_size=larger.size))
-    grown.load_state_dict(state)
-    device = next(model.parameters()).device
-    return grown.to(device).train(model.training), larger
+    return _like(model, state, larger.size), larger
 
 
 def shrink(
@@ -50,6 +48,11 @@ def shrink(
     rows = torch.tensor([tokenizer.id(name) for name in smaller.names])
     state = model.state_dict()
     state |= {name: state[name].cpu()[rows] for name in TABLES}
-    shrunk = InteractionModel(model.cfg.with_(vocab_size=smaller.size))
-    shrunk.load_state_dict(state)
-    return shrunk.to(next(model.parameters()).device).train(model.training), smaller
+    return _like(model, state, smaller.size), smaller
+
+
+def _like(model: InteractionModel, state: dict[str, Tensor], vocab_size: int) -> InteractionModel:
+    """The model with these weights, of another number of words."""
+    other = InteractionModel(model.cfg.with_(vocab_size=vocab_size))
+    other.load_state_dict(state)
+    return other.to(next(model.parameters()).device).train(model.training)

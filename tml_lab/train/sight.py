@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from tml_kernels.draw import draw
 from tml_lab.config import PATCH, VIDEO_FRAMES_PER_TURN, VIDEO_SIZE
 from tml_lab.model.norm import RMSNorm
-from tml_lab.worlds.seen.cast import COLOURS, HAPPENINGS, KINDS, happenings
+from tml_lab.worlds.lexicon import COLOURS
+from tml_lab.worlds.seen.cast import HAPPENINGS, KINDS, happenings
 from tml_lab.worlds.seen.film import SceneFilm, end_to_end, scaled
 
 CELL = 5  # pixels

@@ -1,8 +1,8 @@
 """Who and what is in a scene, frame by frame, in words that can be said of it; training asks the eyes for it.
 
 A cast is `[frames, members, 5]` float16: x and y of a member's middle in pixels of 160 x 120, its colour (a place in
-`PAINT`; -1: of no concern), what it is or does (a place in `KINDS`; -1: it is not there), and how many repetitions it
-has done.
+the lexicon's `COLOURS`; -1: of no concern), what it is or does (a place in `KINDS`; -1: it is not there), and how many
+repetitions it has done.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import numpy as np
 
 from tml_lab.worlds.lexicon import THINGS
 from tml_lab.worlds.seen.actions import ACTIONS
-from tml_lab.worlds.seen.things import PAINT, Thing
+from tml_lab.worlds.seen.things import Thing
 
 STANDS = "stands"  # somebody who does nothing that is counted
 KINDS = (*THINGS, *ACTIONS, STANDS)
-COLOURS = tuple(PAINT)
 COLUMNS = 5
 HAPPENINGS = ("comes", "goes", "takes another colour", "left", "right", "up", "down", "has done one")
 MOVES = 4.0  # pixels within a turn

@@ -13,10 +13,11 @@ import numpy as np
 
 from tml_kernels.draw import NUMBERS
 from tml_lab.config import VIDEO_FPS, VIDEO_SIZE
+from tml_lab.worlds.lexicon import COLOURS
 from tml_lab.worlds.seen.actions import ACTIONS, STAND, Span, blend, phase, sway
 from tml_lab.worlds.seen.body import Body, View, body_shapes, draw_body, joints
 from tml_lab.worlds.seen.capture import CLIPS, replayed
-from tml_lab.worlds.seen.cast import COLOURS, KINDS, STANDS, cast_of_thing, joined
+from tml_lab.worlds.seen.cast import KINDS, STANDS, cast_of_thing, joined
 from tml_lab.worlds.seen.things import PAINT, Thing, paint
 from tml_lab.worlds.seen.writing import written
 

@@ -24,7 +24,7 @@ def paint(rng: np.random.Generator, colour: str) -> np.ndarray:
 @dataclass
 class Thing:
     """`x, y [frames]` in pixels; `size` its radius in pixels; `rgb [frames, 3]`; `opacity [frames]`, 0 when absent;
-    `colour [frames]`: places in `PAINT`."""
+    `colour [frames]`: places in `COLOURS`."""
 
     kind: str
     x: np.ndarray
