@@ -127,9 +127,11 @@ class TrainConfig:
     flow_weight: float = 0.3
     listen_weight: float = 0.5
     sight_weight: float = 1.0  # of what is made out in scenes, where a lesson has any
+    news_weight: float = 1.0  # of what is new in them at the end of a turn
     curriculum: tuple[tuple[str, float], ...] = (("easy", 0.2), ("all", 1.0))  # lesson, until which share of the steps
     n_episodes: int = 20_000  # rendered for each lesson
     camera_share: float = 0.3  # of the batches (of episodes that are not too long) in which the camera is on
+    camera_budget: float = 0.5  # of a batch's tokens where it is on and shows nothing: a CPU is slow with long rows
     as_shipped_from: float = 0.75  # from this share of the run on the model computes with the few bits it is shipped in
     vocoder_steps: int = 3000
     seed: int = 0

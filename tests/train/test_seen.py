@@ -14,7 +14,7 @@ from tml_lab.model.checkpoint import load_checkpoint, new_model, save_checkpoint
 from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.layout import Stream
 from tml_lab.train.feed import Feed, collate, episode_layout, film_of
-from tml_lab.train.grow import TABLES, grow, shrink
+from tml_lab.train.grow import TABLES, grow, shrink, widen
 from tml_lab.train.loop import open_trainer, train
 from tml_lab.train.pictures import Film
 from tml_lab.train.shards import Rendered, read_shard, render, write_shard
@@ -114,6 +114,24 @@ def test_a_vocabulary_grows_and_the_old_words_are_not_touched() -> None:
     torch.testing.assert_close(ours, model.text_logits(hidden))  # a BLAS may add otherwise for another number of words
 
 
+def test_a_longer_reach_changes_nothing_that_was_within_the_old_one() -> None:
+    torch.manual_seed(0)
+    tokenizer = TextTokenizer.build(heard_world())
+    model = new_model("pico", tokenizer, seed=0)
+    cfg = model.cfg
+    wide = widen(model, 2 * cfg.window, 3 * cfg.rel_extent)
+    assert wide.cfg == cfg.with_(window=2 * cfg.window, rel_extent=3 * cfg.rel_extent)
+    x = torch.randn(1, cfg.window + 30, cfg.d_model)
+    with torch.no_grad():
+        before, after = model(x), wide(x)
+    torch.testing.assert_close(after[:, : cfg.window], before[:, : cfg.window])
+    assert not torch.allclose(after[:, cfg.window + 1 :], before[:, cfg.window + 1 :])  # more is seen there
+    rel = wide.backbone.blocks[0].attn.rel  # type: ignore[union-attr]
+    assert rel[:, cfg.window - 1 :].eq(rel[:, cfg.window - 1, None]).all()  # type: ignore[index]
+    with pytest.raises(ValueError, match="can only be given more"):
+        widen(wide, cfg.window, cfg.rel_extent)
+
+
 def test_words_that_were_never_used_can_be_left_out() -> None:
     every = TextTokenizer.build(closed_world())
     model = new_model("pico", every, seed=0)
@@ -131,7 +149,7 @@ def test_who_only_learns_to_see_needs_few_words(tmp_path: Path) -> None:
     cfg = replace(TRAIN_PRESETS["pico_eyes"], n_episodes=8)
     assert world_of(["first_sight"]) == seen_world() and world_of(["first_sight", "all"]) == closed_world()
     trainer = open_trainer("pico_eyes", tmp_path, ((tmp_path, 1.0),), cfg, False, "cpu")
-    assert trainer.tokenizer.names == TextTokenizer.build(seen_world()).names and trainer.sight is not None
+    assert trainer.tokenizer.names == TextTokenizer.build(seen_world()).names and "sight" in trainer.heads
 
 
 def test_a_run_that_goes_on_from_older_weights_learns_the_new_words(folder: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from tml_lab.config import TRAIN_PRESETS, TrainConfig
 from tml_lab.model.checkpoint import load_checkpoint
@@ -137,9 +138,9 @@ def test_it_is_learned_and_kept_with_the_run_and_not_with_the_model(trainer: Tra
     trainer.folder.mkdir()
     trainer.save()
     again = opened(tmp_path)
-    assert trainer.sight is not None and again.sight is not None
-    for name, tensor in trainer.sight.state_dict().items():
-        assert torch.equal(again.sight.state_dict()[name], tensor), name
+    assert {*trainer.heads} == {*again.heads} == {"sight", "news"}
+    for name, tensor in trainer.heads.state_dict().items():
+        assert torch.equal(again.heads.state_dict()[name], tensor), name
     model, _ = load_checkpoint(trainer.folder)
     assert not any("sight" in name for name in model.state_dict())
 
@@ -151,15 +152,15 @@ def test_a_run_that_was_begun_without_the_head_goes_on_without_it(trainer: Train
     trainer.folder.mkdir()
     earlier.save()
     again = opened(tmp_path)
-    assert again.sight is None and again.step == 1
+    assert {*again.heads} == set() and again.step == 1
     again.one_step(next(again.batches()))
 
 
 def test_without_scenes_nothing_is_asked(trainer: Trainer, scenes) -> None:
     batch = collate(scenes(2), TOKENIZER, np.random.default_rng(0))
-    head = SightHead(trainer.model.cfg.d_model)
-    found = losses(trainer.model, batch, TOKENIZER.id(SILENT), trainer.cfg, torch.Generator(), head)
+    heads = nn.ModuleDict({"sight": SightHead(trainer.model.cfg.d_model)})
+    found = losses(trainer.model, batch, TOKENIZER.id(SILENT), trainer.cfg, torch.Generator(), heads)
     assert found["sight"].item() == 0.0
     assert "sight" not in losses(trainer.model, batch, TOKENIZER.id(SILENT), trainer.cfg, torch.Generator())
     heard = replace(trainer.cfg, curriculum=(("all", 1.0),))
-    assert open_trainer("pico", trainer.folder, trainer.lessons, heard, False, "cpu").sight is None
+    assert open_trainer("pico", trainer.folder, trainer.lessons, heard, False, "cpu").heads.keys() == set()

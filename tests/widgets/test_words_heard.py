@@ -10,7 +10,7 @@ from tml_lab.model.listen import read_words
 from tml_lab.stream.layout import Stream
 from tml_lab.stream.replay import offline_tokens
 from tml_lab.stream.session import Session
-from tml_lab.train.losses import residual_after
+from tml_lab.train.losses import residuals_after
 from tml_widgets.words_heard import WordsHeard
 
 
@@ -26,9 +26,9 @@ def test_streaming_words_are_the_offline_ones(pico: str) -> None:
         words += ear.words
 
     tokens = offline_tokens(session.recording())
-    with residual_after(model, model.cfg.listen_layer) as middle, torch.no_grad():
+    with residuals_after(model, [model.cfg.listen_layer]) as middle, torch.no_grad():
         model(model.embed(tokens)[None])
-    heard = middle[0][0][tokens.stream == Stream.AUDIO_IN]
+    heard = middle[model.cfg.listen_layer][0][tokens.stream == Stream.AUDIO_IN]
     assert len(heard) == 12 * 4
     ids, _ = read_words(model.listen(heard).argmax(-1).tolist())
     # Random weights also name parts of words (##n), which `decode` joins with their neighbours.

@@ -13,6 +13,7 @@ import pytest
 from tml_lab.worlds import voices as voices_module
 from tml_lab.worlds.clips import ClipCache, level, speech_dbfs, trim
 from tml_lab.worlds.engines_espeak import DROPPED
+from tml_lab.worlds.engines_rhvoice import Rhvoice
 from tml_lab.worlds.style import Style, restyle
 from tml_lab.worlds.voices import TEST_VARIANTS, Voice, VoiceBank, normal_text
 
@@ -152,6 +153,23 @@ def test_people_come_from_the_humans_module(monkeypatch: pytest.MonkeyPatch) -> 
         bank.choose(np.random.default_rng(0), ["eight"])
     assert "somebody" in {v.name for v in VoiceBank.open("train", quiet=True).voices}
     assert all(v.kind == "synthetic" for v in VoiceBank.open("test", quiet=True).voices)
+
+
+def test_an_engine_that_is_installed_and_does_not_speak_is_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "RHVoice-test"
+    program.write_text("#!/bin/sh\nexit 255\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    voices_module._engine.cache_clear()
+    try:
+        engine, how = voices_module._engine("rhvoice")
+        assert engine is None and "rhvoice-english" in how
+        with pytest.raises(RuntimeError, match="RHVoice-test does not speak"):
+            Rhvoice()
+    finally:
+        voices_module._engine.cache_clear()
 
 
 def test_absent_engines_are_named_once_and_the_rest_goes_on(

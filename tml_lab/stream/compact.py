@@ -1,10 +1,10 @@
 """A summary in text turns: what still matters is typed in again, before the model cannot see it any more.
 
-The rules are data: wordings the model was trained on, with `{x}` for one word and `{n}` for a number of seconds. What
-was told and what stands is typed again, in a wording of its rule, when it is so many positions old and nothing is going
-on. When that is depends on how old it is: a reminder that is typed again goes on with the time that is left,
-whenever it is due. While the model counts (to a reminder that it can still see, or ticking) nothing is typed: one word
-in between, and the nano's reminder does not come.
+The rules are data: wordings the model was trained on, with `{x}` for one word, `{thing}` for two ("red ball") and
+`{n}` for a number of seconds. What was told and what stands is typed again, in a wording of its rule, when it is so
+many positions old and nothing is going on. When that is depends on how old it is: a reminder that is typed again goes
+on with the time that is left, whenever it is due. While the model counts (to a reminder that it can still see, or
+ticking) nothing is typed: one word in between, and the nano's reminder does not come.
 """
 
 from __future__ import annotations
@@ -189,4 +189,5 @@ def _pattern(wording: str, whole: bool) -> re.Pattern[str]:
     """The wording at the end of a text, or as all of it."""
     text = re.escape(wording).replace(r"\ ", " ")
     text = text.replace(r"\{x\}", "(?P<x>[a-z]+)").replace(r"\{n\}", f"(?P<n>{_NUMBER})")
+    text = text.replace(r"\{thing\}", "(?P<thing>[a-z]+ [a-z]+)")
     return re.compile(rf"^{text}$" if whole else rf"\b{text}$")

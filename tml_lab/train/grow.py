@@ -1,4 +1,4 @@
-"""More words for a model that is trained already: its own keep their ids and their weights; or fewer."""
+"""A trained model of another size: with more words or a longer reach, to be trained on, or with fewer words."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def grow(
         if name == "listen.proj.bias":
             average = old.min().expand(more)  # a word that was never heard is the least likely one
         state[name] = torch.cat([old, average + 0.3 * spread.reshape(average.shape)])
-    return _like(model, state, larger.size), larger
+    return _like(model, state, vocab_size=larger.size), larger
 
 
 def shrink(
@@ -48,11 +48,32 @@ def shrink(
     rows = torch.tensor([tokenizer.id(name) for name in smaller.names])
     state = model.state_dict()
     state |= {name: state[name].cpu()[rows] for name in TABLES}
-    return _like(model, state, smaller.size), smaller
+    return _like(model, state, vocab_size=smaller.size), smaller
 
 
-def _like(model: InteractionModel, state: dict[str, Tensor], vocab_size: int) -> InteractionModel:
-    """The model with these weights, of another number of words."""
-    other = InteractionModel(model.cfg.with_(vocab_size=vocab_size))
+def widen(model: InteractionModel, window: int, rel_extent: int) -> InteractionModel:
+    """The same model, whose local layers see `window` tokens and whose global ones tell `rel_extent` distances apart.
+
+    A distance that was out of sight or without a bias gets the bias of the farthest that had one: what a query makes of
+    it is training's to find out. Raises ValueError for a window or an extent smaller than the model's.
+    """
+    cfg = model.cfg
+    if window < cfg.window or rel_extent < cfg.rel_extent:
+        raise ValueError(
+            f"a window of {window} and distances up to {rel_extent} would lose weights: this model has "
+            f"{cfg.window} and {cfg.rel_extent}, and can only be given more"
+        )
+    state = model.state_dict()
+    for i, kind in enumerate(cfg.layer_types):
+        name = f"backbone.blocks.{i}.attn.rel"  # [d_rel, extent]
+        extent = window if kind == "local" else rel_extent
+        farthest = state[name][:, -1:]  # [d_rel, 1]
+        state[name] = torch.cat([state[name], farthest.expand(-1, extent - state[name].shape[1])], 1)
+    return _like(model, state, window=window, rel_extent=rel_extent)
+
+
+def _like(model: InteractionModel, state: dict[str, Tensor], **sizes: int) -> InteractionModel:
+    """The model with these weights, of other sizes."""
+    other = InteractionModel(model.cfg.with_(**sizes))
     other.load_state_dict(state)
     return other.to(next(model.parameters()).device).train(model.training)

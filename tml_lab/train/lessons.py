@@ -6,10 +6,13 @@ A GPU reads episodes faster than any folder made before would last.
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -67,14 +70,28 @@ def rendered_meanwhile(folder: Path, workers: int, lesson: str = "all") -> Itera
     ]
     for process in processes:
         process.start()
+    over = threading.Event()
     try:
         _wait(folder, FIRST * workers, processes)
+        threading.Thread(target=_tell_of_the_first_to_end, args=(processes, over), daemon=True).start()
         yield
     finally:
+        over.set()
         for process in processes:
             process.terminate()  # a file appears whole or not at all
         for process in processes:
             process.join()
+
+
+def _tell_of_the_first_to_end(processes: Sequence[BaseProcess], over: threading.Event) -> None:
+    """Says so on stderr when one of the processes ends before all is `over`: the run goes on, with scenes it knows."""
+    wait([process.sentinel for process in processes])
+    if not over.is_set():
+        left = sum(process.is_alive() for process in processes)
+        print(
+            f"a process that rendered episodes has ended, its last words are above; {left} of {len(processes)} go on",
+            file=sys.stderr,
+        )
 
 
 def _wait(folder: Path, n_files: int, processes: Sequence[BaseProcess]) -> None:

@@ -18,15 +18,15 @@ from tml_lab.model.vocoder import Vocoder
 from tml_lab.train.compiled import compile_parts
 from tml_lab.train.feed import Feed
 from tml_lab.train.grow import grow
+from tml_lab.train.heads import heads_for, heads_of_run, new_heads
 from tml_lab.train.heap import give_back
 from tml_lab.train.lessons import Lessons, render_lessons, rendered_meanwhile
 from tml_lab.train.parallel import agreed, join, wait_for_all
 from tml_lab.train.prefetch import Prefetch
 from tml_lab.train.sharded import shard
-from tml_lab.train.sight import WIDTHS, SightHead
 from tml_lab.train.trainer import Score, Trainer
 from tml_lab.train.vocoder import load_vocoder, train_vocoder
-from tml_lab.worlds.episode import LESSONS, SEEING, world_of
+from tml_lab.worlds.episode import world_of
 
 
 def open_trainer(
@@ -64,13 +64,11 @@ def open_trainer(
         model.vocoder.load_state_dict(vocoder.state_dict())
     if sharded:
         shard(model)
-    feed = Feed(lessons[0][0], tokenizer, cfg.seed + 1 + 1000 * rank, cfg.budget, cfg.seed, cfg.camera_share)
+    seed = cfg.seed + 1 + 1000 * rank
+    feed = Feed(lessons[0][0], tokenizer, seed, cfg.budget, cfg.seed, cfg.camera_share, cfg.camera_budget)
     ahead = Prefetch(feed, workers) if workers else feed
-    with torch.random.fork_rng(devices=[]):  # all processes start from one head
-        torch.manual_seed(cfg.seed)
-        asked = _is_seen(cfg) and not sharded and not (going_on and _began_without_head(folder))
-        sight = SightHead(model.cfg.d_model, model.cfg.rms_eps).to(device) if asked else None
-    trainer = Trainer(model.train(), tokenizer, cfg, folder, ahead, lessons, sight)
+    heads = new_heads(model.cfg, heads_of_run(folder) if going_on else () if sharded else heads_for(cfg), cfg.seed)
+    trainer = Trainer(model.train(), tokenizer, cfg, folder, ahead, lessons, heads.to(device))
     if going_on:
         trainer.resume()
     return trainer
@@ -120,7 +118,7 @@ def train(
     cfg = replace(cfg, seed=seed, steps=steps or cfg.steps, minutes=minutes)
     cfg = replace(cfg, curriculum=((lesson, 1.0),)) if lesson else cfg
     on_gpu = torch.device(device).type == "cuda"
-    cfg = replace(cfg, budget=cfg.cuda_budget) if on_gpu else cfg
+    cfg = replace(cfg, budget=cfg.cuda_budget, camera_budget=1.0) if on_gpu else cfg
     cfg = replace(cfg, as_shipped_from=2.0) if sharded else cfg  # nobody holds a whole row to round
     folder = Path(out)
     lessons = ((Path(episodes), 1.0),) if episodes else render_lessons(cfg, render)
@@ -167,24 +165,6 @@ def train(
         if score and trainer.done() >= 1.0:
             trainer.write_scores(score)
     return folder
-
-
-def _is_seen(cfg: TrainConfig) -> bool:
-    """Whether a lesson has scenes, of which more can be asked than what to say."""
-    families = {family for lesson, _ in cfg.curriculum for family in LESSONS.get(lesson, {})}
-    return cfg.sight_weight > 0 and not families.isdisjoint(SEEING)
-
-
-def _began_without_head(folder: Path) -> bool:
-    """Whether an interrupted run has no head for what is seen: it was begun by a version that had none.
-
-    Raises ValueError for a run that was begun by a version whose head was asked for other things.
-    """
-    head = torch.load(folder / "trainer.pt", weights_only=True, mmap=True).get("sight")
-    if head is not None and len(head["proj.bias"]) != sum(WIDTHS):
-        remedy = f"begin another one with --init {folder}"
-        raise ValueError(f"{folder} was begun when other things were asked of what is seen: {remedy}")
-    return head is None
 
 
 def _trained_vocoder(name: str, folder: Path, cfg: TrainConfig, device: str) -> Vocoder | None:

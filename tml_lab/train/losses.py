@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tml_lab.config import TrainConfig
+from tml_lab.config import ModelConfig, TrainConfig
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.listen import listen_loss
 from tml_lab.model.text import SPECIALS
 from tml_lab.stream.layout import NO_TARGET, Stream
 from tml_lab.train.feed import Batch
-from tml_lab.train.sight import SightHead, sight_layer, sight_loss
+from tml_lab.train.news import news_layer, news_loss
+from tml_lab.train.sight import sight_layer, sight_loss
 
 PADDED = 256  # what a batch has any number of is filled up to multiples of this: products of a few shapes only
 
@@ -29,18 +30,22 @@ def filled_up(index: Tensor, multiple: int = PADDED) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def residual_after(model: InteractionModel, layer: int) -> Iterator[list[Tensor]]:
-    """A list that receives the residual stream after one block during the forward inside the `with`."""
-    seen: list[Tensor] = []
+def residuals_after(model: InteractionModel, layers: Iterable[int]) -> Iterator[dict[int, Tensor]]:
+    """Receives the residual stream after some blocks, block by block, during the forward inside the `with`."""
+    seen: dict[int, Tensor] = {}
 
-    def keep(_module: nn.Module, _inputs: object, out: Tensor) -> None:
-        seen.append(out)
+    def keeps(layer: int) -> Callable[[nn.Module, object, Tensor], None]:
+        def keep(_module: nn.Module, _inputs: object, out: Tensor) -> None:
+            seen[layer] = out
 
-    handle = model.backbone.blocks[layer].register_forward_hook(keep)
+        return keep
+
+    handles = [model.backbone.blocks[layer].register_forward_hook(keeps(layer)) for layer in {*layers}]
     try:
         yield seen
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def token_weights(target: Tensor, silent: int, silent_weight: float, word_weight: float) -> Tensor:
@@ -64,19 +69,19 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
 
 def losses(
     model: InteractionModel, batch: Batch, silent_id: int, cfg: TrainConfig, generator: torch.Generator,
-    head: SightHead | None = None,
+    heads: nn.ModuleDict | None = None,
 ) -> dict[str, Tensor]:
     """`text`: weighted cross-entropy of decisions and words; `flow`: mean squared error of the velocity;
-    `listen`: CTC of the words heard; with a `head`, `sight`: what is made out of scenes, 0 where there are none.
+    `listen`: CTC of the words heard; and what each of the trainer's own `heads` is asked for: `sight` and `news`, what
+    is made out of scenes and what is new in them, 0 where there are none.
     """
     rows, n = batch.shape
     x = model.embed(batch.tokens).view(rows, n, -1)  # [batch, tokens, d_model]
-    early = sight_layer(model.cfg.n_layers)
-    with residual_after(model, model.cfg.listen_layer) as middle, residual_after(model, early) as resid_early:
+    layers = asked_after(model.cfg)
+    with residuals_after(model, layers.values()) as resid:
         hidden = model(x).reshape(rows * n, -1)  # [batch * tokens, d_model]
-    frames = F.pad(batch.frames, (0, -batch.frames.shape[1] % 64))  # [batch, frames]
-    resid = middle[0].reshape(rows * n, -1).index_select(0, frames.flatten())  # [batch * frames, d_model]
-    listen = listen_loss(model.listen(resid).view(*frames.shape, -1), batch.n_frames, batch.words, batch.n_words)
+    below = {name: resid[layer].reshape(rows * n, -1) for name, layer in layers.items()}  # [batch * tokens, d_model]
+    beside = _beside(model, batch, heads or nn.ModuleDict(), below)
     asked, counts = filled_up((batch.target != NO_TARGET).nonzero(as_tuple=True)[0])
     target = batch.target[asked]
     logits = model.text_logits(hidden.index_select(0, asked)).float()  # [asked, vocab]
@@ -85,7 +90,6 @@ def losses(
     where, counts_voice = filled_up(batch.voice_from)
     speech = F.pad(batch.voice_target, (0, 0, 0, len(where) - len(batch.voice_target)))
     flow = model.flow.loss(hidden.index_select(0, where).float(), speech, generator, weight=counts_voice)
-    sight = {} if head is None else {"sight": _sight(head, resid_early[0].reshape(rows * n, -1), batch)}
     with torch.no_grad():
         right = logits.argmax(-1) == target
         is_word = (target >= len(SPECIALS)) & (counts > 0)
@@ -94,15 +98,44 @@ def losses(
     return {
         "text": text,
         "flow": flow,
-        "listen": listen,
-        **sight,
+        **beside,
         "right_silent": right[silent].float().mean(),
         "right_speak": right[speaks].float().mean(),
         "right_word": right[is_word].float().mean(),
     }
 
 
-def _sight(head: SightHead, resid: Tensor, batch: Batch) -> Tensor:
+def asked_after(cfg: ModelConfig) -> dict[str, int]:
+    """After which block each thing is asked that is asked of lower layers."""
+    return {"listen": cfg.listen_layer, "sight": sight_layer(cfg.n_layers), "news": news_layer(cfg.n_layers)}
+
+
+def _beside(model: InteractionModel, batch: Batch, heads: nn.ModuleDict, below: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What is asked of lower layers; `below`: each one's residual `[batch * tokens, d_model]`."""
+    words = model.listen(_heard(below["listen"], batch))  # [batch, frames, vocab]
+    found = {"listen": listen_loss(words, batch.n_frames, batch.words, batch.n_words)}
+    if "sight" in heads:
+        found["sight"] = _sight(heads["sight"], below["sight"], batch)
+    if "news" in heads:
+        found["news"] = _news(heads["news"], below["news"], batch)
+    return found
+
+
+def _news(head: nn.Module, resid: Tensor, batch: Batch) -> Tensor:
+    """What is new at the ends of turns: `resid [batch * tokens, d_model]`; 0 without scenes."""
+    if batch.news is None or batch.turn_ends is None:
+        return resid.sum() * 0.0
+    where, _ = filled_up(batch.turn_ends)
+    return news_loss(head(resid.index_select(0, where))[: len(batch.news)], batch.news)
+
+
+def _heard(resid: Tensor, batch: Batch) -> Tensor:
+    """The residual `[batch * tokens, d_model]` at each row's frames: `[batch, frames, d_model]`, filled up to 64s."""
+    frames = F.pad(batch.frames, (0, -batch.frames.shape[1] % 64))  # [batch, frames]
+    return resid.index_select(0, frames.flatten()).view(*frames.shape, -1)
+
+
+def _sight(head: nn.Module, resid: Tensor, batch: Batch) -> Tensor:
     """The eyes' loss of a batch: `resid [batch * tokens, d_model]`; 0 without scenes."""
     if batch.sight is None:
         return resid.sum() * 0.0

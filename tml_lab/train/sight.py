@@ -33,6 +33,7 @@ N_NAMES = len(COLOURS) + len(KINDS) + len(HAPPENINGS)
 WIDTHS = (N_CELLS, N_CELLS, N_CELLS, N_COLOURS, N_NAMES)
 NAMED = 4.0  # what a name weighs that is right, against the many that are not
 NAMES_WEIGHT = 0.5
+RARE = 3.0  # by so much less likely at first is a name than not
 
 
 def sight_layer(n_layers: int) -> int:
@@ -47,6 +48,8 @@ class SightHead(nn.Module):
         super().__init__()
         self.norm = RMSNorm(d_model, eps)
         self.proj = nn.Linear(d_model, sum(WIDTHS))
+        with torch.no_grad():  # most names are of something that is not there
+            self.proj.bias[-N_NAMES:] -= RARE
 
     def forward(self, resid: Tensor) -> Tensor:
         """`resid [n, d_model]` -> `[n, sum(WIDTHS)]`."""

@@ -25,8 +25,9 @@ from tml_lab.train.optimizer import Muon, split_parameters
 from tml_lab.train.parallel import average_gradients, join
 from tml_lab.train.prefetch import Prefetch
 from tml_lab.train.sharded import in_shares, is_sharded, whole
-from tml_lab.train.sight import SightHead
 
+# what a head's loss weighs, in `TrainConfig`
+WEIGHT_OF = {"sight": "sight_weight", "news": "news_weight"}
 Score = Callable[[InteractionModel, TextTokenizer], dict[str, float]]
 
 
@@ -40,7 +41,7 @@ class Trainer:
     folder: Path
     feed: Feed | Prefetch
     lessons: Lessons
-    sight: SightHead | None = None
+    heads: nn.ModuleDict = field(default_factory=nn.ModuleDict)  # that training alone needs, by what they are asked
     step: int = 0
     seconds: float = 0.0
     log: list[dict[str, Any]] = field(default_factory=list)
@@ -48,10 +49,8 @@ class Trainer:
     def __post_init__(self) -> None:
         matrices, rest, fast, tables = split_parameters(self.model)
         self.muon = Muon(matrices, self.cfg.lr_muon, weight_decay=self.cfg.weight_decay)
-        if self.sight is not None:
-            rest = [*rest, *self.sight.parameters()]
         groups = [
-            {"params": rest, "lr": self.cfg.lr_adamw, "base": self.cfg.lr_adamw},
+            {"params": [*rest, *self.heads.parameters()], "lr": self.cfg.lr_adamw, "base": self.cfg.lr_adamw},
             {"params": fast, "lr": self.cfg.lr_fast, "base": self.cfg.lr_fast},
             {"params": tables, "lr": self.cfg.lr_tables, "base": self.cfg.lr_tables},
         ]
@@ -79,13 +78,18 @@ class Trainer:
         return 1.0 - (1.0 - self.cfg.silent_weight) * self.cooldown()
 
     def weights(self) -> dict[str, float]:
-        """What each loss weighs in their sum."""
-        heard = {"text": 1.0, "flow": self.cfg.flow_weight, "listen": self.cfg.listen_weight}
-        return heard if self.sight is None else heard | {"sight": self.cfg.sight_weight}
+        """What each loss weighs in their sum; a head's own one rises while the rate does.
+
+        A new head errs much, and what the layers below have learned should not be shaken by that. The head itself
+        learns at full speed: AdamW does not mind how large a gradient is.
+        """
+        own = {"text": 1.0, "flow": self.cfg.flow_weight, "listen": self.cfg.listen_weight}
+        risen = min((self.step + 1) / self.cfg.warmup, 1.0)
+        return own | {name: risen * getattr(self.cfg, WEIGHT_OF[name]) for name in self.heads}
 
     def parameters(self) -> list[nn.Parameter]:
-        """The model's, and those of the head that only training needs."""
-        return [*self.model.parameters(), *([] if self.sight is None else self.sight.parameters())]
+        """The model's, and those of the heads that only training needs."""
+        return [*self.model.parameters(), *self.heads.parameters()]
 
     def batches(self) -> Iterator[Batch]:
         """The feed's batches, lesson after lesson."""
@@ -102,7 +106,7 @@ class Trainer:
         cfg = replace(self.cfg, silent_weight=self.silent_weight())
         with as_shipped(self.model) if self.done() >= self.cfg.as_shipped_from else nullcontext():
             with torch.autocast(device.type, torch.bfloat16):
-                parts = losses(self.model, batch, self.silent, cfg, self.generator, self.sight)
+                parts = losses(self.model, batch, self.silent, cfg, self.generator, self.heads)
             torch.stack([weight * parts[name] for name, weight in self.weights().items()]).sum().backward()
         if not is_sharded(self.model):  # else they were averaged where they were divided
             average_gradients(self.parameters())
@@ -138,7 +142,7 @@ class Trainer:
         state = {
             "step": self.step, "seconds": self.seconds, "muon": whole(self.muon.state_dict()),
             "adamw": whole(self.adamw.state_dict()), "rng": self.generator.get_state(), "log": self.log,
-            "sight": None if self.sight is None else self.sight.state_dict(),
+            "heads": {name: head.state_dict() for name, head in self.heads.items()},
         }  # fmt: skip
         if join()[0] == 0:  # one process writes for all
             notes = {"step": self.step, "seconds": round(self.seconds), "train": vars(self.cfg), "log": self.log[-200:]}
@@ -154,6 +158,6 @@ class Trainer:
         self.muon.load_state_dict(in_shares(state["muon"], self.muon))
         self.adamw.load_state_dict(in_shares(state["adamw"], self.adamw))
         self.generator.set_state(state["rng"])
-        if self.sight is not None:
-            self.sight.load_state_dict(state["sight"])
+        for name, head in self.heads.items():
+            head.load_state_dict(state["heads"][name])
         self.feed.skip(self.step)  # other batches than the ones seen before the stop

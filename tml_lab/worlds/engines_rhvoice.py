@@ -24,11 +24,15 @@ class Rhvoice:
     voices: ClassVar = {"alan": "male", "bdl": "male", "clb": "female", "slt": "female"}
 
     def __init__(self) -> None:
-        """Raises FileNotFoundError where the program is not installed."""
+        """Raises FileNotFoundError where the program is not installed, RuntimeError where it is and does not speak."""
         program = shutil.which("RHVoice-test")
         if program is None:
             raise FileNotFoundError("the program `RHVoice-test` is not on the path")
         self.program = program
+        try:  # without its data it fails at the first word only, in the middle of somebody's run
+            self.synth("yes", "slt")
+        except (subprocess.SubprocessError, OSError) as error:
+            raise RuntimeError(f"{program} does not speak: {error}") from error
 
     def synth(self, text: str, voice: str) -> Audio:
         """Speak English `text` as alan, bdl, clb or slt. Returns f32 [n] at 16 kHz, not trimmed."""

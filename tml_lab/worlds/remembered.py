@@ -12,9 +12,11 @@ from tml_lab.stream.compact import Compact, Rule
 from tml_lab.stream.policy import Policy, PolicyError, SinksAndWindow, Window
 from tml_lab.worlds.wordings import WORDINGS
 from tml_lab.worlds.wordings_more import FACTS, MORE_WORDINGS
+from tml_lab.worlds.wordings_seen import SEEN_WORDINGS
 
 COUNTING = ("remind me", "reminder", "say tick every", "tick every")  # what follows is a number, or was misheard
 STANDING = ("repeat_numbers", "next_number", "opposite", "to_english", "to_spanish")
+WATCHING = ("what_appears", "new_colour", "which_way", "read")  # a count would begin anew, and is left alone
 INSTRUCTING = ("standing", "hold", "pause", "stop")  # kinds of rules
 STANDING_MORE = ("twice", "over", "okay_first", "one_word", "two_words", "wrong", "french", "german", "italian")
 
@@ -27,6 +29,8 @@ def rules(more: bool = False) -> tuple[Rule, ...]:
     found = [
         Rule("told", "name", WORDINGS["my_name_is"]),
         *(Rule("standing", name, WORDINGS[name]) for name in STANDING),
+        *(Rule("standing", name, SEEN_WORDINGS[name]) for name in WATCHING),
+        Rule("standing", "warn", tuple(wording.replace("{x}", "{thing}") for wording in SEEN_WORDINGS["warn"])),
         Rule("reminder", "remind", WORDINGS["remind"], "reminder"),
         Rule("hold", "tick", WORDINGS["tick"]),
         Rule("pause", "counting", COUNTING),

@@ -55,7 +55,9 @@ def play_wrong(stage: Stage) -> None:
         subject = statement_of(question)
         wrong = stage.chance(0.5)
         said = stage.pick(contrast) if wrong else true
-        end = stage.say(f"{subject} is {said}").end
+        statement = f"{subject} is {said}"
+        # in training some are typed: what is right can be learned before every word is understood
+        end = stage.put(statement) if stage.split == "train" else stage.say(statement).end
         if wrong:
             rest = tuple(w for w in contrast if w not in ("no", said))
             stage.reply(("no", true), end, "cue", margin=SURE, contrast=rest)

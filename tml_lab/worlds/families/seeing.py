@@ -26,6 +26,14 @@ def pick_look(stage: Stage, *taken: str) -> tuple[str, str]:
     return other_colour(stage.rng, *taken), stage.pick(THINGS)
 
 
+def somewhere(stage: Stage) -> tuple[float, float]:
+    """Where a thing comes: one of `PLACES`; in half of training's cases anywhere, since a patch's seam is a hard place
+    to be made out in, and its middle an easy one."""
+    if stage.split == "train" and stage.chance(0.5):
+        return float(stage.rng.uniform(20, 140)), float(stage.rng.uniform(20, 100))
+    return stage.pick(PLACES)
+
+
 def small_talk(stage: Stage, chance: float) -> None:
     """The user says something that asks for nothing, unless this is a quiet scene; a little time passes."""
     if not stage.quiet and stage.chance(chance):
@@ -42,7 +50,7 @@ def play_appears(stage: Stage) -> None:
         stage.perhaps_lull()
         colour, kind = pick_look(stage)
         span = Span(stage.now, stage.now + float(stage.rng.uniform(1.5, 4.5)))
-        scene.thing(kind, colour, span, *stage.pick(PLACES))
+        scene.thing(kind, colour, span, *somewhere(stage))
         until = max(span.end, span.start + LASTS)
         stage.reply((colour, kind), span.start, "cue", margin=SEEN, contrast=looks(colour, kind), until=until)
         stage.now = max(stage.now, (stage.free_turn + 1) * 0.2)
@@ -111,7 +119,7 @@ def play_warn(stage: Stage) -> None:
         if not feared and stage.chance(0.5):  # nearly the one named
             look = (colour, stage.pick([k for k in THINGS if k != kind]))
         start = stage.now + float(stage.rng.uniform(0.2, 1.2))
-        scene.thing(look[1], look[0], Span(start, start + float(stage.rng.uniform(1.0, 3.0))), *stage.pick(PLACES))
+        scene.thing(look[1], look[0], Span(start, start + float(stage.rng.uniform(1.0, 3.0))), *somewhere(stage))
         if feared:
             stage.reply(("careful",), start, "cue", margin=SEEN, contrast=("start", *NUMBERS[:11]))
         while stage.now < start + 0.8:
@@ -185,7 +193,7 @@ def play_before(stage: Stage) -> None:
     for kind in stage.rng.choice(THINGS, int(stage.rng.integers(1, 3)), replace=False):
         colour = other_colour(stage.rng, *(c for c, _ in shown))
         span = Span(stage.now, stage.now + float(stage.rng.uniform(1.2, 3.0)))
-        scene.thing(str(kind), colour, span, *stage.pick(PLACES))
+        scene.thing(str(kind), colour, span, *somewhere(stage))
         shown.append((colour, str(kind)))
         stage.now = span.end
         small_talk(stage, 0.3)
@@ -200,10 +208,19 @@ def play_watch(stage: Stage) -> None:
     """Much to see and nobody who asks: nothing is said."""
     scene = stage.watch()
     person = scene.person(stage.pick(("wave", "clap", "jumping jack", "squat")))
+    (colour, kind), thing = pick_look(stage), None
+    if stage.chance(0.5):
+        thing = scene.thing(kind, colour, Span(0.0, ALWAYS), *somewhere(stage))
     for _ in range(int(stage.rng.integers(2, 5))):
-        if stage.chance(0.4):
-            colour, kind = pick_look(stage)
-            scene.thing(kind, colour, Span(stage.now, stage.now + 2.0), *stage.pick(PLACES))
+        if thing is not None and stage.chance(0.5):  # what others are asked to tell of
+            if stage.chance(0.4):
+                colour = other_colour(stage.rng, colour)
+                scene.recolour(thing, colour, stage.now)
+            else:
+                scene.move(thing, stage.now, 0.6, *stage.rng.uniform(-35, 35, 2))
+        elif stage.chance(0.4):
+            other, kind = pick_look(stage)
+            scene.thing(kind, other, Span(stage.now, stage.now + 2.0), *somewhere(stage))
         elif stage.chance(0.3):
             scene.write(stage.pick(NUMBERS), Span(stage.now, stage.now + 1.5))
         else:

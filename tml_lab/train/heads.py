@@ -1,0 +1,46 @@
+"""Which heads a run trains beside the model: what is asked of the eyes in the layers below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from tml_lab.config import ModelConfig, TrainConfig
+from tml_lab.train.news import NewsHead
+from tml_lab.train.sight import SightHead
+from tml_lab.worlds.episode import LESSONS, SEEING
+
+HEADS: dict[str, Callable[[int, float], nn.Module]] = {"sight": SightHead, "news": NewsHead}
+
+
+def heads_for(cfg: TrainConfig) -> tuple[str, ...]:
+    """The heads of a new run: those for scenes only where a lesson has some; none that weighs nothing."""
+    families = {family for lesson, _ in cfg.curriculum for family in LESSONS.get(lesson, {})}
+    scenes = not families.isdisjoint(SEEING)
+    weights = {"sight": cfg.sight_weight, "news": cfg.news_weight}
+    return tuple(name for name, weight in weights.items() if scenes and weight > 0)
+
+
+def new_heads(cfg: ModelConfig, names: Iterable[str], seed: int) -> nn.ModuleDict:
+    """Those heads with fresh weights, the same for the same seed: all processes of a run start from one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.ModuleDict({name: HEADS[name](cfg.d_model, cfg.rms_eps) for name in names})
+
+
+def heads_of_run(folder: Path) -> tuple[str, ...]:
+    """The heads that an interrupted run has.
+
+    Raises ValueError for a run that was begun by a version whose heads were asked for other things.
+    """
+    state = torch.load(folder / "trainer.pt", weights_only=True, mmap=True)
+    remedy = f"{folder} was begun when other things were asked beside words: begin another one with --init {folder}"
+    if "heads" not in state:
+        raise ValueError(remedy)
+    for name, weights in state["heads"].items():
+        if name not in HEADS or len(HEADS[name](1, 0.0).proj.bias) != len(weights["proj.bias"]):  # type: ignore[arg-type]
+            raise ValueError(remedy)
+    return tuple(state["heads"])
