@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from tml_lab.train.parallel import average_gradients, join, share_rows
+from tml_lab.train.shards import write_shard
 
 SCRIPT = """
 import json, sys
@@ -49,6 +56,43 @@ def test_two_processes_hold_one_model(in_two_processes, tmp_path: Path) -> None:
     assert (first["sum"], first["norm"]) == (second["sum"], second["norm"])
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3]  # written once, by the first process
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+from tml_lab.train.loop import train
+from tml_lab.train.parallel import finish, launch
+
+folder = Path(sys.argv[1])
+if len(sys.argv) > 2:
+    sys.exit(launch(2, [__file__, str(folder)]))
+train("pico", folder / "run", episodes=folder / "shards", steps=1_000_000, seed=1, save_every=1e9)
+finish()
+"""
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "kill"])
+def test_an_interrupt_stops_all_after_one_step_and_loses_none(scenes, tmp_path: Path, how: str) -> None:
+    (tmp_path / "shards").mkdir()
+    write_shard(tmp_path / "shards" / "episodes-00000.safetensors", scenes(60))
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    command = [sys.executable, str(tmp_path / "endless.py"), str(tmp_path), "launch"]
+    log, said = tmp_path / "run" / "log.jsonl", tmp_path / "said.txt"
+    with said.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True) as run:
+        deadline = time.monotonic() + 120
+        while not log.is_file() or len(log.read_text().splitlines()) < 3:
+            assert run.poll() is None and time.monotonic() < deadline, said.read_text()
+            time.sleep(0.05)
+        if how == "Ctrl-C":  # reaches the one that waits, the one that starts them, and both
+            os.killpg(run.pid, signal.SIGINT)
+        else:
+            run.terminate()
+        run.wait(120)
+    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+    kept = torch.load(tmp_path / "run" / "trainer.pt", weights_only=True)["step"]
+    assert kept == steps[-1] >= 3, said.read_text()
+    assert "goes on from here" in said.read_text()
 
 
 def test_alone_nothing_is_shared() -> None:

@@ -21,7 +21,7 @@ from tml_lab.train.grow import grow
 from tml_lab.train.heads import heads_for, heads_of_run, new_heads
 from tml_lab.train.heap import give_back
 from tml_lab.train.lessons import Lessons, render_lessons, rendered_meanwhile
-from tml_lab.train.parallel import agreed, join, wait_for_all
+from tml_lab.train.parallel import agreed, join, stopping_together, wait_for_all
 from tml_lab.train.prefetch import Prefetch
 from tml_lab.train.sharded import shard
 from tml_lab.train.trainer import Score, Trainer
@@ -131,13 +131,15 @@ def train(
     before = trainer.seconds
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     meanwhile = rendered_meanwhile(lessons[0][0], render, cfg.curriculum[0][0])
-    with meanwhile, Progress(*columns) as progress, (folder_for(folder) / "log.jsonl").open("a") as log:
+    log_file = (folder_for(folder) / "log.jsonl").open("a")
+    with meanwhile, Progress(*columns) as progress, log_file as log, stopping_together() as wished:
         task = progress.add_task(f"train {preset}", total=cfg.steps, completed=trainer.step)
         try:
             for batch in trainer.batches():
                 row = trainer.one_step(batch)
                 clock = time.monotonic()
-                trainer.seconds, save_now = agreed(before + clock - started, clock - saved > save_every)
+                wishes = agreed(before + clock - started, clock - saved > save_every, wished())
+                trainer.seconds, save_now, stop_now = wishes
                 row |= {"step": trainer.step, "seconds": round(trainer.seconds, 1), "turns": batch.n_turns}
                 if join()[0] == 0:
                     log.write(json.dumps({k: round(v, 4) for k, v in row.items()}) + "\n")
@@ -153,12 +155,12 @@ def train(
                     trainer.write_scores(score)
                 if trainer.done() >= 1.0:
                     break
+                if stop_now:
+                    raise KeyboardInterrupt  # in all processes after the same step
         except KeyboardInterrupt:
-            if sharded:  # the others may be anywhere: their shares cannot be asked for
-                progress.console.print("interrupted: the same command goes on from the last save")
-            else:
-                progress.console.print("interrupted: saving; the same command goes on from here")
-                trainer.save()
+            progress.console.print("interrupted: saving; the same command goes on from here")
+            trainer.save()
+            wait_for_all()
             return folder
         trainer.save()
         wait_for_all()  # nobody takes a run up before it is written

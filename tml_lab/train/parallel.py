@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO
 
 import torch
@@ -47,7 +50,13 @@ def finish() -> None:
 def launch(processes: int, command: list[str]) -> int:
     """Run `python COMMAND` in several processes that `join` one group, with the cores divided; the exit code."""
     with start(processes, command) as started:
-        return started.wait()
+        before = signal.signal(signal.SIGTERM, lambda *_: started.terminate())  # passed on: they save before they end
+        try:
+            return started.wait()
+        except KeyboardInterrupt:  # they have had it, too
+            return started.wait()
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def start(processes: int, command: list[str], output: IO[str] | None = None) -> subprocess.Popen[bytes]:
@@ -86,6 +95,24 @@ def agreed(*figures: float) -> list[float]:
         figure = figure.cuda()
     dist.broadcast(figure, 0)
     return figure.tolist()
+
+
+@contextmanager
+def stopping_together() -> Iterator[Callable[[], bool]]:
+    """In a group, an interrupt breaks nothing off: it is a wish, of which the function given tells, so that all stop
+    after the same step. Ctrl-C reaches them all, SIGTERM through whoever started them. Alone it is what it always is.
+    """
+    wished = threading.Event()
+    if not dist.is_initialized():
+        yield wished.is_set
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: wished.set()) for number in numbers]
+    try:
+        yield wished.is_set
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def wait_for_all() -> None:
