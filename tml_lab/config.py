@@ -127,7 +127,7 @@ class TrainConfig:
     flow_weight: float = 0.3
     listen_weight: float = 0.5
     sight_weight: float = 1.0  # of what is made out in scenes, where a lesson has any
-    news_weight: float = 1.0  # of what is new in them at the end of a turn
+    news_weight: float = 0.0  # of what is new in them at the end of a turn: no help was found in it
     curriculum: tuple[tuple[str, float], ...] = (("easy", 0.2), ("all", 1.0))  # lesson, until which share of the steps
     n_episodes: int = 20_000  # rendered for each lesson
     camera_share: float = 0.3  # of the batches (of episodes that are not too long) in which the camera is on
@@ -156,8 +156,8 @@ PRESETS: dict[str, ModelConfig] = {
     # what the eyes learn first can be learned by few weights, but for the eye itself, which has more of them
     "pico_eyes": ModelConfig(
         name="pico_eyes", d_model=64, n_layers=3, listen_layer=1, global_every=3, n_heads=2, n_kv_heads=1, d_head=32,
-        window=128, rel_extent=512, n_experts=4, d_expert=64, hmlp_widths=(24, 48, 96), flow_width=96, flow_depth=2,
-        vocoder_width=64, vocoder_depth=2, global_budget=2048,
+        window=256, rel_extent=1024, n_experts=4, d_expert=64, hmlp_widths=(24, 48, 96), flow_width=96, flow_depth=2,
+        vocoder_width=64, vocoder_depth=2,
     ),
     "nano": ModelConfig(),
     "mini": ModelConfig(
@@ -183,7 +183,7 @@ TRAIN_PRESETS: dict[str, TrainConfig] = {
     "pico": TrainConfig(steps=300, curriculum=(("easy", 1.0),), n_episodes=600, vocoder_steps=0),
     "pico_eyes": TrainConfig(
         budget=2_500, warmup=30, curriculum=(("first_sight", 1.0),), n_episodes=6_000, flow_weight=0.4,
-        listen_weight=0.1, vocoder_steps=0,
+        listen_weight=0.1, news_weight=1.0, vocoder_steps=0,
     ),
     "nano": TrainConfig(),
     "mini": TrainConfig(steps=20_000, budget=48_000, cuda_budget=98_304, n_episodes=200_000),

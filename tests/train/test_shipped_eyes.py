@@ -6,20 +6,25 @@ import numpy as np
 import pytest
 
 from tests.rolling_ball import rolling
-from tml_lab.config import TURN_SAMPLES
+from tml_lab.config import TURN_SAMPLES, VIDEO_SIZE
 from tml_lab.model.checkpoint import load_checkpoint
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import differences, replay
 from tml_lab.stream.session import Session
 from tml_lab.worlds.episode import seen_world
+from tml_lab.worlds.lexicon import COLOURS, THINGS
+from tml_lab.worlds.remembered import usual_policy
+from tml_lab.worlds.seen.actions import Span
+from tml_lab.worlds.seen.film import pictures
+from tml_lab.worlds.seen.scene import Scene
 
 MODEL, TOKENIZER = load_checkpoint("pico-eyes")
 
 
-def watch(film: np.ndarray) -> Recording:
+def watch(film: np.ndarray, request: str = "tell me which way the ball goes") -> Recording:
     session = Session(MODEL, TOKENIZER)
     for turn, pair in enumerate(film):
-        typed = "tell me which way the ball goes" if turn == 2 else None
+        typed = request if turn == 2 else None
         session.step(np.zeros(TURN_SAMPLES, np.float32), np.ascontiguousarray(pair), typed)
     return session.recording()
 
@@ -30,6 +35,30 @@ def test_it_says_which_way_a_ball_goes_and_a_mirror_turns_it_round(ways: tuple[s
     assert watch(film).text.split() == list(ways)
     other = {"left": "right", "right": "left"}
     assert watch(film[:, :, :, ::-1]).text.split() == [other.get(way, way) for way in ways]
+
+
+def test_it_keeps_a_request_for_as_long_as_it_is_not_taken_back() -> None:
+    session = Session(MODEL, TOKENIZER, policy=usual_policy())
+    for turn, pair in enumerate(rolling(["left", "down"], first=60.0, turns=330)):
+        typed = "tell me which way the ball goes" if turn == 2 else None
+        session.step(np.zeros(TURN_SAMPLES, np.float32), np.ascontiguousarray(pair), typed)
+    assert session.recording().text.split() == ["left", "down"] and session.recording().notes
+
+
+def comes(n: int) -> np.ndarray:
+    """Ten seconds; after three a thing is there, and stays: uint8 `[50, 2, 120, 160, 3]`."""
+    scene = Scene(np.random.default_rng(n))
+    scene.thing(THINGS[n % 4], COLOURS[n % 9], Span(3, 99), 60 + 20 * (n % 3), 62, size=16)
+    return pictures(scene.script(100), VIDEO_SIZE).numpy().reshape(50, 2, 120, 160, 3)
+
+
+def test_of_what_appears_it_says_a_colour_and_a_kind_once() -> None:
+    right = 0
+    for n in range(9):
+        said = watch(comes(n), "tell me what appears").text.split()
+        assert len(said) == 2 and said[0] in COLOURS and said[1] in THINGS, said
+        right += said[0] == COLOURS[n % 9]
+    assert right >= 6
 
 
 def test_where_nothing_moves_it_says_nothing() -> None:

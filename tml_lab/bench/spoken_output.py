@@ -98,7 +98,7 @@ def collect(
         if len(found) >= n:
             return found[:n], cut_off
         drawn = [next(streams[i % len(streams)]) for i in range(BATCH)]
-        runs = rollout(model, tokenizer, [Heard(e.audio, e.typed) for e in drawn], seed, keep_voice=True)
+        runs = rollout(model, tokenizer, [Heard(e.audio, e.typed, e.pictures()) for e in drawn], seed, keep_voice=True)
         for utterance in (u for run in runs for u in utterances_of(run)):
             if is_fair(utterance):
                 found.append(utterance)
@@ -108,14 +108,16 @@ def collect(
 
 
 @torch.no_grad()
-def measure(checkpoint: str | Path = "nano", n: int = 200, seed: int = 0) -> dict[str, Any]:
+def measure(
+    checkpoint: str | Path = "nano", n: int = 200, seed: int = 0, families: Sequence[str] = FAMILIES
+) -> dict[str, Any]:
     """Judge `n` utterances beside the reply voice's own clips of the same words; prints both.
 
     Returns: a JSON-ready dictionary. Raises: CheckpointError, JudgeMissing, ValueError.
     """
     judge = WhisperJudge()
     model, tokenizer = load_checkpoint(checkpoint)
-    utterances, cut_off = collect(model, tokenizer, n, seed)
+    utterances, cut_off = collect(model, tokenizer, n, seed, families)
     sounds: list[np.ndarray] = [vocode(model.vocoder, u.mel).numpy() for u in utterances]
     scores = report({"model": sounds}, [u.text for u in utterances], judge, seed)
     return {
@@ -136,9 +138,10 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="nano")
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--families", nargs="+", default=FAMILIES, help="whose answers are judged")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    result = measure(args.checkpoint, args.n, args.seed)
+    result = measure(args.checkpoint, args.n, args.seed, args.families)
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(result, indent=1) + "\n")

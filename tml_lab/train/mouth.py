@@ -3,7 +3,8 @@
     python -m tml_lab.train.mouth runs/pico_eyes runs/pico_eyes_speaks --episodes data/cache/episodes-first_sight
 
 A small model's hidden states know better what is to sound than its small flow head can say: they are recorded once, on
-the turns in which it speaks, and the new head learns from them in minutes. Everything else stays as it is, to the bit.
+the turns in which it speaks, and the new head learns from them in minutes. All other weights stay as they are, to the
+bit. What it decides may change all the same, for it hears itself: who mumbles does not know what they have just said.
 """
 
 from __future__ import annotations
@@ -31,10 +32,16 @@ RATE = 2e-3
 SHIPPED_FROM = 0.7  # from this share of the steps on with the bits it is shipped in
 
 
-def with_mouth(model: InteractionModel, width: int, depth: int, vocoder: Vocoder) -> InteractionModel:
-    """The same model with an untrained flow head of that size and this vocoder; only that head is to learn."""
-    voice = {"vocoder_width": vocoder.width, "vocoder_depth": len(vocoder.blocks)}
-    other = InteractionModel(model.cfg.with_(flow_width=width, flow_depth=depth, **voice))
+def with_mouth(
+    model: InteractionModel, width: int, depth: int, vocoder: Vocoder, temperature: float = 1.0
+) -> InteractionModel:
+    """The same model with an untrained flow head of that size and this vocoder; only that head is to learn.
+
+    `temperature`: of the noise it will start from; without any, a head that errs says what is likeliest.
+    """
+    sizes = {"flow_width": width, "flow_depth": depth, "vocoder_width": vocoder.width}
+    cfg = model.cfg.with_(**sizes, vocoder_depth=len(vocoder.blocks), flow_temperature=temperature)
+    other = InteractionModel(cfg)
     kept = {name: t for name, t in model.state_dict().items() if not name.startswith(("flow.", "vocoder."))}
     lent = {f"vocoder.{name}": t for name, t in vocoder.state_dict().items()}
     other.load_state_dict(kept | lent, strict=False)
@@ -98,6 +105,7 @@ def main(
     states: Annotated[int, typer.Option(min=100, help="Hidden states to learn from.")] = 40_000,
     width: Annotated[int, typer.Option(help="Of the flow head.")] = 256,
     depth: Annotated[int, typer.Option(help="Of the flow head.")] = 3,
+    temperature: Annotated[float, typer.Option(min=0, help="Of the noise that it starts from.")] = 0.0,
     vocoder: Annotated[str, typer.Option(help="Checkpoint that lends its vocoder.")] = "nano",
     seed: Annotated[int, typer.Option(help="Of the head's first weights and of what it learns from.")] = 0,
 ) -> None:
@@ -106,7 +114,7 @@ def main(
     donor, _ = load_checkpoint(vocoder)
     lent = load_vocoder(checkpoint_dir(vocoder) / "model.safetensors", donor.cfg.vocoder_width, donor.cfg.vocoder_depth)
     torch.manual_seed(seed)
-    speaks = with_mouth(model, width, depth, lent)
+    speaks = with_mouth(model, width, depth, lent, temperature)
     began = time.monotonic()
     batches = track(Feed(episodes, tokenizer, seed + 1), "listen to itself", total=None)
     hidden, voice = spoken_states(model.requires_grad_(True).eval(), batches, states)

@@ -41,6 +41,7 @@ from tml_lab.worlds.lexicon import (
     GERMAN,
     ITALIAN,
     MORE_REPLY_WORDS,
+    NUMBERS,
     OTHERS,
     PAUSE_FILLERS,
     REPLY_WORDS,
@@ -136,9 +137,10 @@ SEEING_WEIGHTS: dict[str, float] = {
 # Beside all the others time is learned too slowly: more of it, and less of what hearing has learned.
 IN_EVERYTHING: dict[str, float] = {"remind": 6.0, "tick": 4.5, "how_long": 5.5, DICTATION: 10.0}
 
-# How often each is met where seeing begins: what happens to things, before questions, people and writing.
+# How often each is met where seeing begins: what happens to things and what people do, before questions and writing.
 FIRST_SIGHT_WEIGHTS: dict[str, float] = {
-    "appears": 4.0, "new_colour": 3.0, "which_way": 2.5, "warn": 2.5, "watch": 1.0,
+    "appears": 4.0, "new_colour": 2.0, "which_way": 1.5, "warn": 2.5, "watch": 1.5, "count_actions": 3.0,
+    "start_stop": 1.5,
 }  # fmt: skip
 
 QUIET = 0.5  # share of a lesson's scenes in which there is little but what is seen
@@ -247,7 +249,7 @@ def knows_everything(tokenizer: TextTokenizer) -> bool:
 def seen_world() -> tuple[str, ...]:
     """Every whole word of the requests and replies where seeing begins, in alphabetical order."""
     ways = ("left", "right", "up", "down")
-    return tuple(sorted({*words_of_seen_wordings(), *COLOURS, *THINGS, *ways, "careful", "stop"}))
+    return tuple(sorted({*words_of_seen_wordings(), *COLOURS, *THINGS, *NUMBERS, *ways, "careful", "start", "stop"}))
 
 
 def world_of(lessons: Iterable[str]) -> tuple[str, ...]:

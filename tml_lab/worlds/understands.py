@@ -39,7 +39,7 @@ PATH = Path(__file__).resolve().parents[2] / "data" / "understands.md"
 EVERYTHING_PATH = PATH.with_name("understands_everything.md")
 SEEN_TITLE = "What the camera sees"
 SEES = tuple(
-    SEEN_WORDINGS[name][0].format(x="X") for name in ("new_colour", "which_way")
+    SEEN_WORDINGS[name][0].format(x="X") for name in ("what_appears", "new_colour", "which_way")
 )
 """What `pico-eyes` has learned of the lesson `first_sight` (its card has the figures), as listed under `SEEN_TITLE`."""
 
