@@ -101,11 +101,13 @@ def test_right_statements_are_left_alone_and_wrong_ones_corrected(bank: VoiceBan
     for seed in range(6):
         scene = episode("wrong", seed, "train", bank)
         assert all(e.words[0] == "no" and len(e.words) == 2 for e in scene.expects)
-        stated = [s for s in scene.segments if " is " in f" {s.text} " and s.text not in MORE_WORDINGS["wrong"]]
+        typed = [((turn + 1) * TURN_SECONDS, text) for turn, text in scene.typed]
+        put = [*typed, *((s.end, s.text) for s in scene.segments)]  # when it was complete, and what
+        stated = [(end, text) for end, text in put if " is " in f" {text} " and text not in MORE_WORDINGS["wrong"]]
         assert len(stated) >= len(scene.expects)
         for expect in scene.expects:
-            wrong = next(s for s in stated if abs(s.end - expect.due) < 1e-6)
-            assert wrong.text.split()[-1] != expect.words[1]
+            wrong = next(text for end, text in stated if abs(end - expect.due) < 1e-6)
+            assert wrong.split()[-1] != expect.words[1]
     assert statement_of("what is two plus three") == statement_of("two plus three is what") == "two plus three"
     assert statement_of("which colour is a leaf") == "a leaf"
 
