@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 import soxr
 from jupyter_client.blocking.client import BlockingKernelClient
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
@@ -97,6 +97,14 @@ def until_turn(page: Page, turn: int, seconds: float = 60.0) -> None:
         arg=turn,
         timeout=1000 * seconds,
     )
+
+
+def stop_and_save(page: Page) -> None:
+    """Stop the live widget, and save what it recorded under `saved`."""
+    page.locator(".tml-start").click()
+    expect(page.locator(".tml-pill")).to_have_text("Stopped")
+    page.locator(".tml-save").click()
+    expect(page.locator(".tml-notice")).to_contain_text("Saved as saved/live-")
 
 
 def _free_port() -> int:

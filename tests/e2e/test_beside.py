@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from lab import Kernel, Lab, browser_with
+from lab import Kernel, Lab, browser_with, until_turn
 from playwright.sync_api import Page, Playwright, expect
 
 pytestmark = pytest.mark.e2e
@@ -57,10 +57,7 @@ def test_what_is_asked_for_grows_beside_the_talk_and_can_be_called_off(live: tup
     page.keyboard.press("Enter")
     expect(task).to_have_count(0)
     points = chart.locator("circle").count()
-    page.wait_for_function(
-        r"(n) => Number(document.querySelector('.tml-described').textContent.match(/turn (\d+)/)[1]) > n",
-        arg=turns + 5,
-    )
+    until_turn(page, turns + 6, seconds=30.0)
     assert chart.locator("circle").count() == points and points > before
     assert kernel.get("live._worker.session.tasks[0].status") == "cancelled"
 
@@ -75,10 +72,7 @@ def test_a_timer_follows_the_turns_and_a_checklist_the_person(live: tuple[Page, 
     box.press("Space")
     page.wait_for_function("() => document.querySelector('.tml-card input').checked")
     turn = kernel.get("len(live.turns)")
-    page.wait_for_function(
-        r"(n) => Number(document.querySelector('.tml-described').textContent.match(/turn (\d+)/)[1]) > n",
-        arg=turn + 2,
-    )
+    until_turn(page, turn + 3, seconds=30.0)
     assert kernel.get("[e.done for item in live.panel if item.id == 'list' for e in item.entries]") == [True]
     page.locator(".tml-start").click()
     expect(page.locator(".tml-pill")).to_have_text("Stopped")

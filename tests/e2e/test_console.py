@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from lab import Kernel, Lab, browser_with, write_camera, write_microphone
+from lab import Kernel, Lab, browser_with, until_turn, write_camera, write_microphone
 from playwright.sync_api import Page, Playwright, expect
 
 pytestmark = pytest.mark.e2e
@@ -49,21 +49,10 @@ def pill(page: Page, words: str) -> None:
     expect(page.locator(".tml-pill")).to_have_text(words, timeout=30_000)
 
 
-def wait_for_turn(page: Page, n: int) -> None:
-    """Until the strip shows turn `n` or a later one."""
-    page.wait_for_function(
-        r"""(n) => {
-            const line = document.querySelector(".tml-described").textContent;
-            return Number(line.match(/turn (\d+)/)?.[1] ?? -1) >= n;
-        }""",
-        arg=n, timeout=60_000,
-    )  # fmt: skip
-
-
 def wait_for_own_turn(page: Page, n: int) -> None:
     """Until the strip shows turn `n` of the recording."""
     page.locator(".tml-console[data-recorded=true]").wait_for()
-    wait_for_turn(page, n)
+    until_turn(page, n)
 
 
 def shown(page: Page) -> int:
@@ -102,7 +91,7 @@ def live(opened: tuple[Page, Kernel]) -> Iterator[tuple[Page, Kernel]]:
         page.wait_for_timeout(700)  # a second press at once counts as a double click
         press(page, " ")
     pill(page, "Listening")
-    wait_for_turn(page, shown(page) + 2)
+    until_turn(page, shown(page) + 2)
     yield page, kernel
 
 
@@ -117,7 +106,7 @@ def test_space_starts_pauses_and_goes_on_with_the_same_session(live: tuple[Page,
     before = kernel.get(TURNS)
     press(page, " ")
     pill(page, "Listening")
-    wait_for_turn(page, shown(page) + 3)
+    until_turn(page, shown(page) + 3)
     assert kernel.get(TURNS) > before
     assert kernel.get(f"[row.missed for row in console.turns[{before}:{before} + 3]]") == [0, 0, 0]
 
@@ -130,7 +119,7 @@ def test_a_double_click_starts_once(live: tuple[Page, Kernel]) -> None:
     page.wait_for_timeout(700)
     page.locator(".tml-start").dblclick()
     pill(page, "Listening")
-    wait_for_turn(page, shown(page) + 3)
+    until_turn(page, shown(page) + 3)
     pill(page, "Listening")
 
 
@@ -157,7 +146,7 @@ def test_f_plays_the_recording_in_the_same_place_and_goes_back(live: tuple[Page,
     page.wait_for_timeout(700)
     press(page, " ")
     pill(page, "Listening")
-    wait_for_turn(page, at + 4)
+    until_turn(page, at + 4)
     assert kernel.get(TURNS) > turns
     assert kernel.get("[row.missed for row in console.turns[-3:]]") == [0, 0, 0]  # the recording is no gap
 
@@ -208,7 +197,7 @@ def test_letters_typed_to_the_model_are_no_keys(live: tuple[Page, Kernel]) -> No
     press(page, "t")
     page.keyboard.type("fbw")
     page.keyboard.press("Enter")
-    wait_for_turn(page, shown(page) + 3)
+    until_turn(page, shown(page) + 3)
     pill(page, "Listening")
     assert kernel.get("[row.typed for row in console.turns if row.typed]")[-1] == "fbw"
     assert kernel.get("console.bookmarks") == []
@@ -239,21 +228,21 @@ def test_an_unplugged_microphone_lets_the_session_wait(live: tuple[Page, Kernel]
     before = kernel.get(TURNS)
     press(page, " ")
     pill(page, "Listening")
-    wait_for_turn(page, shown(page) + 3)
+    until_turn(page, shown(page) + 3)
     assert kernel.get(TURNS) >= before + 3
 
 
 def test_sound_that_the_browser_stops_comes_back(live: tuple[Page, Kernel]) -> None:
     page, _ = live
     page.evaluate("() => kept.contexts.at(-1).suspend()")  # it is resumed at once
-    wait_for_turn(page, shown(page) + 4)
+    until_turn(page, shown(page) + 4)
     page.evaluate("() => { const c = kept.contexts.at(-1); c.resume = () => new Promise(() => {}); c.suspend(); }")
     expect(page.locator(".tml-notice")).to_contain_text("The browser has stopped the sound")
     pill(page, "Waiting")
     page.evaluate("() => { delete kept.contexts.at(-1).resume; }")
     press(page, " ")
     pill(page, "Listening")
-    wait_for_turn(page, shown(page) + 3)
+    until_turn(page, shown(page) + 3)
 
 
 def test_a_kernel_that_does_not_answer_is_said_and_the_recording_plays_without_it(live: tuple[Page, Kernel]) -> None:
@@ -269,7 +258,7 @@ def test_a_kernel_that_does_not_answer_is_said_and_the_recording_plays_without_i
         os.kill(process, signal.SIGCONT)
     press(page, "f")
     pill(page, "Listening")
-    wait_for_turn(page, shown(page) + 4)
+    until_turn(page, shown(page) + 4)
 
 
 def test_a_second_view_shows_the_same_and_sends_nothing_twice(live: tuple[Page, Kernel]) -> None:
@@ -315,7 +304,7 @@ def test_a_page_that_is_loaded_anew_takes_the_session_up_again(live: tuple[Page,
     assert shown(page) >= before - 2, "the strip does not show what was before"
     press(page, " ")
     pill(page, "Listening")
-    wait_for_turn(page, shown(page) + 4)
+    until_turn(page, shown(page) + 4)
     assert kernel.get(TURNS) > before
     assert kernel.get("[row.missed for row in console.turns[-3:]]") == [0, 0, 0]
 
@@ -339,5 +328,5 @@ def test_a_refused_microphone_offers_the_recording(playwright: Playwright, lab: 
     expect(page.locator(".tml-notice")).to_contain_text("The microphone was refused")
     page.locator(".tml-offer").click()
     pill(page, "Recorded session")
-    wait_for_turn(page, 4)
+    until_turn(page, 4)
     browser.close()

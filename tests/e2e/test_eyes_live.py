@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from lab import Lab, browser_with, type_to_model, until_turn, write_film, write_microphone
+from lab import Lab, browser_with, stop_and_save, type_to_model, until_turn, write_film, write_microphone
 from playwright.sync_api import Playwright, expect
 
 from tests.rolling_ball import rolling
@@ -33,10 +33,7 @@ def test_it_says_which_way_the_ball_before_the_camera_goes(playwright: Playwrigh
     expect(page.locator(".tml-pill")).to_have_text("Listening", timeout=30_000)
     type_to_model(page, "tell me which way the ball goes")
     until_turn(page, 75)
-    page.locator(".tml-start").click()
-    expect(page.locator(".tml-pill")).to_have_text("Stopped")
-    page.locator(".tml-save").click()
-    expect(page.locator(".tml-notice")).to_contain_text("Saved as saved/live-")
+    stop_and_save(page)
     with lab.kernel(page) as kernel:
         said = kernel.get("[word for row in live.turns for word in row.words]")
         same = kernel.get(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from lab import Kernel, Lab, browser_with, write_camera, write_microphone
+from lab import Kernel, Lab, browser_with, until_turn, write_camera, write_microphone
 from playwright.sync_api import Page, Playwright, expect
 
 pytestmark = pytest.mark.e2e
@@ -25,18 +25,6 @@ def start(page: Page) -> None:
     expect(page.locator(".tml-pill")).to_have_text("Listening", timeout=20_000)
 
 
-def wait_for_turns(page: Page, n: int) -> None:
-    """Until the strip has shown turn `n`."""
-    page.wait_for_function(
-        r"""(n) => {
-            const line = document.querySelector(".tml-described").textContent;
-            return Number(line.match(/turn (\d+)/)?.[1] ?? -1) >= n;
-        }""",
-        arg=n,
-        timeout=60_000,
-    )
-
-
 @pytest.fixture(scope="module")
 def live(
     playwright: Playwright, lab: Lab, tones: np.ndarray, tmp_path_factory: pytest.TempPathFactory
@@ -49,7 +37,7 @@ def live(
     page = browser.new_page(viewport={"width": 1300, "height": 900})
     lab.show(page, ECHO)
     start(page)
-    wait_for_turns(page, 30)
+    until_turn(page, 30)
     with lab.kernel(page) as kernel:
         yield page, kernel
     browser.close()
@@ -87,7 +75,7 @@ def test_pictures_arrive_and_move(live: tuple[Page, Kernel]) -> None:
 
 def test_speech_comes_back_without_gaps(live: tuple[Page, Kernel]) -> None:
     page, kernel = live
-    wait_for_turns(page, kernel.get("len(live.turns)") + 6)  # the worklet reports once a second
+    until_turn(page, kernel.get("len(live.turns)") + 6)  # the worklet reports once a second
     stats = kernel.get("live.browser")
     assert stats["played"] > 2 * stats["rate"], "less than two seconds of speech were played"
     # No lead can hide a turn that comes later than the lead is long (on a machine that is busy with other things).
@@ -125,7 +113,7 @@ def test_typed_words_reach_one_turn(live: tuple[Page, Kernel]) -> None:
     page, kernel = live
     page.get_by_label("Type to the model").fill("say the next number")
     page.keyboard.press("Enter")
-    wait_for_turns(page, kernel.get("len(live.turns)") + 3)
+    until_turn(page, kernel.get("len(live.turns)") + 3)
     assert kernel.get("[t for t in live.recording.typed if t]") == ["say the next number"]
 
 
@@ -133,7 +121,7 @@ def test_mute_sends_silence_and_keeps_time(live: tuple[Page, Kernel]) -> None:
     page, kernel = live
     page.get_by_role("button", name="Mute", exact=True).click()
     expect(page.locator(".tml-pill")).to_have_text("Muted")
-    wait_for_turns(page, kernel.get("len(live.turns)") + 4)
+    until_turn(page, kernel.get("len(live.turns)") + 4)
     assert kernel.get("float(abs(live.recording.heard[-1]).max())") == 0
     page.get_by_role("button", name="Unmute").click()
 
@@ -157,11 +145,11 @@ def test_stop_frees_the_microphone_and_start_works_again(live: tuple[Page, Kerne
     assert kernel.get("__import__('sys').getswitchinterval()") == pytest.approx(0.005)
     page.get_by_role("button", name="Camera").click()  # off, so that the browser is asked for sound alone
     start(page)
-    wait_for_turns(page, 2)
+    until_turn(page, 2)
     assert kernel.get("[f for f in live.recording.frames if f is not None]") == []
     page.get_by_role("button", name="Camera").click()
     page.wait_for_function("() => document.querySelector('.tml-camera').ariaPressed === 'true'")
-    wait_for_turns(page, kernel.get("len(live.turns)") + 6)
+    until_turn(page, kernel.get("len(live.turns)") + 6)
     assert kernel.get("live.recording.frames[-1] is not None")
     assert kernel.get("__import__('sys').getswitchinterval()") == pytest.approx(0.0001)
     page.locator(".tml-start").click()

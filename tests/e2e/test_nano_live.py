@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from lab import Lab, browser_with, type_to_model, until_turn, write_camera, write_microphone
+from lab import Lab, browser_with, stop_and_save, type_to_model, until_turn, write_camera, write_microphone
 from playwright.sync_api import Playwright, expect
 
 from tml_lab.model.checkpoint import WEIGHTS, checkpoint_dir
@@ -43,10 +43,7 @@ def test_nano_answers_a_human_voice_and_its_recording_replays(
     type_to_model(page, "repeat every number you hear")
     until_turn(page, 75)
     expect(page.locator(".tml-described")).to_contain_text("lens 5 ")
-    page.locator(".tml-start").click()
-    expect(page.locator(".tml-pill")).to_have_text("Stopped")
-    page.locator(".tml-save").click()
-    expect(page.locator(".tml-notice")).to_contain_text("Saved as saved/live-")
+    stop_and_save(page)
     with lab.kernel(page) as kernel:
         said = kernel.get("[word for row in live.turns for word in row.words]")
         same = kernel.get(

@@ -16,12 +16,16 @@ from tml_lab.worlds.episode import LESSONS, SEEING
 HEADS: dict[str, Callable[[int, float], nn.Module]] = {"sight": SightHead, "news": NewsHead}
 
 
+def weight_of(cfg: TrainConfig, name: str) -> float:
+    """What a head's loss weighs."""
+    return getattr(cfg, f"{name}_weight")
+
+
 def heads_for(cfg: TrainConfig) -> tuple[str, ...]:
     """The heads of a new run: those for scenes only where a lesson has some; none that weighs nothing."""
     families = {family for lesson, _ in cfg.curriculum for family in LESSONS.get(lesson, {})}
     scenes = not families.isdisjoint(SEEING)
-    weights = {"sight": cfg.sight_weight, "news": cfg.news_weight}
-    return tuple(name for name, weight in weights.items() if scenes and weight > 0)
+    return tuple(name for name in HEADS if scenes and weight_of(cfg, name) > 0)
 
 
 def new_heads(cfg: ModelConfig, names: Iterable[str], seed: int) -> nn.ModuleDict:

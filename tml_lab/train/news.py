@@ -49,9 +49,9 @@ def news(script: Script) -> np.ndarray:
     n_turns = len(script.shapes) // VIDEO_FRAMES_PER_TURN
     if script.cast is None:  # rendered before there were casts
         return np.full((n_turns, N_NEWS), -1.0, np.float32)
-    cast = script.cast[VIDEO_FRAMES_PER_TURN - 1 :: VIDEO_FRAMES_PER_TURN].astype(np.int64)  # [turns, members, 5]
-    colour, kind = cast[..., 2], cast[..., 3]  # each [turns, members]
-    happened = happenings(script.cast[VIDEO_FRAMES_PER_TURN - 1 :: VIDEO_FRAMES_PER_TURN])  # [turns, members, 8]
+    cast = script.cast[VIDEO_FRAMES_PER_TURN - 1 :: VIDEO_FRAMES_PER_TURN]  # [turns, members, 5]
+    colour, kind = cast[..., 2].astype(np.int64), cast[..., 3].astype(np.int64)  # each [turns, members]
+    happened = happenings(cast)  # [turns, members, 8]
     came, changed = happened[..., COMES], happened[..., CHANGES]
     found = (
         _any_of(colour, came, len(COLOURS)), _any_of(kind, came, len(KINDS)), _any_of(colour, changed, len(COLOURS)),

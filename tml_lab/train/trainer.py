@@ -19,6 +19,7 @@ from tml_lab.model.text import SILENT, TextTokenizer
 from tml_lab.train.as_shipped import as_shipped
 from tml_lab.train.balance import balance
 from tml_lab.train.feed import Batch, Feed
+from tml_lab.train.heads import weight_of
 from tml_lab.train.lessons import Lessons
 from tml_lab.train.losses import losses
 from tml_lab.train.optimizer import Muon, split_parameters
@@ -26,8 +27,6 @@ from tml_lab.train.parallel import average_gradients, join
 from tml_lab.train.prefetch import Prefetch
 from tml_lab.train.sharded import in_shares, is_sharded, whole
 
-# what a head's loss weighs, in `TrainConfig`
-WEIGHT_OF = {"sight": "sight_weight", "news": "news_weight"}
 Score = Callable[[InteractionModel, TextTokenizer], dict[str, float]]
 
 
@@ -85,7 +84,7 @@ class Trainer:
         """
         own = {"text": 1.0, "flow": self.cfg.flow_weight, "listen": self.cfg.listen_weight}
         risen = min((self.step + 1) / self.cfg.warmup, 1.0)
-        return own | {name: risen * getattr(self.cfg, WEIGHT_OF[name]) for name in self.heads}
+        return own | {name: risen * weight_of(self.cfg, name) for name in self.heads}
 
     def parameters(self) -> list[nn.Parameter]:
         """The model's, and those of the heads that only training needs."""
