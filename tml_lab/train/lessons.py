@@ -85,9 +85,9 @@ def rendered_meanwhile(folder: Path, workers: int, lesson: str = "all") -> Itera
 
 def _tell_of_the_first_to_end(processes: Sequence[BaseProcess], over: threading.Event) -> None:
     """Says so on stderr when one of the processes ends before all is `over`: the run goes on, with scenes it knows."""
-    wait([process.sentinel for process in processes])
+    ended = wait([process.sentinel for process in processes])  # known before the process counts as not alive
     if not over.is_set():
-        left = sum(process.is_alive() for process in processes)
+        left = len(processes) - len(ended)
         print(
             f"a process that rendered episodes has ended, its last words are above; {left} of {len(processes)} go on",
             file=sys.stderr,
