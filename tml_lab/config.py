@@ -155,8 +155,8 @@ PRESETS: dict[str, ModelConfig] = {
     ),
     # what the eyes learn first can be learned by few weights, but for the eye itself, which has more of them
     "pico_eyes": ModelConfig(
-        name="pico_eyes", d_model=64, n_layers=3, listen_layer=1, global_every=3, n_heads=2, n_kv_heads=1, d_head=32,
-        window=256, rel_extent=1024, n_experts=4, d_expert=64, hmlp_widths=(24, 48, 96), flow_width=96, flow_depth=2,
+        name="pico_eyes", d_model=128, n_layers=4, listen_layer=1, global_every=4, n_heads=4, n_kv_heads=2, d_head=32,
+        window=256, rel_extent=1024, n_experts=4, d_expert=128, hmlp_widths=(24, 48, 96), flow_width=96, flow_depth=2,
         vocoder_width=64, vocoder_depth=2,
     ),
     "nano": ModelConfig(),
@@ -182,8 +182,8 @@ PRESETS: dict[str, ModelConfig] = {
 TRAIN_PRESETS: dict[str, TrainConfig] = {
     "pico": TrainConfig(steps=300, curriculum=(("easy", 1.0),), n_episodes=600, vocoder_steps=0),
     "pico_eyes": TrainConfig(
-        budget=2_500, warmup=30, curriculum=(("first_sight", 1.0),), n_episodes=6_000, flow_weight=0.4,
-        listen_weight=0.1, news_weight=1.0, vocoder_steps=0,
+        budget=2_500, warmup=60, cooldown=0.8, curriculum=(("first_sight", 0.3), ("second_sight", 1.0)),
+        n_episodes=10_000, silent_weight=0.4, flow_weight=0.4, listen_weight=0.3, sight_weight=1.5, vocoder_steps=0,
     ),
     "nano": TrainConfig(),
     "mini": TrainConfig(steps=20_000, budget=48_000, cuda_budget=98_304, n_episodes=200_000),

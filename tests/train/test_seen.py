@@ -19,6 +19,7 @@ from tml_lab.train.loop import open_trainer, train
 from tml_lab.train.pictures import Film
 from tml_lab.train.shards import Rendered, read_shard, render, write_shard
 from tml_lab.worlds.episode import closed_world, heard_world, seen_world, training_episode, world_of
+from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.reply_voice import reply_mel
 from tml_lab.worlds.seen.actions import Span
 from tml_lab.worlds.seen.film import SceneFilm, pictures
@@ -147,7 +148,8 @@ def test_words_that_were_never_used_can_be_left_out() -> None:
 
 def test_who_only_learns_to_see_needs_few_words(tmp_path: Path) -> None:
     cfg = replace(TRAIN_PRESETS["pico_eyes"], n_episodes=8)
-    assert world_of(["first_sight"]) == seen_world() and world_of(["first_sight", "all"]) == closed_world()
+    assert world_of(["first_sight"]) == world_of(["first_sight", "second_sight"]) == seen_world()
+    assert world_of(["first_sight", "all"]) == closed_world()
     trainer = open_trainer("pico_eyes", tmp_path, ((tmp_path, 1.0),), cfg, False, "cpu")
     assert trainer.tokenizer.names == TextTokenizer.build(seen_world()).names and "sight" in trainer.heads
 
@@ -179,6 +181,20 @@ def test_what_is_seen_reaches_the_decision() -> None:
     differs = (hidden[0] != hidden[1]).any(-1)[:whole]
     came = episode.speaking[0][0] - 1  # the turn in which it came into view
     assert not differs[turn < came].any() and differs[turn >= came].any()
+
+
+def test_all_that_the_second_lesson_asks_and_answers_is_in_its_few_words() -> None:
+    bank, tokenizer = VoiceBank.open("train", quiet=True), TextTokenizer.build(seen_world())
+    scenes = [training_episode(seed, bank, "second_sight") for seed in range(120)]
+    said = {word for scene in scenes for word, _ in scene.speaking.values()}
+    asked = [*(text for scene in scenes for _, text in scene.typed)]
+    asked += [s.text for scene in scenes if scene.family == DICTATION for s in scene.segments if s.role == "user"]
+    assert said <= set(tokenizer.names) and {word for text in asked for word in text.split()} <= set(tokenizer.names)
+    requests = [scene for scene in scenes if scene.family == DICTATION]
+    assert requests and all(scene.scene is None and not scene.speaking for scene in requests)
+    assert all(len(scene.segments) >= 3 for scene in requests)
+    typed = [bool(scene.typed) for scene in scenes if scene.family not in (DICTATION, "watch")]
+    assert 0.3 < np.mean(typed) < 0.7
 
 
 def test_where_seeing_begins_it_is_quiet_and_half_of_the_walls_are_plain(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def write_shard(path: Path, episodes: list[Rendered]) -> None:
         {"family": e.family, "turns": e.n_turns, "typed": e.typed, "speaking": e.speaking, "heard": e.heard}
         | ({"scene": [*e.scene.shapes.shape, e.scene.seed]} if e.scene else {})
         | ({"plain": True} if e.scene and e.scene.plain else {})
-        | ({"members": e.scene.cast.shape[1]} if e.scene and e.scene.cast is not None else {})
+        | ({"cast": [*e.scene.cast.shape[1:]]} if e.scene and e.scene.cast is not None else {})
         | ({"asking": e.asking} if e.asking else {})
         | {name: value for name in LINE if (value := getattr(e, name)) not in ([], None)}
         for e in episodes
@@ -128,8 +128,8 @@ def _scenes(rows: Sequence[dict[str, Any]], numbers: dict[str, np.ndarray]) -> I
             continue
         frames, n_shapes, n_numbers, seed = row["scene"]
         n, cast = frames * n_shapes * n_numbers, None
-        if "members" in row:  # else it was rendered before there were casts
-            shape = (frames, row["members"], COLUMNS)
+        if row.get("cast", [0, 0])[1] == COLUMNS:  # else it was rendered when casts told less, or not at all
+            shape = (frames, *row["cast"])
             cast = numbers["cast"][name : name + math.prod(shape)].reshape(shape)
             name += math.prod(shape)
         shapes = numbers["shapes"][place : place + n].reshape(frames, n_shapes, n_numbers)

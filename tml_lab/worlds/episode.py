@@ -12,7 +12,7 @@ from tml_lab.model.text import TextTokenizer, plain
 from tml_lab.worlds.families.answers import play_name, play_questions, play_repeat_after
 from tml_lab.worlds.families.cues import CUES, play_cues
 from tml_lab.worlds.families.foreign import FOREIGN, play_foreign
-from tml_lab.worlds.families.hearing import DICTATION, play_dictation
+from tml_lab.worlds.families.hearing import ASKING, DICTATION, play_asking, play_dictation
 from tml_lab.worlds.families.manner import play_manner
 from tml_lab.worlds.families.memory import play_facts, play_wrong
 from tml_lab.worlds.families.moving import play_captured, play_count, play_how_long_seen, play_start_stop
@@ -36,10 +36,12 @@ from tml_lab.worlds.families.tools import play_tools
 from tml_lab.worlds.lexicon import (
     COLOUR_OF,
     COLOURS,
+    DAYS,
     FILLER_SENTENCES,
     FRENCH,
     GERMAN,
     ITALIAN,
+    LEAD,
     MORE_REPLY_WORDS,
     NUMBERS,
     OTHERS,
@@ -142,6 +144,12 @@ FIRST_SIGHT_WEIGHTS: dict[str, float] = {
     "appears": 4.0, "new_colour": 2.0, "which_way": 1.5, "warn": 2.5, "watch": 1.5, "count_actions": 3.0,
     "start_stop": 1.5,
 }  # fmt: skip
+# Then what is asked aloud, and besides what is written and questions. Requests in many voices are training's only.
+SECOND_SIGHT_WEIGHTS: dict[str, float] = {
+    "appears": 3.5, "new_colour": 1.5, "which_way": 1.2, "warn": 2.5, "watch": 1.5, "count_actions": 5.0,
+    "start_stop": 3.0, "how_long_seen": 0.7, "read": 3.5, "look": 3.5, "before": 1.0, ASKING: 4.0,
+}  # fmt: skip
+TYPED_AT_SECOND_SIGHT = 0.45
 
 QUIET = 0.5  # share of a lesson's scenes in which there is little but what is seen
 
@@ -154,6 +162,7 @@ LESSONS: dict[str, dict[str, float]] = {
     "all": WEIGHTS,
     "further": FURTHER_WEIGHTS,
     "first_sight": FIRST_SIGHT_WEIGHTS,
+    "second_sight": SECOND_SIGHT_WEIGHTS,
     "seeing": SEEING_WEIGHTS,
     "everything": WEIGHTS | FURTHER_WEIGHTS | SEEING_WEIGHTS | IN_EVERYTHING,
 }  # fmt: skip
@@ -198,6 +207,11 @@ def _training_episode(seed: int, bank: VoiceBank, lesson: str) -> Episode:
     clean = lesson == "easy" or rng.uniform() < 1 / 3
     first, second = (str(name) for name in rng.choice(names, 2, p=weights / weights.sum()))
     stage = open_easy_stage(bank, rng) if lesson == "easy" else open_stage(bank, rng, "train")
+    if first == ASKING:
+        play_asking(stage)
+        return stage.finish(DICTATION, seed, noisy=not clean)
+    if lesson == "second_sight":
+        return _first_sight(stage, first, seed, TYPED_AT_SECOND_SIGHT)
     if lesson == "first_sight" or (first in SEEING and stage.chance(QUIET)):
         return _first_sight(stage, first, seed)
     stage.pace = float(rng.uniform(0.4, 1.0))
@@ -221,13 +235,13 @@ def _training_episode(seed: int, bank: VoiceBank, lesson: str) -> Episode:
     return stage.finish(first, seed, noisy=not clean)
 
 
-def _first_sight(stage: Stage, name: str, seed: int) -> Episode:
+def _first_sight(stage: Stage, name: str, seed: int, typing: float = 1.0) -> Episode:
     """A scene in which there is little but what is seen: a typed request, mostly nobody who talks, few things happen.
 
     Where a model that hears is to learn to see, it has to find out that pictures matter at all: amid talk, and before
     backdrops that move, it did not.
     """
-    stage.pace, stage.typing, stage.lull, stage.again = float(stage.rng.uniform(0.3, 0.7)), 1.0, 0.1, 1
+    stage.pace, stage.typing, stage.lull, stage.again = float(stage.rng.uniform(0.3, 0.7)), typing, 0.1, 1
     stage.quiet = stage.chance(0.75)
     SEEING[name](stage)
     stage.watch().plain = stage.chance(0.5)
@@ -249,12 +263,13 @@ def knows_everything(tokenizer: TextTokenizer) -> bool:
 def seen_world() -> tuple[str, ...]:
     """Every whole word of the requests and replies where seeing begins, in alphabetical order."""
     ways = ("left", "right", "up", "down")
-    return tuple(sorted({*words_of_seen_wordings(), *COLOURS, *THINGS, *NUMBERS, *ways, "careful", "start", "stop"}))
+    others = (*ways, *LEAD, *DAYS, "second", "seconds", "careful", "start", "stop")
+    return tuple(sorted({*words_of_seen_wordings(), *COLOURS, *THINGS, *NUMBERS, *others}))
 
 
 def world_of(lessons: Iterable[str]) -> tuple[str, ...]:
-    """The words that a model needs for these lessons: all there are, but where there is only first sight."""
-    return seen_world() if {*lessons} == {"first_sight"} else closed_world()
+    """The words that a model needs for these lessons: all there are, but where nothing is learned but to see."""
+    return seen_world() if {*lessons} <= {"first_sight", "second_sight"} else closed_world()
 
 
 def closed_world() -> tuple[str, ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from tml_lab.worlds.families.answers import KINDS
 from tml_lab.worlds.families.cues import CUES, fragment
-from tml_lab.worlds.lexicon import COLOURS, DAYS, FILLER_SENTENCES, NAMES, NUMBERS, OPPOSITES, SPANISH
+from tml_lab.worlds.lexicon import COLOURS, DAYS, FILLER_SENTENCES, NAMES, NUMBERS, OPPOSITES, SPANISH, THINGS
 from tml_lab.worlds.stage import Stage
 from tml_lab.worlds.wordings import WORDINGS
+from tml_lab.worlds.wordings_seen import COUNTED, DO, DOES, MANY, SEEN_WORDINGS
 
 DICTATION = "dictation"  # episodes of this family ask nothing of the model's own words
+ASKING = "asking"  # dictation of requests of what is seen, and of nothing else
 
 
 def dictated(stage: Stage) -> str:
@@ -23,6 +25,25 @@ def dictated(stage: Stage) -> str:
         pool = stage.pick((NUMBERS, NUMBERS, NUMBERS, tuple(OPPOSITES), tuple(OPPOSITES), COLOURS, DAYS))
         return " ".join(stage.pick(pool) for _ in range(int(stage.rng.integers(1, 5))))
     return stage.pick(FILLER_SENTENCES) if stage.chance(0.5) else fragment(stage)
+
+
+def asked_of_the_eyes(stage: Stage) -> str:
+    """A request or a question of what is seen, as it is put where there is something to see."""
+    name = stage.pick(list(SEEN_WORDINGS))
+    look = f"{stage.pick(COLOURS)} {stage.pick(THINGS)}"
+    fillings = {
+        "count_actions": tuple(COUNTED.values()), "start_stop": tuple(DOES.values()), "warn": (look,),
+        "how_long_seen": tuple(DO.values()), "seen_thing": COLOURS, "how_many": (*MANY.values(), "things"),
+    }  # fmt: skip
+    return stage.pick(SEEN_WORDINGS[name]).format(x=stage.pick(fillings.get(name, THINGS)))
+
+
+def play_asking(stage: Stage) -> None:
+    """Three to six requests and questions about what is seen, most of them by another voice than the one before."""
+    for _ in range(int(stage.rng.integers(3, 7))):
+        text = asked_of_the_eyes(stage)
+        stage.say(text, stage.bank.choose(stage.rng, (text,), human_share=0.0) if stage.chance(0.8) else None)
+        stage.wait(0.15, 0.7)
 
 
 def play_dictation(stage: Stage) -> None:

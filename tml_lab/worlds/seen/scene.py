@@ -14,13 +14,15 @@ import numpy as np
 from tml_kernels.draw import NUMBERS
 from tml_lab.config import VIDEO_FPS, VIDEO_SIZE
 from tml_lab.worlds.lexicon import COLOURS
+from tml_lab.worlds.lexicon import NUMBERS as NUMBER_WORDS
 from tml_lab.worlds.seen.actions import ACTIONS, STAND, Span, blend, phase, sway
 from tml_lab.worlds.seen.body import Body, View, body_shapes, draw_body, joints
 from tml_lab.worlds.seen.capture import CLIPS, replayed
-from tml_lab.worlds.seen.cast import KINDS, STANDS, cast_of_thing, joined
+from tml_lab.worlds.seen.cast import KINDS, STANDS, WRITTEN, cast_of_thing, cast_of_writing, joined
 from tml_lab.worlds.seen.things import PAINT, Thing, paint
 from tml_lab.worlds.seen.writing import written
 
+NUMBERS_IN_FIGURES = {str(i): word for i, word in enumerate(NUMBER_WORDS)}
 WIDTH, HEIGHT = VIDEO_SIZE  # pixels that shapes are placed in, whatever size the picture is drawn in
 MOST_FRAMES = 4000
 
@@ -68,15 +70,18 @@ class Person:
         self.did.append(Stretch(action, span or Span(reps[0].start, reps[-1].end), tuple(reps), hold))
 
     def cast(self, n_frames: int) -> np.ndarray:
-        """Where they are, what they do and how often they did it (`tml_lab.worlds.seen.cast`): `[n_frames, 5]`."""
+        """Where they are, what they do, how often they did it and how far they are: `[n_frames, 6]`.
+
+        Source: `tml_lab.worlds.seen.cast`.
+        """
         t = (np.arange(n_frames) + 0.5) / VIDEO_FPS
-        does, done = np.full(n_frames, KINDS.index(STANDS)), np.zeros(n_frames)
+        does, done, far = np.full(n_frames, KINDS.index(STANDS)), np.zeros(n_frames), np.zeros(n_frames)
         for stretch in self.did:
             does[(t >= stretch.span.start) & (t < stretch.span.end)] = KINDS.index(stretch.action)
             done += (t[:, None] >= [rep.end for rep in stretch.reps]).sum(1)
-        middle = self.view.y - 0.5 * self.view.scale * (0.3 if self.lies else 1.0)  # of a body that lies: lower down
-        columns = (np.full(n_frames, self.view.x), np.full(n_frames, middle), np.full(n_frames, -1), does, done)
-        return np.stack(columns, -1)
+            far = np.maximum(far, phase(stretch.reps, n_frames, stretch.hold))
+        fixed = (np.full(n_frames, number) for number in (self.view.x, self.view.y, -1.0))
+        return np.stack((*fixed, does, done, far), -1)
 
     def shapes(self, n_frames: int) -> np.ndarray:
         """`[n_frames, 18, 11]`."""
@@ -145,6 +150,7 @@ class Scene:
     people: list[Person] = field(default_factory=list)
     things: list[Thing] = field(default_factory=list)
     words: list[tuple[Span, np.ndarray]] = field(default_factory=list)
+    read: list[tuple[Span, str, float, float]] = field(default_factory=list)  # when, which word, where it ends
     plain: bool = False  # before a wall of one colour
 
     def person(self, action: str, x: float | None = None) -> Person:
@@ -198,6 +204,9 @@ class Scene:
         half = 0.5 * height * (len(text) * 0.95) + 0.4 * height
         board = np.array([[2.0, WIDTH / 2, y, 0, 0, half, 0.85 * height, *plate, 1.0]])
         self.words.append((span, np.concatenate([board, lines])))
+        word = NUMBERS_IN_FIGURES.get(text, text)
+        if word in WRITTEN:
+            self.read.append((span, word, WIDTH / 2 + half - 0.4 * height, y + 0.4 * height))
 
     def n_frames_for(self, seconds: float) -> int:
         """Frames that hold `seconds`."""
@@ -212,6 +221,7 @@ class Scene:
         shaken = _unsteady(shapes, self.rng).astype(np.float16)
         cast = [cast_of_thing(thing, n_frames) for thing in self.things]
         cast += [person.cast(n_frames) for person in self.people]
+        cast += [cast_of_writing(word, _frames(span, n_frames), x, y, n_frames) for span, word, x, y in self.read]
         return Script(shaken, int(self.rng.integers(1 << 31)), plain=self.plain, cast=joined(cast, n_frames))
 
 
