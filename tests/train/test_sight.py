@@ -17,7 +17,17 @@ from tml_lab.train.feed import collate
 from tml_lab.train.loop import open_trainer
 from tml_lab.train.losses import losses
 from tml_lab.train.shards import Rendered, write_shard
-from tml_lab.train.sight import CELLS, N_CELLS, N_NAMES, WIDTHS, SightHead, named, phases, scene_targets, sight_loss
+from tml_lab.train.sight import (
+    CELLS,
+    N_CELLS,
+    N_NAMES,
+    WIDTHS,
+    SightHead,
+    named,
+    phases,
+    scene_targets,
+    sight_loss,
+)
 from tml_lab.train.trainer import Trainer
 from tml_lab.worlds.episode import closed_world
 from tml_lab.worlds.lexicon import COLOURS

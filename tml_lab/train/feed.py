@@ -22,7 +22,6 @@ from tml_lab.model.interaction import Tokens
 from tml_lab.model.text import AUDIO, DELEGATE, SILENT, SPEAK, TextTokenizer
 from tml_lab.signal.out_mel import quantize_voice
 from tml_lab.stream.layout import MAX_REQUEST, NO_TARGET, Layout, Stream, TurnTokens, lay_out
-from tml_lab.train.news import news
 from tml_lab.train.pictures import PICTURES, Film, n_patches
 from tml_lab.train.shards import Rendered, read_shard
 from tml_lab.train.sight import scene_targets
@@ -46,8 +45,7 @@ class Batch:
     audio_in tokens, of which `n_frames [batch]` count; `words`: ids of the words heard, all rows end to end,
     `n_words [batch]` of each. `n_turns`: turns in the batch, padding left out. `films`: what the camera shows in each
     row; `to` draws them, and `tokens.patches` is there only then. `shown [patches drawn]` bool: which of them are seen;
-    None: all. `sight [patches seen, ...]`: what is to be made out in them (`scene_targets`), where there are scenes;
-    there also `turn_ends [turns]`, flat positions before the decision, and `news [turns, N_NEWS]`, what is new then.
+    None: all. `sight [patches seen, ...]`: what is to be made out in them (`scene_targets`), where there are scenes.
     """
 
     tokens: Tokens
@@ -63,8 +61,6 @@ class Batch:
     films: list[Film | SceneFilm] = field(default_factory=list)
     shown: Tensor | None = None
     sight: Tensor | None = None
-    turn_ends: Tensor | None = None
-    news: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device, with its pictures drawn."""
@@ -147,15 +143,6 @@ def shown_patches(episode: Rendered, seen: int) -> Tensor:
     return turns.repeat_interleave(seen)
 
 
-def news_seen(episode: Rendered) -> np.ndarray:
-    """What is new in each turn of an episode's scene; where pictures are lost, and just after, nobody knows."""
-    assert episode.scene is not None
-    told = news(episode.scene)  # [turns, N_NEWS]
-    lost = {turn + late for turn in episode.unseen for late in (0, 1)}
-    told[[turn for turn in lost if turn < len(told)]] = -1.0
-    return told
-
-
 def drawn(films: Sequence[Film | SceneFilm], device: torch.device) -> Tensor:
     """What all rows of a batch see, row after row: `[patches, 2, 40, 40, 3]`, drawn on the device."""
     scenes = [film for film in films if isinstance(film, SceneFilm)]
@@ -202,15 +189,12 @@ def collate(
     spoken = [e.heard if e.excused_from is None else [] for e in episodes]
     words = [[tokenizer.vocab.get(word, tokenizer.id("<unk>")) for word in some] for some in spoken]
     shown = torch.cat([shown_patches(e, seen) for e in episodes])  # [patches of all rows]
-    ends = torch.cat([at[FRAMES_PER_TURN - 1 :: FRAMES_PER_TURN] for at in where])  # the last frame's of each turn
-    told = [news_seen(e) for e in episodes if e.scene is not None] if video else []  # each [turns, N_NEWS]
-    new = torch.from_numpy(np.concatenate(told)) if len(told) == rows else None
     return Batch(
         tokens, (rows, longest), flat["target"], torch.cat(voice_from), voice,
         torch.nn.utils.rnn.pad_sequence(where, batch_first=True), n_frames,
         torch.tensor([i for row in words for i in row], dtype=torch.long), torch.tensor([len(row) for row in words]),
         sum(e.n_turns for e in episodes), films,
-        None if shown.all() else shown, turn_ends=None if new is None else ends, news=new,
+        None if shown.all() else shown,
     )  # fmt: skip
 
 

@@ -9,11 +9,10 @@ import torch
 from torch import nn
 
 from tml_lab.config import ModelConfig, TrainConfig
-from tml_lab.train.news import NewsHead
 from tml_lab.train.sight import SightHead
 from tml_lab.worlds.episode import LESSONS, SEEING
 
-HEADS: dict[str, Callable[[int, float], nn.Module]] = {"sight": SightHead, "news": NewsHead}
+HEADS: dict[str, Callable[[int, float], nn.Module]] = {"sight": SightHead}
 
 
 def weight_of(cfg: TrainConfig, name: str) -> float:

@@ -15,7 +15,6 @@ from tml_lab.model.listen import listen_loss
 from tml_lab.model.text import SPECIALS
 from tml_lab.stream.layout import NO_TARGET, Stream
 from tml_lab.train.feed import Batch
-from tml_lab.train.news import news_layer, news_loss
 from tml_lab.train.sight import sight_layer, sight_loss
 
 PADDED = 256  # what a batch has any number of is filled up to multiples of this: products of a few shapes only
@@ -72,8 +71,8 @@ def losses(
     heads: nn.ModuleDict | None = None,
 ) -> dict[str, Tensor]:
     """`text`: weighted cross-entropy of decisions and words; `flow`: mean squared error of the velocity;
-    `listen`: CTC of the words heard; and what each of the trainer's own `heads` is asked for: `sight` and `news`, what
-    is made out of scenes and what is new in them, 0 where there are none.
+    `listen`: CTC of the words heard; and what each of the trainer's own `heads` is asked for: `sight`, what
+    is made out of scenes, 0 where there are none.
     """
     rows, n = batch.shape
     x = model.embed(batch.tokens).view(rows, n, -1)  # [batch, tokens, d_model]
@@ -107,7 +106,7 @@ def losses(
 
 def asked_after(cfg: ModelConfig) -> dict[str, int]:
     """After which block each thing is asked that is asked of lower layers."""
-    return {"listen": cfg.listen_layer, "sight": sight_layer(cfg.n_layers), "news": news_layer(cfg.n_layers)}
+    return {"listen": cfg.listen_layer, "sight": sight_layer(cfg.n_layers)}
 
 
 def _beside(model: InteractionModel, batch: Batch, heads: nn.ModuleDict, below: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -116,17 +115,7 @@ def _beside(model: InteractionModel, batch: Batch, heads: nn.ModuleDict, below: 
     found = {"listen": listen_loss(words, batch.n_frames, batch.words, batch.n_words)}
     if "sight" in heads:
         found["sight"] = _sight(heads["sight"], below["sight"], batch)
-    if "news" in heads:
-        found["news"] = _news(heads["news"], below["news"], batch)
     return found
-
-
-def _news(head: nn.Module, resid: Tensor, batch: Batch) -> Tensor:
-    """What is new at the ends of turns: `resid [batch * tokens, d_model]`; 0 without scenes."""
-    if batch.news is None or batch.turn_ends is None:
-        return resid.sum() * 0.0
-    where, _ = filled_up(batch.turn_ends)
-    return news_loss(head(resid.index_select(0, where))[: len(batch.news)], batch.news)
 
 
 def _heard(resid: Tensor, batch: Batch) -> Tensor:
