@@ -124,6 +124,7 @@ class TrainConfig:
     cooldown: float = 0.6  # share of the run over which the learning rate falls to zero
     silent_weight: float = 0.3  # of a silent decision at first; it rises to 1 while the learning rate falls
     word_weight: float = 4.0  # what is said is decided once in many turns
+    onset_weight: float = 1.0  # of the decision to begin, at first; it falls to 1 while the learning rate falls
     flow_weight: float = 0.3
     listen_weight: float = 0.5
     sight_weight: float = 1.0  # of what is made out in scenes, where a lesson has any
@@ -155,7 +156,7 @@ PRESETS: dict[str, ModelConfig] = {
     # what the eyes learn first can be learned by few weights, but for the eye itself, which has more of them
     "pico_eyes": ModelConfig(
         name="pico_eyes", d_model=128, n_layers=4, listen_layer=1, global_every=4, n_heads=4, n_kv_heads=2, d_head=32,
-        window=256, rel_extent=1024, n_experts=4, d_expert=128, hmlp_widths=(24, 48, 96), flow_width=96, flow_depth=2,
+        window=256, rel_extent=1024, n_experts=4, d_expert=128, flow_width=96, flow_depth=2,
         vocoder_width=64, vocoder_depth=2,
     ),
     "nano": ModelConfig(),
@@ -181,8 +182,8 @@ PRESETS: dict[str, ModelConfig] = {
 TRAIN_PRESETS: dict[str, TrainConfig] = {
     "pico": TrainConfig(steps=300, curriculum=(("easy", 1.0),), n_episodes=600, vocoder_steps=0),
     "pico_eyes": TrainConfig(
-        budget=2_500, warmup=60, cooldown=0.8, curriculum=(("first_sight", 0.3), ("second_sight", 1.0)),
-        n_episodes=10_000, silent_weight=0.4, flow_weight=0.4, listen_weight=0.3, sight_weight=1.5, vocoder_steps=0,
+        budget=2_500, warmup=60, curriculum=(("glimpses", 0.2), ("first_sight", 0.45), ("second_sight", 1.0)),
+        n_episodes=10_000, onset_weight=3.0, flow_weight=0.4, listen_weight=0.3, sight_weight=1.5, vocoder_steps=0,
     ),
     "nano": TrainConfig(),
     "mini": TrainConfig(steps=20_000, budget=48_000, cuda_budget=98_304, n_episodes=200_000),

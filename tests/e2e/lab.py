@@ -222,6 +222,12 @@ class Kernel:
     def __init__(self, client: BlockingKernelClient) -> None:
         self.client = client
 
+    def until(self, condition: str, seconds: float = 30.0) -> None:
+        """Ask until an expression is true."""
+        deadline = time.monotonic() + seconds
+        while not self.get(f"bool({condition})"):
+            assert time.monotonic() < deadline, f"not within {seconds} s: {condition}"
+
     def get(self, expression: str, setup: str = "") -> Any:
         """The value of a JSON-ready expression."""
         reply = self.client.execute_interactive(

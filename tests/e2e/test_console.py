@@ -45,6 +45,12 @@ def press(page: Page, *keys: str) -> None:
         page.keyboard.press(key)
 
 
+def press_anew(page: Page, key: str) -> None:
+    """Long enough after the last press not to count as the same key, held."""
+    page.wait_for_timeout(700)
+    press(page, key)
+
+
 def pill(page: Page, words: str) -> None:
     expect(page.locator(".tml-pill")).to_have_text(words, timeout=30_000)
 
@@ -88,8 +94,7 @@ def live(opened: tuple[Page, Kernel]) -> Iterator[tuple[Page, Kernel]]:
     if page.locator(".tml-pill").text_content() == "Recorded session":
         press(page, "f")
     if page.locator(".tml-pill").text_content() != "Listening":
-        page.wait_for_timeout(700)  # a second press at once counts as a double click
-        press(page, " ")
+        press_anew(page, " ")
     pill(page, "Listening")
     until_turn(page, shown(page) + 2)
     yield page, kernel
@@ -97,8 +102,7 @@ def live(opened: tuple[Page, Kernel]) -> Iterator[tuple[Page, Kernel]]:
 
 def test_space_starts_pauses_and_goes_on_with_the_same_session(live: tuple[Page, Kernel]) -> None:
     page, kernel = live
-    page.wait_for_timeout(700)
-    press(page, " ")
+    press_anew(page, " ")
     pill(page, "Waiting")
     before = kernel.get(TURNS)
     page.wait_for_timeout(1500)
@@ -113,10 +117,8 @@ def test_space_starts_pauses_and_goes_on_with_the_same_session(live: tuple[Page,
 
 def test_a_double_click_starts_once(live: tuple[Page, Kernel]) -> None:
     page, _ = live
-    page.wait_for_timeout(700)
-    press(page, " ")
+    press_anew(page, " ")
     pill(page, "Waiting")
-    page.wait_for_timeout(700)
     page.locator(".tml-start").dblclick()
     pill(page, "Listening")
     until_turn(page, shown(page) + 3)
@@ -125,8 +127,7 @@ def test_a_double_click_starts_once(live: tuple[Page, Kernel]) -> None:
 
 def test_f_plays_the_recording_in_the_same_place_and_goes_back(live: tuple[Page, Kernel]) -> None:
     page, kernel = live
-    page.wait_for_timeout(700)
-    press(page, " ")
+    press_anew(page, " ")
     pill(page, "Waiting")
     place, at = page.locator(".tml-strip").bounding_box(), shown(page)
     press(page, "f")
@@ -143,8 +144,7 @@ def test_f_plays_the_recording_in_the_same_place_and_goes_back(live: tuple[Page,
     press(page, "f")
     pill(page, "Waiting")
     assert shown(page) >= at, "the live session is where it was"
-    page.wait_for_timeout(700)
-    press(page, " ")
+    press_anew(page, " ")
     pill(page, "Listening")
     until_turn(page, at + 4)
     assert kernel.get(TURNS) > turns
@@ -179,14 +179,13 @@ def test_keys_move_nothing_in_the_notebook(live: tuple[Page, Kernel]) -> None:
     expect(page.locator(".tml-help")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator(".tml-help")).to_be_hidden()
-    page.wait_for_timeout(300)
+    kernel.until("console.bookmarks")
     (mark,) = kernel.get("console.bookmarks")
     assert at <= mark <= at + 10
     press(page, "1")
     assert shown(page) == mark
     press(page, "b", "Escape")
-    page.wait_for_timeout(300)
-    assert kernel.get("console.bookmarks") == []
+    kernel.until("console.bookmarks == []")
     assert page.locator(".jp-Cell").count() == cells
     assert page.locator(".tml-console").get_attribute("data-theme") == "dark"
     press(page, "d")
@@ -210,13 +209,11 @@ def test_enter_in_the_what_if_form_submits_it(live: tuple[Page, Kernel]) -> None
     press(page, "ArrowLeft", "Shift+ArrowRight", "x")
     page.get_by_label("Words typed instead").fill("two")
     page.keyboard.press("Enter")
-    page.wait_for_timeout(500)
-    assert kernel.get("console.browser['asked']['typed']") == "two"
+    kernel.until("console.browser.get('asked', {}).get('typed') == 'two'")
     page.get_by_label("Words typed instead").fill("three")
     page.locator(".tml-run").focus()
     page.keyboard.press("Enter")
-    page.wait_for_timeout(500)
-    assert kernel.get("console.browser['asked']['typed']") == "three"
+    kernel.until("console.browser['asked']['typed'] == 'three'")
     press(page, "Escape", "Escape")
 
 

@@ -77,8 +77,4 @@ def test_what_if_shows_and_plays_both_ways(live: tuple[Page, Kernel]) -> None:
     played = kernel.get("console.browser['played']")
     page.locator(".tml-way button").last.click()
     expect(page.locator(".tml-pill")).to_have_text("Muted")  # what is played is not for the model
-    for _ in range(20):  # told with the chunks, once a turn
-        if kernel.get("console.browser['played']") > played:
-            break
-        page.wait_for_timeout(500)
-    assert kernel.get("console.browser['played']") > played
+    kernel.until(f"console.browser['played'] > {played}")  # told with the chunks, once a turn

@@ -33,7 +33,7 @@ from tml_lab.worlds.seen.film import SIZES, SceneFilm, scene_patches
 MIXED = 16  # files whose episodes are sorted by length together: the more, the fuller the batches
 CAMERA_TURNS = 200  # the longest episode that is seen as well as heard
 # tokens of a row: few shapes, so that each is prepared once, and multiples of attention's block
-ROW_LENGTHS = (256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
+ROW_LENGTHS = (64, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
 
 
 @dataclass

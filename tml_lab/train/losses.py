@@ -57,6 +57,15 @@ def token_weights(target: Tensor, silent: int, silent_weight: float, word_weight
     return torch.where(target == silent, silent_weight, torch.where(is_word, word_weight, 1.0))
 
 
+def onsets(target: Tensor, silent: int) -> Tensor:
+    """Which answers are the decision to begin something, rather than to go on: bool `[n]`.
+
+    `target [n]` text ids in the order of their positions: behind such a decision stands a word.
+    """
+    is_word = target >= len(SPECIALS)
+    return (target != silent) & ~is_word & F.pad(is_word[1:], (0, 1))
+
+
 def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """The mean of the answers' cross-entropies, each as often as it weighs; 0 where nothing weighs anything.
 
@@ -84,7 +93,9 @@ def losses(
     asked, counts = filled_up((batch.target != NO_TARGET).nonzero(as_tuple=True)[0])
     target = batch.target[asked]
     logits = model.text_logits(hidden.index_select(0, asked)).float()  # [asked, vocab]
-    weight = token_weights(target, silent_id, cfg.silent_weight, cfg.word_weight) * counts
+    begins = onsets(target, silent_id)
+    weight = token_weights(target, silent_id, cfg.silent_weight, cfg.word_weight)
+    weight = torch.where(begins, cfg.onset_weight, weight) * counts
     text = weighted_cross_entropy(logits, target, weight)
     where, counts_voice = filled_up(batch.voice_from)
     speech = F.pad(batch.voice_target, (0, 0, 0, len(where) - len(batch.voice_target)))
@@ -101,6 +112,7 @@ def losses(
         "right_silent": right[silent].float().mean(),
         "right_speak": right[speaks].float().mean(),
         "right_word": right[is_word].float().mean(),
+        "right_onset": right[begins & (counts > 0)].float().mean(),
     }
 
 

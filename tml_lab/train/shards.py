@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ from torch import Tensor
 from tml_lab.config import FRAMES_PER_TURN, TURN_SAMPLES, VIDEO_FRAMES_PER_TURN
 from tml_lab.model.text import normalise_text
 from tml_lab.signal.dmel import log_mel
-from tml_lab.worlds.episode import training_episode
+from tml_lab.worlds.episode import GLIMPSES, training_episode
+from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.seen.cast import COLUMNS
 from tml_lab.worlds.seen.scene import Script
 from tml_lab.worlds.stage import Episode
@@ -148,8 +150,31 @@ def make_shard(
     path = folder / f"episodes-{index:05d}.safetensors"
     if not path.exists():
         bank = bank or VoiceBank.open("train", quiet=True)
-        write_shard(path, [render(training_episode(index * size + i, bank, lesson)) for i in range(size)])
+        episodes = [render(training_episode(index * size + i, bank, lesson)) for i in range(size)]
+        if lesson == GLIMPSES:
+            rng = np.random.default_rng([zlib.crc32(lesson.encode()), index])
+            episodes = [glimpse for episode in episodes for glimpse in glimpses(episode, rng)]
+        write_shard(path, episodes)
     return path
+
+
+TURNS = 3  # of a glimpse: what happens in its last ones is seen from what went before
+OF_EACH = 4  # glimpses of a scene
+
+
+def glimpses(episode: Rendered, rng: np.random.Generator) -> Iterator[Rendered]:
+    """A few turns from anywhere in a scene, `OF_EACH` times; nothing of a shorter one, or of one without pictures.
+
+    Turn after turn a scene shows the same things before the same wall: a batch of whole scenes holds two or three
+    sights, one of glimpses, for the same work, forty. Only the eyes learn from them: no decision is asked for, and no
+    word that is heard.
+    """
+    if episode.scene is None or episode.n_turns < TURNS:
+        return
+    for start in rng.integers(0, episode.n_turns - TURNS + 1, OF_EACH).tolist():
+        frames = slice(start * VIDEO_FRAMES_PER_TURN, (start + TURNS) * VIDEO_FRAMES_PER_TURN)
+        mel = episode.mel[start * FRAMES_PER_TURN : (start + TURNS) * FRAMES_PER_TURN]
+        yield Rendered(DICTATION, mel, [], [], scene=episode.scene.only(frames), excused_from=0)
 
 
 Bank = Callable[[], VoiceBank]

@@ -76,6 +76,10 @@ class Trainer:
         other in the end, or it would go on speaking when it had better not."""
         return 1.0 - (1.0 - self.cfg.silent_weight) * self.cooldown()
 
+    def onset_weight(self) -> float:
+        """What the decision to begin weighs: more at first, for it is rare and found late; in the end no more."""
+        return 1.0 + (self.cfg.onset_weight - 1.0) * self.cooldown()
+
     def weights(self) -> dict[str, float]:
         """What each loss weighs in their sum; a head's own one rises while the rate does.
 
@@ -102,7 +106,7 @@ class Trainer:
         """Forward, backward, update, balance; returns the scalars to log."""
         device = next(self.model.parameters()).device
         batch = batch.to(device)
-        cfg = replace(self.cfg, silent_weight=self.silent_weight())
+        cfg = replace(self.cfg, silent_weight=self.silent_weight(), onset_weight=self.onset_weight())
         with as_shipped(self.model) if self.done() >= self.cfg.as_shipped_from else nullcontext():
             with torch.autocast(device.type, torch.bfloat16):
                 parts = losses(self.model, batch, self.silent, cfg, self.generator, self.heads)

@@ -150,6 +150,7 @@ SECOND_SIGHT_WEIGHTS: dict[str, float] = {
     "start_stop": 3.0, "how_long_seen": 0.7, "read": 3.5, "look": 3.5, "before": 1.0, ASKING: 4.0,
 }  # fmt: skip
 TYPED_AT_SECOND_SIGHT = 0.45
+GLIMPSES = "glimpses"  # of the same scenes a few turns each are kept, and only the eyes learn from them
 
 QUIET = 0.5  # share of a lesson's scenes in which there is little but what is seen
 
@@ -163,6 +164,7 @@ LESSONS: dict[str, dict[str, float]] = {
     "further": FURTHER_WEIGHTS,
     "first_sight": FIRST_SIGHT_WEIGHTS,
     "second_sight": SECOND_SIGHT_WEIGHTS,
+    GLIMPSES: {family: weight for family, weight in SECOND_SIGHT_WEIGHTS.items() if family != ASKING},
     "seeing": SEEING_WEIGHTS,
     "everything": WEIGHTS | FURTHER_WEIGHTS | SEEING_WEIGHTS | IN_EVERYTHING,
 }  # fmt: skip
@@ -210,7 +212,7 @@ def _training_episode(seed: int, bank: VoiceBank, lesson: str) -> Episode:
     if first == ASKING:
         play_asking(stage)
         return stage.finish(DICTATION, seed, noisy=not clean)
-    if lesson == "second_sight":
+    if lesson in ("second_sight", GLIMPSES):
         return _first_sight(stage, first, seed, TYPED_AT_SECOND_SIGHT)
     if lesson == "first_sight" or (first in SEEING and stage.chance(QUIET)):
         return _first_sight(stage, first, seed)
@@ -269,7 +271,7 @@ def seen_world() -> tuple[str, ...]:
 
 def world_of(lessons: Iterable[str]) -> tuple[str, ...]:
     """The words that a model needs for these lessons: all there are, but where nothing is learned but to see."""
-    return seen_world() if {*lessons} <= {"first_sight", "second_sight"} else closed_world()
+    return seen_world() if {*lessons} <= {GLIMPSES, "first_sight", "second_sight"} else closed_world()
 
 
 def closed_world() -> tuple[str, ...]:
