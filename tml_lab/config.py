@@ -128,7 +128,7 @@ class TrainConfig:
     flow_weight: float = 0.3
     listen_weight: float = 0.5
     sight_weight: float = 1.0  # of what is made out in scenes, where a lesson has any
-    curriculum: tuple[tuple[str, float], ...] = (("easy", 0.2), ("all", 1.0))  # lesson, until which share of the steps
+    curriculum: tuple[tuple[str, float], ...] = (("easy", 0.2), ("all", 1.0))  # lesson, until which share of the run
     n_episodes: int = 20_000  # rendered for each lesson
     camera_share: float = 0.3  # of the batches (of episodes that are not too long) in which the camera is on
     camera_budget: float = 0.5  # of a batch's tokens where it is on and shows nothing: a CPU is slow with long rows
@@ -182,7 +182,7 @@ PRESETS: dict[str, ModelConfig] = {
 TRAIN_PRESETS: dict[str, TrainConfig] = {
     "pico": TrainConfig(steps=300, curriculum=(("easy", 1.0),), n_episodes=600, vocoder_steps=0),
     "pico_eyes": TrainConfig(
-        budget=2_500, warmup=60, curriculum=(("glimpses", 0.2), ("first_sight", 0.45), ("second_sight", 1.0)),
+        budget=2_500, warmup=60, curriculum=(("glimpses", 0.25), ("first_sight", 0.45), ("second_sight", 1.0)),
         n_episodes=10_000, onset_weight=3.0, flow_weight=0.4, listen_weight=0.3, sight_weight=1.5, vocoder_steps=0,
     ),
     "nano": TrainConfig(),

@@ -161,11 +161,12 @@ def test_scores_are_written_by_step_and_the_model_goes_on_training(folder: Path,
     assert seen == [False, False, False]
 
 
-def test_lessons_follow_one_another(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_minutes", [False, True])
+def test_lessons_follow_one_another(folder: Path, tmp_path: Path, in_minutes: bool) -> None:
     (tmp_path / "second").mkdir()
     shard = next(folder.glob("*.safetensors"))
     (tmp_path / "second" / shard.name).write_bytes(shard.read_bytes())
-    cfg = replace(TRAIN_PRESETS["pico"], steps=10)
+    cfg = replace(TRAIN_PRESETS["pico"], steps=10_000 if in_minutes else 10, minutes=1.0 if in_minutes else None)
     lessons = ((folder, 0.3), (tmp_path / "second", 1.0))
     trainer = open_trainer("pico", tmp_path / "run", lessons, cfg, resume=False, device="cpu")
     batches, folders = trainer.batches(), []
@@ -173,6 +174,7 @@ def test_lessons_follow_one_another(folder: Path, tmp_path: Path) -> None:
         next(batches)
         folders.append(trainer.feed.folder)
         trainer.step += 1
+        trainer.seconds += 6.0
     assert folders == [folder] * 3 + [tmp_path / "second"] * 9
 
 

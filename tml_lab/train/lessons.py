@@ -22,7 +22,7 @@ from tml_lab.train.shards import ensure_episodes, make_shard
 from tml_lab.worlds.episode import LESSONS, SPOILED
 from tml_lab.worlds.voices import VoiceBank
 
-Lessons = tuple[tuple[Path, float], ...]  # folders of episodes, each until a share of the steps
+Lessons = tuple[tuple[Path, float], ...]  # folders of episodes, each until a share of the run
 SHARD = 100  # episodes in one file: the first ones are there soon
 FIRST = 2  # files from each process before training begins
 

@@ -98,7 +98,7 @@ class Trainer:
         """The feed's batches, lesson after lesson."""
         batches = iter(self.feed)
         while True:
-            due = [folder for folder, until in self.lessons if self.step < until * self.cfg.steps]
+            due = [folder for folder, until in self.lessons if self.done() < until]
             self.feed.folder = (due or [self.lessons[-1][0]])[0]
             yield next(batches)
 
