@@ -158,7 +158,11 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     lesson: Annotated[
-        str | None, typer.Option(help="Instead of the curriculum: easy, all, further, first_sight, seeing, everything.")
+        str | None,
+        typer.Option(
+            help="Instead of the curriculum: easy, all, further, everything, or to see glimpses, first_sight, "
+            "second_sight, seeing."
+        ),
     ] = None,
     init: Annotated[str | None, typer.Option(help="Start from this checkpoint instead of random weights.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's when not given.")] = None,
