@@ -21,7 +21,7 @@ from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.seen.film import SceneFilm
 from tml_lab.worlds.voices import VoiceBank
 
-TOKENIZER = TextTokenizer.build(seen_world())
+TOKENIZER = TextTokenizer.build(seen_world(further=True))
 
 
 @pytest.fixture(scope="module")

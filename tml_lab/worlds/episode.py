@@ -150,6 +150,7 @@ SECOND_SIGHT_WEIGHTS: dict[str, float] = {
     "start_stop": 3.0, "how_long_seen": 0.7, "read": 3.5, "look": 3.5, "before": 1.0, ASKING: 4.0,
 }  # fmt: skip
 TYPED_AT_SECOND_SIGHT = 0.45
+TO_SEE = {"glimpses", "first_sight", "second_sight"}  # lessons of what is seen and of nothing else
 GLIMPSES = "glimpses"  # of the same scenes a few turns each are kept, and only the eyes learn from them
 
 QUIET = 0.5  # share of a lesson's scenes in which there is little but what is seen
@@ -262,16 +263,21 @@ def knows_everything(tokenizer: TextTokenizer) -> bool:
     return set(closed_world()) <= set(tokenizer.names)
 
 
-def seen_world() -> tuple[str, ...]:
-    """Every whole word of the requests and replies where seeing begins, in alphabetical order."""
-    ways = ("left", "right", "up", "down")
-    others = (*ways, *LEAD, *DAYS, "second", "seconds", "careful", "start", "stop")
-    return tuple(sorted({*words_of_seen_wordings(), *COLOURS, *THINGS, *NUMBERS, *others}))
+def seen_world(further: bool = False) -> tuple[str, ...]:
+    """Every whole word of the requests and replies where seeing begins, in alphabetical order.
+
+    `further`: and of what comes after the first lesson, answers to questions and what is written.
+    """
+    words = {*words_of_seen_wordings(), *COLOURS, *THINGS, *NUMBERS, "left", "right", "up", "down"}
+    words |= {"careful", "start", "stop"}
+    words |= {*LEAD, *DAYS, "second", "seconds"} if further else set()
+    return tuple(sorted(words))
 
 
 def world_of(lessons: Iterable[str]) -> tuple[str, ...]:
     """The words that a model needs for these lessons: all there are, but where nothing is learned but to see."""
-    return seen_world() if {*lessons} <= {GLIMPSES, "first_sight", "second_sight"} else closed_world()
+    names = {*lessons}
+    return seen_world(further=names != {"first_sight"}) if names <= TO_SEE else closed_world()
 
 
 def closed_world() -> tuple[str, ...]:
