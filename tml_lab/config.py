@@ -134,6 +134,7 @@ class TrainConfig:
     camera_budget: float = 0.5  # of a batch's tokens where it is on and shows nothing: a CPU is slow with long rows
     as_shipped_from: float = 0.75  # from this share of the run on the model computes with the few bits it is shipped in
     vocoder_steps: int = 3000
+    only: tuple[str, ...] = ()  # parameters whose names begin so learn and all others stay; empty: all learn
     seed: int = 0
 
     def going_on(self) -> TrainConfig:

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from tml_lab.config import TRAIN_PRESETS
+from tml_lab.model.checkpoint import load_checkpoint, new_model, save_checkpoint
 from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.layout import NO_TARGET
 from tml_lab.train.feed import Feed
-from tml_lab.train.loop import open_trainer
+from tml_lab.train.loop import open_trainer, train
 from tml_lab.train.shards import OF_EACH, TURNS, glimpses, make_shard, read_shard, render
 from tml_lab.train.sight import scene_targets
 from tml_lab.worlds.episode import GLIMPSES, seen_world, training_episode
@@ -75,3 +76,20 @@ def test_the_eyes_learn_from_them(bank: VoiceBank, tmp_path: Path) -> None:
     batch = next(trainer.batches())
     rows = [trainer.one_step(batch) for _ in range(12)]
     assert rows[-1]["sight"] < 0.8 * rows[0]["sight"] and all(row["text"] == row["flow"] == 0.0 for row in rows)
+
+
+def test_of_a_trained_model_nothing_but_the_eyes_learns_from_them(bank: VoiceBank, tmp_path: Path) -> None:
+    make_shard(tmp_path / "shards", 0, 12, bank, GLIMPSES)
+    begins = new_model("pico", TOKENIZER, seed=5)
+    save_checkpoint(tmp_path / "before", begins, TOKENIZER, {})
+    train(
+        "pico", tmp_path / "after", episodes=tmp_path / "shards", lesson=GLIMPSES, steps=4,
+        init=str(tmp_path / "before"), words=seen_world(further=True),
+    )  # fmt: skip
+    (before, _), (after, _) = (load_checkpoint(tmp_path / name) for name in ("before", "after"))
+    changed = {
+        name for (name, old), new in zip(before.state_dict().items(), after.state_dict().values(), strict=True)
+        if not torch.equal(old, new)
+    }  # fmt: skip
+    eyes = {name for name, _ in before.named_parameters() if name.startswith("embed_video.")}
+    assert changed and changed <= eyes and len(changed) > len(eyes) / 2

@@ -26,7 +26,9 @@ from tml_lab.train.prefetch import Prefetch
 from tml_lab.train.sharded import shard
 from tml_lab.train.trainer import Score, Trainer
 from tml_lab.train.vocoder import load_vocoder, train_vocoder
-from tml_lab.worlds.episode import world_of
+from tml_lab.worlds.episode import GLIMPSES, world_of
+
+EYES = ("embed_video.",)  # what learns where a trained model is shown glimpses
 
 
 def open_trainer(
@@ -60,6 +62,8 @@ def open_trainer(
     else:
         model = new_model(preset, tokenizer, cfg.seed).to(device)
     model.vocoder.requires_grad_(False)  # it has its own training: the same mels, no backbone needed
+    for name, parameter in model.named_parameters() if cfg.only else ():
+        parameter.requires_grad_(parameter.requires_grad and name.startswith(cfg.only))
     if vocoder is not None:
         model.vocoder.load_state_dict(vocoder.state_dict())
     if sharded:
@@ -103,7 +107,8 @@ def train(
     earlier run in `out` stopped. `episodes`: a folder of rendered episodes; by default those of the preset's
     curriculum are rendered first, under `data/cache/`, or those of one `lesson` (easy, all) alone; `render`: so many
     processes go on rendering that lesson's while the model trains. `init`: a
-    checkpoint to start from, at `TrainConfig.going_on`'s rates. `sharded`: in several processes, each of which keeps
+    checkpoint to start from, at `TrainConfig.going_on`'s rates; where the one `lesson` is `glimpses`, its eyes alone
+    learn, and what it could it still can. `sharded`: in several processes, each of which keeps
     its share of the weights (FSDP2). Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
     `cfg`: settings instead of the preset's. `words`: that the model must know, those of the lessons unless they are
     given; `init` learns what it lacks.
@@ -117,6 +122,7 @@ def train(
         raise ValueError("scores are taken by one process with whole weights: leave out score_every or sharded")
     cfg = replace(cfg, seed=seed, steps=steps or cfg.steps, minutes=minutes)
     cfg = replace(cfg, curriculum=((lesson, 1.0),)) if lesson else cfg
+    cfg = replace(cfg, only=EYES) if init and lesson == GLIMPSES else cfg
     on_gpu = torch.device(device).type == "cuda"
     cfg = replace(cfg, budget=cfg.cuda_budget, camera_budget=1.0) if on_gpu else cfg
     cfg = replace(cfg, as_shipped_from=2.0) if sharded else cfg  # nobody holds a whole row to round

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import ParamsT
 
 from tml_lab.train.parallel import share_rows
 from tml_lab.train.sharded import full, like
@@ -39,7 +39,7 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised (Keller Jordan 2024). Parameters are `[..., rows, cols]` matrices."""
 
-    def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.05):
+    def __init__(self, params: ParamsT, lr: float, momentum: float = 0.95, weight_decay: float = 0.05):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()

@@ -47,7 +47,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         matrices, rest, fast, tables = split_parameters(self.model)
-        self.muon = Muon(matrices, self.cfg.lr_muon, weight_decay=self.cfg.weight_decay)
+        self.muon = Muon([{"params": matrices}], self.cfg.lr_muon, weight_decay=self.cfg.weight_decay)  # maybe none
         groups = [
             {"params": [*rest, *self.heads.parameters()], "lr": self.cfg.lr_adamw, "base": self.cfg.lr_adamw},
             {"params": fast, "lr": self.cfg.lr_fast, "base": self.cfg.lr_fast},
@@ -91,8 +91,8 @@ class Trainer:
         return own | {name: risen * weight_of(self.cfg, name) for name in self.heads}
 
     def parameters(self) -> list[nn.Parameter]:
-        """The model's, and those of the heads that only training needs."""
-        return [*self.model.parameters(), *self.heads.parameters()]
+        """Those of the model that learn, and those of the heads that only training needs."""
+        return [*(p for p in self.model.parameters() if p.requires_grad), *self.heads.parameters()]
 
     def batches(self) -> Iterator[Batch]:
         """The feed's batches, lesson after lesson."""
@@ -126,8 +126,9 @@ class Trainer:
         return {name: float(value.detach()) for name, value in parts.items()}
 
     def balance(self) -> None:
-        """Nudge each router's bias towards even load."""
-        balance(self.model)
+        """Nudge each router's bias towards even load, where routers learn."""
+        if not self.cfg.only:
+            balance(self.model)
 
     def write_scores(self, score: Score) -> None:
         """Append what `score` says of the weights as they are to `scores.jsonl`."""
