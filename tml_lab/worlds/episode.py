@@ -150,8 +150,8 @@ SECOND_SIGHT_WEIGHTS: dict[str, float] = {
     "start_stop": 3.0, "how_long_seen": 0.7, "read": 3.5, "look": 3.5, "before": 1.0, ASKING: 4.0,
 }  # fmt: skip
 TYPED_AT_SECOND_SIGHT = 0.45
-TO_SEE = {"glimpses", "first_sight", "second_sight"}  # lessons of what is seen and of nothing else
 GLIMPSES = "glimpses"  # of the same scenes a few turns each are kept, and only the eyes learn from them
+TO_SEE = {GLIMPSES, "first_sight", "second_sight"}  # lessons of what is seen and of nothing else
 
 QUIET = 0.5  # share of a lesson's scenes in which there is little but what is seen
 
@@ -239,10 +239,10 @@ def _training_episode(seed: int, bank: VoiceBank, lesson: str) -> Episode:
 
 
 def _first_sight(stage: Stage, name: str, seed: int, typing: float = 1.0) -> Episode:
-    """A scene in which there is little but what is seen: a typed request, mostly nobody who talks, few things happen.
+    """A scene in which there is little but what is seen: a request, mostly nobody who talks, few things happen.
 
-    Where a model that hears is to learn to see, it has to find out that pictures matter at all: amid talk, and before
-    backdrops that move, it did not.
+    `typing`: the probability that the request is typed. Where a model that hears is to learn to see, it has to find out
+    that pictures matter at all: amid talk, and before backdrops that move, it did not.
     """
     stage.pace, stage.typing, stage.lull, stage.again = float(stage.rng.uniform(0.3, 0.7)), typing, 0.1, 1
     stage.quiet = stage.chance(0.75)

@@ -38,11 +38,15 @@ def asked_of_the_eyes(stage: Stage) -> str:
     return stage.pick(SEEN_WORDINGS[name]).format(x=stage.pick(fillings.get(name, THINGS)))
 
 
+def say_in_some_voice(stage: Stage, text: str, others: float) -> None:
+    """Said by another voice with probability `others`, else by the user."""
+    stage.say(text, stage.bank.choose(stage.rng, (text,), human_share=0.0) if stage.chance(others) else None)
+
+
 def play_asking(stage: Stage) -> None:
     """Three to six requests and questions about what is seen, most of them by another voice than the one before."""
     for _ in range(int(stage.rng.integers(3, 7))):
-        text = asked_of_the_eyes(stage)
-        stage.say(text, stage.bank.choose(stage.rng, (text,), human_share=0.0) if stage.chance(0.8) else None)
+        say_in_some_voice(stage, asked_of_the_eyes(stage), 0.8)
         stage.wait(0.15, 0.7)
 
 
@@ -62,6 +66,5 @@ def play_dictation(stage: Stage) -> None:
             speaker = stage.bank.choose(stage.rng, ("uno",), kind="synthetic", language="es")
             stage.say(stage.pick(tuple(SPANISH)), speaker, language="es")
         else:
-            text = dictated(stage)
-            stage.say(text, stage.bank.choose(stage.rng, (text,), human_share=0.0) if stage.chance(0.7) else None)
+            say_in_some_voice(stage, dictated(stage), 0.7)
         stage.wait(0.15, 0.7)
