@@ -125,6 +125,7 @@ class TrainConfig:
     silent_weight: float = 0.3  # of a silent decision at first; it rises to 1 while the learning rate falls
     word_weight: float = 4.0  # what is said is decided once in many turns
     onset_weight: float = 1.0  # of the decision to begin, at first; it falls to 1 while the learning rate falls
+    late_share: float = 0.0  # of the replies that begin later than they are due, though it was right to begin
     flow_weight: float = 0.3
     listen_weight: float = 0.5
     sight_weight: float = 1.0  # of what is made out in scenes, where a lesson has any

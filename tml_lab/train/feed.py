@@ -22,6 +22,7 @@ from tml_lab.model.interaction import Tokens
 from tml_lab.model.text import AUDIO, DELEGATE, SILENT, SPEAK, TextTokenizer
 from tml_lab.signal.out_mel import quantize_voice
 from tml_lab.stream.layout import MAX_REQUEST, NO_TARGET, Layout, Stream, TurnTokens, lay_out
+from tml_lab.train.overdue import put_off
 from tml_lab.train.pictures import PICTURES, Film, n_patches
 from tml_lab.train.shards import Rendered, read_shard
 from tml_lab.train.sight import scene_targets
@@ -104,6 +105,8 @@ def episode_layout(
         asks = turns[turn]
         asks.decision, asks.words, asks.asks = tokenizer.id(DELEGATE), tokenizer.encode(request)[:MAX_REQUEST], True
     layout = lay_out(turns, tokenizer.id(AUDIO), first_turn)
+    late = np.isin(layout.turn, [first_turn + numbers[turn] for turn in episode.missed])
+    layout.target[late & (layout.target == silent)] = speak  # due still, though it was silent there
     if episode.excused_from is not None:  # it could not be heard: whatever is said from there on is right
         layout.target[layout.turn >= first_turn + numbers[episode.excused_from]] = NO_TARGET
     return layout, torch.cat(voice) if voice else torch.zeros(0, OUT_DIM)
@@ -206,10 +209,10 @@ class Feed:
 
     def __init__(
         self, folder: Path, tokenizer: TextTokenizer, seed: int, budget: int = 6_000, camera_seed: int = 0,
-        camera_share: float = 0.3, camera_budget: float = 0.5,
+        camera_share: float = 0.3, camera_budget: float = 0.5, late_share: float = 0.0,
     ) -> None:
         self.folder, self.tokenizer, self.budget = folder, tokenizer, budget
-        self.camera_share, self.camera_budget = camera_share, camera_budget
+        self.camera_share, self.camera_budget, self.late_share = camera_share, camera_budget, late_share
         self.rng = np.random.default_rng(seed)
         self.camera = np.random.default_rng(camera_seed)
 
@@ -234,7 +237,7 @@ class Feed:
             for group in self._groups(pool):
                 if self.folder != folder:
                     return
-                yield collate(*self._camera(group))
+                yield collate(*self._camera([put_off(e, self.late_share, self.rng) for e in group]))
             if len(list(folder.glob("*.safetensors"))) > len(paths):
                 return
 

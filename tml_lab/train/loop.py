@@ -69,7 +69,8 @@ def open_trainer(
     if sharded:
         shard(model)
     seed = cfg.seed + 1 + 1000 * rank
-    feed = Feed(lessons[0][0], tokenizer, seed, cfg.budget, cfg.seed, cfg.camera_share, cfg.camera_budget)
+    camera = cfg.camera_share, cfg.camera_budget
+    feed = Feed(lessons[0][0], tokenizer, seed, cfg.budget, cfg.seed, *camera, cfg.late_share)
     ahead = Prefetch(feed, workers) if workers else feed
     heads = new_heads(model.cfg, heads_of_run(folder) if going_on else () if sharded else heads_for(cfg), cfg.seed)
     trainer = Trainer(model.train(), tokenizer, cfg, folder, ahead, lessons, heads.to(device))

@@ -42,6 +42,8 @@ class Rendered:
     Over a bad line (`tml_lab.worlds.spoiled`): turns that were skipped are not there any more, all turns are counted
     without them, and `numbers` has each turn's number on the clock (empty: nothing was skipped). `gaps`: turns in which
     nothing was heard; `unseen`: turns without pictures; from `excused_from` on nothing is asked.
+
+    `missed`: turns in which a reply was due that begins later (`tml_lab.train.overdue`); never kept in a file.
     """
 
     family: str
@@ -55,6 +57,7 @@ class Rendered:
     gaps: list[int] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
     excused_from: int | None = None
+    missed: list[int] = field(default_factory=list)
 
     @property
     def n_turns(self) -> int:
