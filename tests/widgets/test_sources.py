@@ -105,6 +105,8 @@ def test_the_panel_lists_what_the_checkpoint_was_taught(tmp_path: Path) -> None:
     said = {str(item["say"]) for group in groups for item in group["items"]}  # type: ignore[attr-defined]
     assert "what is A times B" in said and "warn me when you see a X" not in said
     assert [group["title"] for group in understands_of(what_was_taught(tmp_path / "nowhere"))] == titles
+    (numbers,) = understands_of(what_was_taught("pico"))
+    assert [str(item["say"]) for item in numbers["items"]] == ["repeat every number you hear"]  # type: ignore[attr-defined]
     (seen,) = understands_of(what_was_taught("pico-eyes"))
     asked = [str(item["say"]) for item in seen["items"]]  # type: ignore[attr-defined]
     assert asked == ["tell me what appears", "tell me when the colour changes", "tell me which way the X goes"]

@@ -51,11 +51,12 @@ from tml_lab.worlds.lexicon import (
     STORY_OPENERS,
     TENS,
     THINGS,
+    UNITS,
 )  # fmt: skip
 from tml_lab.worlds.spoiled import Spoiling, spoil
 from tml_lab.worlds.stage import Episode, Stage, open_easy_stage, open_stage
 from tml_lab.worlds.voices import VoiceBank
-from tml_lab.worlds.wordings import words_of_wordings
+from tml_lab.worlds.wordings import WORDINGS, words_of_wordings
 from tml_lab.worlds.wordings_more import words_of_more_wordings
 from tml_lab.worlds.wordings_safety import HELD_OUT
 from tml_lab.worlds.wordings_seen import words_of_seen_wordings
@@ -272,6 +273,11 @@ def seen_world(further: bool = False) -> tuple[str, ...]:
     words |= {"careful", "start", "stop"}
     words |= {*LEAD, *DAYS, "second", "seconds"} if further else set()
     return tuple(sorted(words))
+
+
+def numbers_world() -> tuple[str, ...]:
+    """Every whole word of the lesson of chapter 07, numbers that are repeated, in alphabetical order."""
+    return tuple(sorted({word for text in WORDINGS["repeat_numbers"] for word in text.split()} | set(UNITS)))
 
 
 def world_of(lessons: Iterable[str]) -> tuple[str, ...]:

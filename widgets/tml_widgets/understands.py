@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -30,25 +31,30 @@ def understands(path: Path | None = None) -> list[dict[str, object]]:
     return groups
 
 
-Taught = Literal["heard", "everything", "first_sight"]
+Taught = Literal["heard", "everything", "sight", "numbers"]
 
 
 def what_was_taught(checkpoint: str | Path) -> Taught:
-    """What a checkpoint was trained on, by the words that it knows: all families, only what is seen first, or else the
-    nano's.
+    """What a checkpoint was trained on, by the words that it knows: all families, only what is seen, only to repeat
+    numbers (the `pico` of chapter 07), or else the nano's.
 
     The nano's, too, where it cannot be read; it says why when it is started.
     """
     from tml_lab.model.checkpoint import CheckpointError, find_checkpoint
     from tml_lab.model.text import TextTokenizer
-    from tml_lab.worlds.episode import knows_everything, seen_world
+    from tml_lab.worlds.episode import knows_everything, numbers_world, seen_world
 
     try:
         tokenizer = TextTokenizer.load(find_checkpoint(checkpoint) / "tokenizer.json")
     except (CheckpointError, OSError, ValueError):
         return "heard"
-    if tokenizer.names == TextTokenizer.build(seen_world()).names:
-        return "first_sight"
+    narrow: dict[Taught, list[tuple[str, ...]]] = {
+        "sight": [seen_world(), seen_world(further=True)],
+        "numbers": [numbers_world()],
+    }
+    for taught, worlds in narrow.items():
+        if any(tokenizer.names == TextTokenizer.build(words).names for words in worlds):
+            return taught
     return "everything" if knows_everything(tokenizer) else "heard"
 
 
@@ -67,18 +73,25 @@ def may_ask(session: object) -> bool:
 
 def understands_of(taught: Taught) -> list[dict[str, object]]:
     """What the panel lists: the nano's requests; of a checkpoint that was taught everything the further ones, too, but
-    for those about what is seen, which it has not learned; of one that was taught to see what it has learned of that.
+    for those about what is seen, which it has not learned; of one that was taught to see what it has learned of that;
+    of one that repeats numbers that alone.
     """
     if taught == "heard":
         return understands()
     from tml_lab.worlds.understands import EVERYTHING_PATH, SEEN_TITLE, SEES
+    from tml_lab.worlds.wordings import WORDINGS
 
+    if taught == "numbers":
+        return [{"title": "Type it, then say numbers", "items": _named(understands(), {WORDINGS["repeat_numbers"][0]})}]
     further = understands(EVERYTHING_PATH)
     if taught == "everything":
         return understands() + [group for group in further if group["title"] not in (SEEN_TITLE, "Words")]
-    (seen,) = (group["items"] for group in further if group["title"] == SEEN_TITLE)
-    items = [item for item in seen if item["say"] in SEES]  # type: ignore[attr-defined,index]
-    return [{"title": f"{SEEN_TITLE}; type it", "items": items}]
+    return [{"title": f"{SEEN_TITLE}; type it", "items": _named(further, {*SEES})}]
+
+
+def _named(groups: Iterable[dict[str, object]], wordings: set[str]) -> list[object]:
+    """The items of all groups that are said with one of these wordings."""
+    return [item for group in groups for item in group["items"] if item["say"] in wordings]  # type: ignore[attr-defined,index]
 
 
 def _item(markdown: str) -> dict[str, str]:
