@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tml_lab.config import ModelConfig, TrainConfig
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.listen import listen_loss
-from tml_lab.model.text import AUDIO, SPECIALS
+from tml_lab.model.text import SPECIALS
 from tml_lab.stream.layout import NO_TARGET, Stream
 from tml_lab.train.feed import Batch
 from tml_lab.train.sight import sight_layer, sight_loss
@@ -60,12 +60,11 @@ def token_weights(target: Tensor, silent: int, silent_weight: float, word_weight
 def onsets(target: Tensor, silent: int) -> Tensor:
     """Which answers are the decision to begin something, rather than to go on: bool `[n]`.
 
-    `target [n]` text ids in the order of their positions. Behind a decision to go on stands `<audio>`; behind one to
-    begin a word, or the next decision where the reply came late.
+    `target [n]` text ids in the order of their positions: behind such a decision stands a word. Not among them: turns
+    in which something is due still, and begins later (`tml_lab.train.overdue`); there are more of these.
     """
-    audio = SPECIALS.index(AUDIO)
-    goes_on = F.pad(target[1:] == audio, (0, 1), value=True)
-    return (target != silent) & (target != audio) & (target < len(SPECIALS)) & ~goes_on
+    is_word = target >= len(SPECIALS)
+    return (target != silent) & ~is_word & F.pad(is_word[1:], (0, 1))
 
 
 def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
