@@ -165,6 +165,7 @@ def train(
         ),
     ] = None,
     init: Annotated[str | None, typer.Option(help="Start from this checkpoint instead of random weights.")] = None,
+    eyes: Annotated[str | None, typer.Option(help="With --init: a checkpoint that sees and lends its eyes.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's when not given.")] = None,
     score_every: Annotated[
         int, typer.Option(min=0, help="Score every family on held-out voices each so many steps; 0: never.")
@@ -201,6 +202,7 @@ def train(
         device=device,
         lesson=lesson,
         init=init,
+        eyes=eyes,
         steps=steps,
         score=score if score_every else None,
         score_every=score_every,

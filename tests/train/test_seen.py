@@ -14,7 +14,7 @@ from tml_lab.model.checkpoint import load_checkpoint, new_model, save_checkpoint
 from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.layout import Stream
 from tml_lab.train.feed import Feed, collate, episode_layout, film_of
-from tml_lab.train.grow import TABLES, grow, shrink, widen
+from tml_lab.train.grow import TABLES, grow, shrink, widen, with_eyes_of
 from tml_lab.train.loop import open_trainer, train
 from tml_lab.train.pictures import Film
 from tml_lab.train.shards import Rendered, read_shard, render, write_shard
@@ -131,6 +131,31 @@ def test_a_longer_reach_changes_nothing_that_was_within_the_old_one() -> None:
     assert rel[:, cfg.window - 1 :].eq(rel[:, cfg.window - 1, None]).all()  # type: ignore[index]
     with pytest.raises(ValueError, match="can only be given more"):
         widen(wide, cfg.window, cfg.rel_extent)
+
+
+def test_a_wider_model_can_be_lent_the_eyes_of_another() -> None:
+    tokenizer = TextTokenizer.build(heard_world())
+    wide, sees = new_model("nano", tokenizer, seed=0), new_model("pico", tokenizer, seed=1)
+    lent = with_eyes_of(wide, sees)
+    assert lent.cfg == wide.cfg.with_(hmlp_widths=sees.cfg.hmlp_widths)
+    patches = torch.randn(5, 2, 40, 40, 3)
+    with torch.no_grad():
+        shown, seen = lent.embed_video(patches), sees.embed_video(patches)  # [5, 256], [5, 64]
+    near = torch.nn.functional.cosine_similarity(shown[:, :64], seen, dim=-1)
+    torch.testing.assert_close(near, torch.ones(5))  # what it was told; each later quarter is that, turned
+    for part in shown.split(64, dim=1):
+        torch.testing.assert_close(part.norm(dim=1), shown[:, :64].norm(dim=1))
+    assert not torch.allclose(shown[:, :64], shown[:, 64:128])
+    after = lent.state_dict()
+    rest = {name: tensor for name, tensor in wide.state_dict().items() if not name.startswith("embed_video.")}
+    assert all(torch.equal(after[name], tensor) for name, tensor in rest.items())
+    with pytest.raises(ValueError, match="do not fit into one 64 wide"):
+        with_eyes_of(sees, wide)
+
+
+def test_eyes_are_lent_to_a_trained_model_alone(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="name one with init"):
+        train("pico", tmp_path, eyes="pico-eyes")
 
 
 def test_words_that_were_never_used_can_be_left_out() -> None:

@@ -1,8 +1,9 @@
-"""A trained model of another size: with more words or a longer reach, to be trained on, or with fewer words."""
+"""A trained model of another size, to be trained on: with more words, fewer, a longer reach, or the eyes of another."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,7 +73,28 @@ def widen(model: InteractionModel, window: int, rel_extent: int) -> InteractionM
     return _like(model, state, window=window, rel_extent=rel_extent)
 
 
-def _like(model: InteractionModel, state: dict[str, Tensor], **sizes: int) -> InteractionModel:
+def with_eyes_of(model: InteractionModel, donor: InteractionModel, seed: int = 0) -> InteractionModel:
+    """The same model with the eyes of another one, which sees: its embedding of patches, of whatever widths.
+
+    A model that is wider than the donor is told the same in its further dimensions, turned at random (an orthogonal
+    map). Which of that matters, its other layers have to learn. Raises ValueError for a model narrower than the donor.
+    """
+    mine, theirs = model.cfg.d_model, donor.cfg.d_model
+    if mine < theirs:
+        raise ValueError(f"eyes of a model {theirs} wide do not fit into one {mine} wide: lend those of a smaller one")
+    generator = torch.Generator().manual_seed(seed)
+    eyes = {name: tensor.cpu() for name, tensor in donor.embed_video.state_dict().items()}
+    *_, last, norm = eyes  # the map to d_model [d_model, patch's features], and the norm after it [d_model]
+    shown, gain = [eyes[last]], [eyes[norm]]
+    while len(shown) * theirs < mine:
+        turned, _ = torch.linalg.qr(torch.randn(theirs, theirs, generator=generator))
+        shown, gain = [*shown, turned @ eyes[last]], [*gain, eyes[norm]]
+    eyes |= {last: torch.cat(shown)[:mine], norm: torch.cat(gain)[:mine]}
+    state = model.state_dict() | {f"embed_video.{name}": tensor for name, tensor in eyes.items()}
+    return _like(model, state, hmlp_widths=donor.cfg.hmlp_widths)
+
+
+def _like(model: InteractionModel, state: dict[str, Tensor], **sizes: Any) -> InteractionModel:
     """The model with these weights, of other sizes."""
     other = InteractionModel(model.cfg.with_(**sizes))
     other.load_state_dict(state)

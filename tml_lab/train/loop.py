@@ -17,7 +17,7 @@ from tml_lab.model.text import TextTokenizer
 from tml_lab.model.vocoder import Vocoder
 from tml_lab.train.compiled import compile_parts
 from tml_lab.train.feed import Feed
-from tml_lab.train.grow import grow
+from tml_lab.train.grow import grow, with_eyes_of
 from tml_lab.train.heads import heads_for, heads_of_run, new_heads
 from tml_lab.train.heap import give_back
 from tml_lab.train.lessons import Lessons, render_lessons, rendered_meanwhile
@@ -39,6 +39,7 @@ def open_trainer(
     resume: bool,
     device: str,
     init: str | None = None,
+    eyes: str | None = None,
     vocoder: Vocoder | None = None,
     sharded: bool = False,
     workers: int = 0,
@@ -58,6 +59,7 @@ def open_trainer(
         model, tokenizer = load_checkpoint(folder if going_on else init or "", device)
         if not going_on:
             model, tokenizer = grow(model, tokenizer, words, cfg.seed)
+            model = with_eyes_of(model, load_checkpoint(eyes, device)[0], cfg.seed) if eyes else model
         model.requires_grad_(True)
     else:
         model = new_model(preset, tokenizer, cfg.seed).to(device)
@@ -89,6 +91,7 @@ def train(
     steps: int | None = None,
     device: str = "cpu",
     init: str | None = None,
+    eyes: str | None = None,
     save_every: float = 120.0,
     compiled: bool = False,
     lesson: str | None = None,
@@ -109,7 +112,8 @@ def train(
     curriculum are rendered first, under `data/cache/`, or those of one `lesson` (easy, all) alone; `render`: so many
     processes go on rendering that lesson's while the model trains. `init`: a
     checkpoint to start from, at `TrainConfig.going_on`'s rates; where the one `lesson` is `glimpses`, its eyes alone
-    learn, and what it could it still can. `sharded`: in several processes, each of which keeps
+    learn, and what it could it still can; `eyes`: another checkpoint, which sees and lends it its eyes
+    (`tml_lab.train.grow.with_eyes_of`). `sharded`: in several processes, each of which keeps
     its share of the weights (FSDP2). Losses go to `out/log.jsonl`. A keyboard interrupt saves and returns.
     `cfg`: settings instead of the preset's. `words`: that the model must know, those of the lessons unless they are
     given; `init` learns what it lacks.
@@ -121,6 +125,8 @@ def train(
         cfg = cfg.going_on() if init else cfg
     if sharded and score:
         raise ValueError("scores are taken by one process with whole weights: leave out score_every or sharded")
+    if eyes and not init:
+        raise ValueError("eyes are lent to a trained model: name one with init, too")
     cfg = replace(cfg, seed=seed, steps=steps or cfg.steps, minutes=minutes)
     cfg = replace(cfg, curriculum=((lesson, 1.0),)) if lesson else cfg
     cfg = replace(cfg, only=EYES) if init and lesson == GLIMPSES else cfg
@@ -131,7 +137,7 @@ def train(
     lessons = ((Path(episodes), 1.0),) if episodes else render_lessons(cfg, render)
     vocoder = _trained_vocoder(preset, folder_for(folder) / "vocoder", cfg, device)
     ahead = workers if workers is not None else 4 if on_gpu else 0
-    trainer = open_trainer(preset, folder, lessons, cfg, resume, device, init, vocoder, sharded, ahead, words)
+    trainer = open_trainer(preset, folder, lessons, cfg, resume, device, init, eyes, vocoder, sharded, ahead, words)
     if compiled:
         compile_parts(trainer.model)
     started, saved = time.monotonic(), time.monotonic()
