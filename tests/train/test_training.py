@@ -21,7 +21,7 @@ from tml_lab.train.loop import open_trainer, train
 from tml_lab.train.losses import filled_up
 from tml_lab.train.optimizer import orthogonalise
 from tml_lab.train.prefetch import Prefetch
-from tml_lab.train.shards import read_shard, write_shard
+from tml_lab.train.shards import Rendered, read_shard, write_shard
 from tml_lab.train.vary import throat
 from tml_lab.worlds.episode import closed_world
 from tml_lab.worlds.families.hearing import DICTATION
@@ -266,3 +266,32 @@ def test_episodes_are_rendered_while_the_model_trains(tmp_path: Path) -> None:
 def test_what_is_rendered_meanwhile_is_one_lesson() -> None:
     with pytest.raises(ValueError, match="one lesson only"):
         train("nano", render=1, steps=1)
+
+
+def test_processes_take_batches_of_about_one_size_at_each_step(tmp_path: Path) -> None:
+    """Other episodes, other draws; yet nobody waits long for another's larger batch, and nothing is left out."""
+
+    def rows(n: int, seed: int) -> list[Rendered]:
+        lengths = np.random.default_rng(seed).integers(10, 120, n)
+        return [Rendered("toy", torch.full((4 * int(turns), 80), -5.0).half(), [], []) for turns in lengths]
+
+    sizes = []
+    for rank in (0, 1):
+        folder = tmp_path / f"{rank}"
+        folder.mkdir()
+        write_shard(folder / "episodes-00000.safetensors", rows(200, rank))
+        feed = Feed(folder, TOKENIZER, seed=rank, budget=640, camera_share=0.0)
+        batches = [batch for batch, _ in zip(iter(feed), range(80), strict=False)]
+        sizes.append(np.array([batch.shape[0] * batch.shape[1] for batch in batches], float))
+    ours, theirs = sizes
+    assert np.maximum(ours, theirs).mean() < 1.05 * ours.mean()
+    assert np.maximum(ours, np.roll(theirs, 1)).mean() > 1.1 * ours.mean()  # it is the order that does it
+    assert len({*ours[:6]}) > 2  # large and small by turns
+
+
+def test_every_episode_of_a_pool_comes_once(scenes, tmp_path: Path) -> None:
+    write_shard(tmp_path / "episodes-00000.safetensors", scenes(30))
+    feed = Feed(tmp_path, TOKENIZER, seed=1, budget=1024, camera_share=0.0)
+    pool = scenes(30)
+    shown = [id(episode) for group in feed._in_step(feed._groups(pool)) for episode in group]
+    assert sorted(shown) == sorted(id(episode) for episode in pool)

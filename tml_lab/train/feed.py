@@ -32,6 +32,7 @@ from tml_lab.worlds.reply_voice import reply_mel
 from tml_lab.worlds.seen.film import SIZES, SceneFilm, scene_patches
 
 MIXED = 16  # files whose episodes are sorted by length together: the more, the fuller the batches
+GOLDEN = (5**0.5 - 1) / 2
 CAMERA_TURNS = 200  # the longest episode that is seen as well as heard
 # tokens of a row: few shapes, so that each is prepared once, and multiples of attention's block
 ROW_LENGTHS = (64, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
@@ -215,12 +216,14 @@ class Feed:
         self.camera_share, self.camera_budget, self.late_share = camera_share, camera_budget, late_share
         self.rng = np.random.default_rng(seed)
         self.camera = np.random.default_rng(camera_seed)
+        self.made = 0  # batches
 
     def skip(self, n_steps: int) -> None:
         """Go on with other draws than those of the first `n_steps` batches."""
         for rng in (self.rng, self.camera):
             bits: Any = rng.bit_generator
             bits.advance(n_steps)
+        self.made = n_steps
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
@@ -234,9 +237,10 @@ class Feed:
         order = self.rng.permutation(len(paths))
         for i in range(0, len(order), MIXED):
             pool = [e for j in order[i : i + MIXED] for e in read_shard(paths[j])]
-            for group in self._groups(pool):
+            for group in self._in_step(self._groups(pool)):
                 if self.folder != folder:
                     return
+                self.made += 1
                 yield collate(*self._camera([put_off(e, self.late_share, self.rng) for e in group]))
             if len(list(folder.glob("*.safetensors"))) > len(paths):
                 return
@@ -260,16 +264,32 @@ class Feed:
         return group[: max(1, int(self.camera_budget * self.budget / length))], self.tokenizer, self.rng, size
 
     def _groups(self, pool: list[Rendered]) -> list[list[Rendered]]:
-        """Episodes of like length together, `budget` tokens to a batch, in random order; with scenes or without."""
-        groups = []
+        """Episodes of like length together, `budget` tokens to a batch; those without scenes first, then by size."""
+        groups: list[tuple[tuple[bool, int, int], list[Rendered]]] = []
         for seen in (False, True):
             patches = n_patches(VIDEO_SIZE) if seen else 0
             some = sorted((e for e in pool if (e.scene is not None) == seen), key=lambda e: count_tokens(e, patches))
-            group: list[Rendered] = []
-            for episode in some:
-                if group and (len(group) + 1) * row_length(count_tokens(episode, patches)) > self.budget:
-                    groups.append(group)
-                    group = []
-                group.append(episode)
-            groups += [group] if group else []
-        return [groups[i] for i in self.rng.permutation(len(groups))]
+            for group in grouped(some, patches, self.budget):
+                size = len(group) * row_length(count_tokens(group[-1], patches))
+                groups.append(((seen, size, sum(e.n_turns for e in group)), group))
+        drawn = [groups[i] for i in self.rng.permutation(len(groups))]  # among groups of a size any order
+        return [group for _, group in sorted(drawn, key=lambda entry: entry[0])]
+
+    def _in_step(self, groups: list[list[Rendered]]) -> Iterator[list[Rendered]]:
+        """All groups, large and small by turns: at each step other processes, which have other episodes, take one of
+        about this size, or the faster one would wait for the slower. Which size is due the number of the step says, by
+        multiples of the golden ratio, which spread evenly."""
+        while groups:
+            yield groups.pop(int(self.made * GOLDEN % 1.0 * len(groups)))
+
+
+def grouped(episodes: Sequence[Rendered], patches: int, budget: int) -> Iterator[list[Rendered]]:
+    """Neighbours together as long as their rows, as long as the last one's, keep to `budget` tokens."""
+    group: list[Rendered] = []
+    for episode in episodes:
+        if group and (len(group) + 1) * row_length(count_tokens(episode, patches)) > budget:
+            yield group
+            group = []
+        group.append(episode)
+    if group:
+        yield group
