@@ -184,9 +184,9 @@ PRESETS: dict[str, ModelConfig] = {
 TRAIN_PRESETS: dict[str, TrainConfig] = {
     "pico": TrainConfig(steps=300, curriculum=(("easy", 1.0),), n_episodes=600, vocoder_steps=0),
     "pico_eyes": TrainConfig(
-        steps=10_000, budget=2_500, warmup=60, n_episodes=10_000,
-        curriculum=(("glimpses", 0.25), ("first_sight", 0.45), ("second_sight", 1.0)),
-        onset_weight=3.0, flow_weight=0.4, listen_weight=0.3, sight_weight=1.5, vocoder_steps=0,
+        steps=12_000, budget=2_500, warmup=60, n_episodes=12_000,
+        curriculum=(("glimpses", 0.2), ("typed_sight", 1.0)), silent_weight=0.5, onset_weight=2.0, late_share=0.3,
+        flow_weight=0.4, listen_weight=0.3, sight_weight=1.5, vocoder_steps=0,
     ),
     "nano": TrainConfig(),
     "mini": TrainConfig(steps=20_000, budget=48_000, cuda_budget=98_304, n_episodes=200_000),

@@ -175,6 +175,7 @@ def test_who_only_learns_to_see_needs_few_words(tmp_path: Path) -> None:
     cfg = replace(TRAIN_PRESETS["pico_eyes"], n_episodes=8)
     assert world_of(["first_sight"]) == seen_world() and set(seen_world()) < set(seen_world(further=True))
     assert world_of(["glimpses", "first_sight", "second_sight"]) == seen_world(further=True)
+    assert world_of(["glimpses", "typed_sight"]) == seen_world(further=True)
     assert world_of(["first_sight", "all"]) == closed_world()
     trainer = open_trainer("pico_eyes", tmp_path, ((tmp_path, 1.0),), cfg, False, "cpu")
     assert trainer.tokenizer.names == TextTokenizer.build(seen_world(further=True)).names
@@ -212,6 +213,8 @@ def test_what_is_seen_reaches_the_decision() -> None:
 
 def test_all_that_the_second_lesson_asks_and_answers_is_in_its_few_words() -> None:
     bank, tokenizer = VoiceBank.open("train", quiet=True), TextTokenizer.build(seen_world(further=True))
+    written = [training_episode(seed, bank, "typed_sight") for seed in range(40)]
+    assert all(scene.typed or scene.family == "watch" for scene in written)
     scenes = [training_episode(seed, bank, "second_sight") for seed in range(120)]
     said = {word for scene in scenes for word, _ in scene.speaking.values()}
     asked = [*(text for scene in scenes for _, text in scene.typed)]

@@ -17,7 +17,7 @@ from tml_lab.worlds.reply_voice import reply_turns
 
 Spoken = tuple[int, str, int]  # turn, word, how many turns into the word
 
-MOST = 6  # turns that a reply may be late
+MOST = 3  # turns that a reply may be late
 LONG = 8  # turns: whoever speaks for longer gives a recital, which others break off
 # Scenes in which a reply that is late is wrong: somebody said stop meanwhile, asked for quiet, or goes on with a story.
 NEVER_LATE = {"interrupt", "recite", "recite_on", "story", "quiet_for", "called_off"}
