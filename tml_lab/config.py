@@ -129,6 +129,7 @@ class TrainConfig:
     flow_weight: float = 0.3
     listen_weight: float = 0.5
     sight_weight: float = 1.0  # of what is made out in scenes, where a lesson has any
+    ahead_weight: float = 0.0  # of the word after the one that is said
     curriculum: tuple[tuple[str, float], ...] = (("easy", 0.2), ("all", 1.0))  # lesson, until which share of the run
     n_episodes: int = 20_000  # rendered for each lesson
     camera_share: float = 0.3  # of the batches (of episodes that are not too long) in which the camera is on

@@ -1,4 +1,4 @@
-"""Which heads a run trains beside the model: what is asked of the eyes in the layers below."""
+"""Which heads a run trains beside the model: what is asked of the eyes in the layers below, and of words ahead."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from tml_lab.config import ModelConfig, TrainConfig
+from tml_lab.train.ahead import AheadHead
 from tml_lab.train.sight import SightHead
 from tml_lab.worlds.episode import LESSONS, SEEING
 
-HEADS: dict[str, Callable[[int, float], nn.Module]] = {"sight": SightHead}
+HEADS: dict[str, Callable[[int, float], nn.Module]] = {"sight": SightHead, "ahead": AheadHead}
 
 
 def weight_of(cfg: TrainConfig, name: str) -> float:
@@ -21,10 +22,10 @@ def weight_of(cfg: TrainConfig, name: str) -> float:
 
 
 def heads_for(cfg: TrainConfig) -> tuple[str, ...]:
-    """The heads of a new run: those for scenes only where a lesson has some; none that weighs nothing."""
+    """The heads of a new run: that of sight only where a lesson has scenes; none that weighs nothing."""
     families = {family for lesson, _ in cfg.curriculum for family in LESSONS.get(lesson, {})}
     scenes = not families.isdisjoint(SEEING)
-    return tuple(name for name in HEADS if scenes and weight_of(cfg, name) > 0)
+    return tuple(name for name in HEADS if (scenes or name != "sight") and weight_of(cfg, name) > 0)
 
 
 def new_heads(cfg: ModelConfig, names: Iterable[str], seed: int) -> nn.ModuleDict:
@@ -44,6 +45,7 @@ def heads_of_run(folder: Path) -> tuple[str, ...]:
     if "heads" not in state:
         raise ValueError(remedy)
     for name, weights in state["heads"].items():
-        if name not in HEADS or len(HEADS[name](1, 0.0).proj.bias) != len(weights["proj.bias"]):  # type: ignore[arg-type]
+        width = len(weights["norm.weight"])
+        if name not in HEADS or len(HEADS[name](width, 0.0).proj.bias) != len(weights["proj.bias"]):  # type: ignore[arg-type]
             raise ValueError(remedy)
     return tuple(state["heads"])

@@ -14,6 +14,7 @@ from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.listen import listen_loss
 from tml_lab.model.text import SPECIALS
 from tml_lab.stream.layout import NO_TARGET, Stream
+from tml_lab.train.ahead import ahead_loss, next_words
 from tml_lab.train.feed import Batch
 from tml_lab.train.sight import sight_layer, sight_loss
 
@@ -82,7 +83,7 @@ def losses(
 ) -> dict[str, Tensor]:
     """`text`: weighted cross-entropy of decisions and words; `flow`: mean squared error of the velocity;
     `listen`: CTC of the words heard; and what each of the trainer's own `heads` is asked for: `sight`, what
-    is made out of scenes, 0 where there are none.
+    is made out of scenes, 0 where there are none; `ahead`, the word after the one that is said.
     """
     rows, n = batch.shape
     x = model.embed(batch.tokens).view(rows, n, -1)  # [batch, tokens, d_model]
@@ -90,7 +91,8 @@ def losses(
     with residuals_after(model, layers.values()) as resid:
         hidden = model(x).reshape(rows * n, -1)  # [batch * tokens, d_model]
     below = {name: resid[layer].reshape(rows * n, -1) for name, layer in layers.items()}  # [batch * tokens, d_model]
-    beside = _beside(model, batch, heads or nn.ModuleDict(), below)
+    heads = nn.ModuleDict() if heads is None else heads
+    beside = _beside(model, batch, heads, below)
     asked, counts = filled_up((batch.target != NO_TARGET).nonzero(as_tuple=True)[0])
     target = batch.target[asked]
     logits = model.text_logits(hidden.index_select(0, asked)).float()  # [asked, vocab]
@@ -98,6 +100,11 @@ def losses(
     weight = token_weights(target, silent_id, cfg.silent_weight, cfg.word_weight)
     weight = torch.where(begins, cfg.onset_weight, weight) * counts
     text = weighted_cross_entropy(logits, target, weight)
+    if "ahead" in heads:
+        real = asked[counts > 0]
+        here, then = next_words(batch.target[real], real // n, silent_id)
+        ahead = heads["ahead"](hidden.index_select(0, real[here]))  # [k, d_model]
+        beside["ahead"] = ahead_loss(model.text_logits(ahead).float(), then)
     where, counts_voice = filled_up(batch.voice_from)
     speech = F.pad(batch.voice_target, (0, 0, 0, len(where) - len(batch.voice_target)))
     flow = model.flow.loss(hidden.index_select(0, where).float(), speech, generator, weight=counts_voice)
