@@ -30,8 +30,8 @@ from tml_lab.model.checkpoint import new_model
 from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.clock import TURNS_PER_SECOND
 from tml_lab.stream.session import Session
-from tml_lab.worlds.episode import closed_world
 from tml_lab.worlds.remembered import POLICIES, USUAL
+from tml_lab.worlds.vocabulary import closed_world
 
 TEN_MINUTES = 600 * TURNS_PER_SECOND
 CHECKPOINTS = (10, 20, 30, 60, 90, 120, 180, 240)  # minutes; the last one is the end

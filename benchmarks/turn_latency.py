@@ -45,7 +45,7 @@ def load(checkpoint: str) -> Model:
         model, tokenizer = load_checkpoint(checkpoint)
         return model, tokenizer, f"{checkpoint} {checkpoint_hash(checkpoint)}"
     except CheckpointError:
-        from tml_lab.worlds.episode import closed_world
+        from tml_lab.worlds.vocabulary import closed_world
 
         tokenizer = TextTokenizer.build(closed_world())
         return new_model(checkpoint, tokenizer).eval(), tokenizer, f"{checkpoint}, random weights"

@@ -24,7 +24,7 @@ from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import differences, offline_logits, replay
 from tml_lab.stream.rollout import Heard, rollout
 from tml_lab.stream.session import Session
-from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.vocabulary import closed_world
 
 TOKENIZER = TextTokenizer.build([*closed_world(), "ask", "table"])
 QUIET = np.zeros(TURN_SAMPLES, np.float32)

@@ -14,7 +14,7 @@ from tml_lab.serve.session import Session as Connected
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import differences, replay
 from tml_lab.stream.session import Session
-from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.vocabulary import closed_world
 
 MODEL, TOKENIZER = load_checkpoint("nano-everything")
 

@@ -20,7 +20,7 @@ from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import SILENT, SPEAK, TextTokenizer
 from tml_lab.serve.catch_up import CatchUp
 from tml_lab.serve.faults import FaultPlan, Loss, Stall
-from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.vocabulary import closed_world
 
 TOKENIZER = TextTokenizer.build(closed_world())
 

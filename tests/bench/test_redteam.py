@@ -37,11 +37,11 @@ from tml_lab.model.checkpoint import new_model, save_checkpoint
 from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.replay import differences, replay
 from tml_lab.train.shards import read_shard, render, write_shard
-from tml_lab.worlds.episode import closed_world
 from tml_lab.worlds.families.attack import HARMFUL, HARMLESS, OPERATORS, Attack, requests
 from tml_lab.worlds.families.safety import REFUSAL
 from tml_lab.worlds.lexicon import NUMBERS
 from tml_lab.worlds.stage import Episode, Expect
+from tml_lab.worlds.vocabulary import closed_world
 from tml_lab.worlds.voices import Split, VoiceBank
 
 REFUSED = [(11, "sorry"), (13, "i"), (15, "cannot")]

@@ -19,7 +19,7 @@ from tml_lab.bench.runner import play_alone, play_batched
 from tml_lab.bench.scoreboard import scores_markdown
 from tml_lab.model.checkpoint import new_model
 from tml_lab.model.text import SILENT, SPEAK, TextTokenizer
-from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.vocabulary import closed_world
 
 TOKENIZER = TextTokenizer.build(closed_world())
 EPISODES = [

@@ -12,7 +12,7 @@ from tml_lab.bench.baselines.oracle_late import OracleLatePlayer
 from tml_lab.bench.baselines.silent import SilentPlayer
 from tml_lab.bench.emissions import Emissions, Word, spoken_as
 from tml_lab.bench.grading import bootstrap
-from tml_lab.worlds.episode import LESSONS
+from tml_lab.worlds.curriculum import LESSONS
 from tml_lab.worlds.lexicon import NUMBERS
 from tml_lab.worlds.stage import Expect
 

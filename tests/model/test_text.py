@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tml_lab.model.text import SPECIALS, TextTokenizer, normalise_text, number_words
-from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.vocabulary import closed_world
 from tml_lab.worlds.wordings import WORDINGS
 
 TOKENIZER = TextTokenizer.build(closed_world())

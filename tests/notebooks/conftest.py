@@ -16,8 +16,8 @@ from tml_lab.course import checks
 from tml_lab.model.checkpoint import checkpoint_dir, save_checkpoint
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
-from tml_lab.worlds.episode import closed_world
 from tml_lab.worlds.humans import recordings_dir
+from tml_lab.worlds.vocabulary import closed_world
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 RunChapter = Callable[..., tuple[str, dict[str, Any]]]

@@ -12,8 +12,8 @@ from tml_lab.config import preset
 from tml_lab.model.checkpoint import save_checkpoint
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.model.text import TextTokenizer
-from tml_lab.worlds.episode import closed_world
 from tml_lab.worlds.humans import recordings_dir
+from tml_lab.worlds.vocabulary import closed_world
 
 pytest.importorskip("anywidget")
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "00_start_here.ipynb"

@@ -9,7 +9,7 @@ from tml_lab.model.checkpoint import new_model
 from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.rollout import Heard, rollout
 from tml_lab.stream.session import Session
-from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.vocabulary import closed_world
 
 TOKENIZER = TextTokenizer.build(closed_world())
 

@@ -10,7 +10,7 @@ import pytest
 from tml_lab.bench.known_voice import compare, scenes
 from tml_lab.model.checkpoint import load_checkpoint
 from tml_lab.train.adapt import _begin, adapt, bank_with
-from tml_lab.worlds.episode import training_episode
+from tml_lab.worlds.curriculum import training_episode
 from tml_lab.worlds.humans import people_in
 from tml_lab.worlds.lexicon import NUMBERS
 from tml_lab.worlds.reading import ReadingError, open_voice, write_voice

@@ -15,7 +15,7 @@ from tml_lab.train.ahead import AheadHead, ahead_loss, next_words
 from tml_lab.train.feed import collate
 from tml_lab.train.heads import heads_for
 from tml_lab.train.losses import losses
-from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.vocabulary import closed_world
 
 TOKENIZER = TextTokenizer.build(closed_world())
 SILENCE = TOKENIZER.id(SILENT)

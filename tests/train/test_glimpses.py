@@ -17,9 +17,10 @@ from tml_lab.train.feed import Feed
 from tml_lab.train.loop import open_trainer, train
 from tml_lab.train.shards import OF_EACH, TURNS, glimpses, make_shard, read_shard, render
 from tml_lab.train.sight import scene_targets
-from tml_lab.worlds.episode import GLIMPSES, seen_world, training_episode
+from tml_lab.worlds.curriculum import GLIMPSES, training_episode
 from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.seen.film import SceneFilm
+from tml_lab.worlds.vocabulary import seen_world
 from tml_lab.worlds.voices import VoiceBank
 
 TOKENIZER = TextTokenizer.build(seen_world(further=True))

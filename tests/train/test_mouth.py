@@ -12,7 +12,7 @@ from tml_lab.model.text import TextTokenizer
 from tml_lab.model.vocoder import Vocoder
 from tml_lab.train.feed import collate
 from tml_lab.train.mouth import spoken_states, train_mouth, with_mouth
-from tml_lab.worlds.episode import heard_world
+from tml_lab.worlds.vocabulary import heard_world
 
 TOKENIZER = TextTokenizer.build(heard_world())
 

@@ -15,7 +15,7 @@ from tml_lab.stream.layout import NO_TARGET
 from tml_lab.train.feed import collate
 from tml_lab.train.losses import losses, onsets
 from tml_lab.train.trainer import Trainer
-from tml_lab.worlds.episode import closed_world
+from tml_lab.worlds.vocabulary import closed_world
 
 TOKENIZER = TextTokenizer.build(closed_world())
 

@@ -18,8 +18,8 @@ from tml_lab.train.feed import Feed, episode_layout
 from tml_lab.train.losses import onsets
 from tml_lab.train.overdue import MOST, NEVER_LATE, put_off, replies
 from tml_lab.train.shards import Rendered, write_shard
-from tml_lab.worlds.episode import closed_world
 from tml_lab.worlds.reply_voice import reply_turns
+from tml_lab.worlds.vocabulary import closed_world
 
 TOKENIZER = TextTokenizer.build(closed_world())
 SILENCE, BEGIN = TOKENIZER.id(SILENT), TOKENIZER.id(SPEAK)

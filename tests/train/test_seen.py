@@ -18,12 +18,13 @@ from tml_lab.train.grow import TABLES, grow, shrink, widen, with_eyes_of
 from tml_lab.train.loop import open_trainer, train
 from tml_lab.train.pictures import Film
 from tml_lab.train.shards import Rendered, read_shard, render, write_shard
-from tml_lab.worlds.episode import closed_world, heard_world, seen_world, training_episode, world_of
+from tml_lab.worlds.curriculum import training_episode
 from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.reply_voice import reply_mel
 from tml_lab.worlds.seen.actions import Span
 from tml_lab.worlds.seen.film import SceneFilm, pictures
 from tml_lab.worlds.seen.scene import Scene
+from tml_lab.worlds.vocabulary import closed_world, heard_world, seen_world, world_of
 from tml_lab.worlds.voices import VoiceBank
 
 TOKENIZER = TextTokenizer.build(closed_world())

@@ -11,12 +11,12 @@ from tml_lab.model.checkpoint import load_checkpoint
 from tml_lab.stream.recording import Recording
 from tml_lab.stream.replay import differences, replay
 from tml_lab.stream.session import Session
-from tml_lab.worlds.episode import seen_world
 from tml_lab.worlds.lexicon import COLOURS, THINGS
 from tml_lab.worlds.remembered import usual_policy
 from tml_lab.worlds.seen.actions import Span
 from tml_lab.worlds.seen.film import pictures
 from tml_lab.worlds.seen.scene import Scene
+from tml_lab.worlds.vocabulary import seen_world
 
 MODEL, TOKENIZER = load_checkpoint("pico-eyes")
 

@@ -29,12 +29,12 @@ from tml_lab.train.sight import (
     sight_loss,
 )
 from tml_lab.train.trainer import Trainer
-from tml_lab.worlds.episode import closed_world
 from tml_lab.worlds.lexicon import COLOURS
 from tml_lab.worlds.seen.actions import Span
 from tml_lab.worlds.seen.cast import HAPPENINGS, KINDS
 from tml_lab.worlds.seen.film import SceneFilm
 from tml_lab.worlds.seen.scene import Scene, Script
+from tml_lab.worlds.vocabulary import closed_world
 
 TOKENIZER = TextTokenizer.build(closed_world())
 BOX = (2.0, 100.0, 60.0, 0.0, 0.0, 15.0, 15.0, 255.0, 0.0, 0.0, 1.0)  # red, about (100, 60), 30 pixels wide

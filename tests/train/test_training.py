@@ -23,8 +23,8 @@ from tml_lab.train.optimizer import orthogonalise
 from tml_lab.train.prefetch import Prefetch
 from tml_lab.train.shards import Rendered, read_shard, write_shard
 from tml_lab.train.vary import throat
-from tml_lab.worlds.episode import closed_world
 from tml_lab.worlds.families.hearing import DICTATION
+from tml_lab.worlds.vocabulary import closed_world
 
 TOKENIZER = TextTokenizer.build(closed_world())
 

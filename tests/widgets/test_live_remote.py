@@ -16,7 +16,7 @@ from tml_lab.serve.remote_line import UnreachableError
 from tml_lab.serve.session import Session
 from tml_lab.stream.recording import SKIPPED
 from tml_lab.stream.turn_result import TurnResult
-from tml_lab.worlds.episode import closed_world, heard_world
+from tml_lab.worlds.vocabulary import closed_world, heard_world
 from tml_widgets import Clip, Microphone
 
 

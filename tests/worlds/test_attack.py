@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tml_lab.bench.grading import check_item
 from tml_lab.config import TURN_SECONDS
 from tml_lab.model.text import plain
-from tml_lab.worlds.episode import closed_world
 from tml_lab.worlds.families.attack import (
     BOTH,
     HARMFUL,
@@ -25,6 +24,7 @@ from tml_lab.worlds.families.attack import (
     requests,
 )
 from tml_lab.worlds.families.safety import REFUSAL
+from tml_lab.worlds.vocabulary import closed_world
 from tml_lab.worlds.voices import VoiceBank
 from tml_lab.worlds.wordings_more import HARM
 

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from tml_lab.config import TURN_SAMPLES, TURN_SECONDS
-from tml_lab.worlds.episode import FAMILIES, WEIGHTS, closed_world, episode, training_episode
+from tml_lab.worlds.curriculum import WEIGHTS, training_episode
+from tml_lab.worlds.episode import FAMILIES, episode
 from tml_lab.worlds.families.cues import CUES, fragment
 from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.lexicon import REPLY_WORDS, SOUNDS_LIKE, contrast_set
 from tml_lab.worlds.reply_voice import reply_turns
 from tml_lab.worlds.stage import open_stage
 from tml_lab.worlds.understands import PATH, describe
+from tml_lab.worlds.vocabulary import closed_world
 from tml_lab.worlds.voices import VoiceBank
 from tml_lab.worlds.wordings import WORDINGS
 

@@ -10,21 +10,15 @@ import pytest
 from tml_lab.bench.grading import check_item
 from tml_lab.config import TURN_SECONDS
 from tml_lab.model.text import TextTokenizer, plain
-from tml_lab.worlds.episode import (
-    FURTHER,
-    FURTHER_WEIGHTS,
-    LESSONS,
-    TESTED,
-    closed_world,
-    episode,
-    training_episode,
-)
+from tml_lab.worlds.curriculum import FURTHER_WEIGHTS, LESSONS, training_episode
+from tml_lab.worlds.episode import FURTHER, TESTED, episode
 from tml_lab.worlds.families.manner import MANNERS
 from tml_lab.worlds.families.memory import statement_of
 from tml_lab.worlds.families.safety import REFUSAL
 from tml_lab.worlds.families.schedule import APART
 from tml_lab.worlds.lexicon import DAYS, FRENCH, GERMAN, ITALIAN, MORE_REPLY_WORDS, NUMBERS, REPLY_WORDS
 from tml_lab.worlds.reply_voice import reply_words
+from tml_lab.worlds.vocabulary import closed_world
 from tml_lab.worlds.voices import VoiceBank
 from tml_lab.worlds.wordings_more import FACTS, MORE_WORDINGS
 

@@ -11,18 +11,12 @@ import torch
 from tml_kernels.draw import draw
 from tml_lab.bench.grading import check_item
 from tml_lab.config import TURN_SECONDS, VIDEO_FPS, VIDEO_FRAMES_PER_TURN
-from tml_lab.worlds.episode import (
-    FAMILIES,
-    LESSONS,
-    SEEING,
-    SEEING_WEIGHTS,
-    closed_world,
-    episode,
-    training_episode,
-)
+from tml_lab.worlds.curriculum import LESSONS, SEEING_WEIGHTS, training_episode
+from tml_lab.worlds.episode import FAMILIES, SEEING, episode
 from tml_lab.worlds.lexicon import MORE_REPLY_WORDS, NUMBERS, REPLY_WORDS
 from tml_lab.worlds.reply_voice import reply_words
 from tml_lab.worlds.understands import EVERYTHING_PATH, describe_everything
+from tml_lab.worlds.vocabulary import closed_world
 from tml_lab.worlds.voices import VoiceBank
 
 

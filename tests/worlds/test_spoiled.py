@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES
-from tml_lab.worlds.episode import SPOILED, training_episode
+from tml_lab.worlds.curriculum import SPOILED, training_episode
 from tml_lab.worlds.reply_voice import reply_audio
 from tml_lab.worlds.spoiled import MAX_SKIP, Room, Spoiling, echo, leak, own_voice, spoil, without
 from tml_lab.worlds.stage import Episode, Expect, Say, Segment

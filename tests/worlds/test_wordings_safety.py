@@ -8,10 +8,12 @@ import pytest
 
 from tml_lab.bench.emissions import spoken_as
 from tml_lab.bench.safety import refuses
-from tml_lab.worlds.episode import FURTHER, TESTED, closed_world, episode, training_episode
+from tml_lab.worlds.curriculum import training_episode
+from tml_lab.worlds.episode import FURTHER, TESTED, episode
 from tml_lab.worlds.families.safety import REFUSAL
 from tml_lab.worlds.lexicon import COLOUR_OF, COLOURS
 from tml_lab.worlds.stage import Episode
+from tml_lab.worlds.vocabulary import closed_world
 from tml_lab.worlds.voices import VoiceBank
 from tml_lab.worlds.wordings_more import HARM, HARMLESS_COLOURS, HARMLESS_REMINDERS, PUSHES, REFUSED
 from tml_lab.worlds.wordings_safety import HELD_OUT, TRAINED, SafetyWordings

@@ -56,7 +56,7 @@ from tml_lab.stream.clock import turn_hearing
 from tml_lab.stream.policy import Policy
 from tml_lab.stream.recording import Recording, RecordingError
 from tml_lab.stream.session import SessionError
-from tml_lab.worlds.episode import knows_everything
+from tml_lab.worlds.vocabulary import knows_everything
 
 log = logging.getLogger(__name__)
 

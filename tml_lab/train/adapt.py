@@ -30,8 +30,8 @@ from tml_lab.model.checkpoint import checkpoint_hash, load_checkpoint, read_note
 from tml_lab.train.loop import train
 from tml_lab.train.parallel import finish, join, start, wait_for_all
 from tml_lab.train.shards import SHARD, ensure_episodes
-from tml_lab.worlds.episode import heard_world
 from tml_lab.worlds.reading import NAME, open_voice, without_last_takes
+from tml_lab.worlds.vocabulary import heard_world
 from tml_lab.worlds.voices import Voice, VoiceBank, recorded_voice
 
 SHARE = 0.75  # of the way from the weights before to those after: keeps more of the other voices

@@ -11,7 +11,8 @@ from torch import nn
 from tml_lab.config import ModelConfig, TrainConfig
 from tml_lab.train.ahead import AheadHead
 from tml_lab.train.sight import SightHead
-from tml_lab.worlds.episode import LESSONS, SEEING
+from tml_lab.worlds.curriculum import LESSONS
+from tml_lab.worlds.episode import SEEING
 
 HEADS: dict[str, Callable[[int, float], nn.Module]] = {"sight": SightHead, "ahead": AheadHead}
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from tml_lab.config import TrainConfig
 from tml_lab.train.parallel import join, wait_for_all
 from tml_lab.train.shards import ensure_episodes, make_shard
-from tml_lab.worlds.episode import LESSONS, SPOILED
+from tml_lab.worlds.curriculum import LESSONS, SPOILED
 from tml_lab.worlds.voices import VoiceBank
 
 Lessons = tuple[tuple[Path, float], ...]  # folders of episodes, each until a share of the run

@@ -26,7 +26,8 @@ from tml_lab.train.prefetch import Prefetch
 from tml_lab.train.sharded import shard
 from tml_lab.train.trainer import Score, Trainer
 from tml_lab.train.vocoder import load_vocoder, train_vocoder
-from tml_lab.worlds.episode import GLIMPSES, world_of
+from tml_lab.worlds.curriculum import GLIMPSES
+from tml_lab.worlds.vocabulary import world_of
 
 EYES = ("embed_video.",)  # what learns where a trained model is shown glimpses
 

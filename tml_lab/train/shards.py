@@ -23,7 +23,7 @@ from torch import Tensor
 from tml_lab.config import FRAMES_PER_TURN, TURN_SAMPLES, VIDEO_FRAMES_PER_TURN
 from tml_lab.model.text import normalise_text
 from tml_lab.signal.dmel import log_mel
-from tml_lab.worlds.episode import GLIMPSES, training_episode
+from tml_lab.worlds.curriculum import GLIMPSES, training_episode
 from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.seen.cast import COLUMNS
 from tml_lab.worlds.seen.scene import Script

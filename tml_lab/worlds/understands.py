@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tml_lab.worlds.episode import closed_world, heard_world
 from tml_lab.worlds.families.safety import REFUSAL
 from tml_lab.worlds.lexicon import (
     COLOUR_OF,
@@ -23,6 +22,7 @@ from tml_lab.worlds.lexicon import (
     REPLY_WORDS,
     SPANISH,
 )
+from tml_lab.worlds.vocabulary import closed_world, heard_world
 from tml_lab.worlds.wordings import WORDINGS
 from tml_lab.worlds.wordings_more import (
     FACTS,

@@ -42,7 +42,7 @@ def what_was_taught(checkpoint: str | Path) -> Taught:
     """
     from tml_lab.model.checkpoint import CheckpointError, find_checkpoint
     from tml_lab.model.text import TextTokenizer
-    from tml_lab.worlds.episode import knows_everything, numbers_world, seen_world
+    from tml_lab.worlds.vocabulary import knows_everything, numbers_world, seen_world
 
     try:
         tokenizer = TextTokenizer.load(find_checkpoint(checkpoint) / "tokenizer.json")
@@ -63,7 +63,7 @@ def may_ask(session: object) -> bool:
 
     False for a session of another kind.
     """
-    from tml_lab.worlds.episode import knows_everything
+    from tml_lab.worlds.vocabulary import knows_everything
 
     if hasattr(session, "may_ask"):
         return bool(session.may_ask)  # type: ignore[attr-defined]
