@@ -187,7 +187,7 @@ TRAIN_PRESETS: dict[str, TrainConfig] = {
     "pico_eyes": TrainConfig(
         steps=12_000, budget=2_500, warmup=60, n_episodes=12_000,
         curriculum=(("glimpses", 0.2), ("typed_sight", 1.0)), silent_weight=0.5, onset_weight=2.0, late_share=0.3,
-        flow_weight=0.4, listen_weight=0.3, sight_weight=1.5, vocoder_steps=0,
+        flow_weight=0.4, listen_weight=0.3, sight_weight=1.5, ahead_weight=0.5, vocoder_steps=0,
     ),
     "nano": TrainConfig(),
     "mini": TrainConfig(steps=20_000, budget=48_000, cuda_budget=98_304, n_episodes=200_000),

@@ -109,7 +109,8 @@ def test_the_panel_lists_what_the_checkpoint_was_taught(tmp_path: Path) -> None:
     assert [str(item["say"]) for item in numbers["items"]] == ["repeat every number you hear"]  # type: ignore[attr-defined]
     (seen,) = understands_of(what_was_taught("pico-eyes"))
     asked = [str(item["say"]) for item in seen["items"]]  # type: ignore[attr-defined]
-    assert asked == ["tell me what appears", "tell me when the colour changes", "tell me which way the X goes"]
+    assert asked[:2] == ["count the X you see", "say start and stop when somebody X"]
+    assert asked[2:] == ["tell me what appears", "tell me when the colour changes", "tell me which way the X goes"]
 
 
 def test_a_checkpoint_that_was_taught_to_ask_gets_its_tools() -> None:

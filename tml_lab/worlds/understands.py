@@ -39,9 +39,10 @@ PATH = Path(__file__).resolve().parents[2] / "data" / "understands.md"
 EVERYTHING_PATH = PATH.with_name("understands_everything.md")
 SEEN_TITLE = "What the camera sees"
 SEES = tuple(
-    SEEN_WORDINGS[name][0].format(x="X") for name in ("what_appears", "new_colour", "which_way")
+    SEEN_WORDINGS[name][0].format(x="X")
+    for name in ("count_actions", "start_stop", "what_appears", "new_colour", "which_way")
 )
-"""What `pico-eyes` has learned of the lesson `first_sight` (its card has the figures), as listed under `SEEN_TITLE`."""
+"""What `pico-eyes` has learned best of what is seen (its card has the figures), as listed under `SEEN_TITLE`."""
 
 ABOUT: dict[str, tuple[str, str]] = {
     "repeat_numbers": ("Standing requests: react to each word while you go on talking", "each number (zero to twenty)"),
