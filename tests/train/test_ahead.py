@@ -29,12 +29,19 @@ def test_a_word_is_followed_by_the_next_one_of_its_reply_alone() -> None:
     reply = [SPEAK, "red", AUDIO, SPEAK, AUDIO, SPEAK, "ball", AUDIO]
     target = ids(SILENT, *reply, SILENT, SPEAK, "five", AUDIO, SILENT, *reply, SPEAK, "two", AUDIO)
     row = torch.zeros(len(target), dtype=torch.long)
-    here, then = next_words(target, row, SILENCE)
+    here, then = next_words(target, row)
     assert [TOKENIZER.names[i] for i in target[here].tolist()] == ["red", "red", "ball"]
     assert [TOKENIZER.names[i] for i in then.tolist()] == ["ball", "ball", "two"]
     row[int(here[-1]) + 1 :] = 1  # the last word stands in another row
-    assert next_words(target, row, SILENCE)[1].tolist() == ids("ball", "ball").tolist()
-    assert len(next_words(target[:0], row[:0], SILENCE)[0]) == len(next_words(ids("two"), row[:1], SILENCE)[0]) == 0
+    assert next_words(target, row)[1].tolist() == ids("ball", "ball").tolist()
+    assert len(next_words(target[:0], row[:0])[0]) == len(next_words(ids("two"), row[:1])[0]) == 0
+
+
+def test_a_reply_that_is_overdue_is_another_one() -> None:
+    target = ids(SPEAK, "red", AUDIO, SPEAK, SPEAK, "two", AUDIO, SPEAK, AUDIO, SPEAK, "five", AUDIO)
+    here, then = next_words(target, torch.zeros(len(target), dtype=torch.long))
+    assert [TOKENIZER.names[i] for i in target[here].tolist()] == ["two"]  # not "red": "two" was due, and began later
+    assert [TOKENIZER.names[i] for i in then.tolist()] == ["five"]
 
 
 def test_at_first_the_head_says_the_word_itself_and_it_learns_the_next() -> None:

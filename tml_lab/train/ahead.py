@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tml_lab.model.norm import RMSNorm
-from tml_lab.model.text import SPECIALS
+from tml_lab.model.text import AUDIO, SPECIALS
 
 
 class AheadHead(nn.Module):
@@ -32,16 +32,19 @@ class AheadHead(nn.Module):
         return hidden + self.proj(self.norm(hidden))
 
 
-def next_words(target: Tensor, row: Tensor, silent: int) -> tuple[Tensor, Tensor]:
+def next_words(target: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
     """Which answers are words with another one behind them in the same reply, and that one: indices and ids, `[k]`.
 
-    `target [n]` text ids in the order of their positions, `row [n]` of the batch. A reply is over where the model is
-    to be silent.
+    `target [n]` text ids in the order of their positions, `row [n]` of the batch. A reply is over with a turn in which
+    nothing is said: its decision is all there is of it, be that one to be silent or to begin what begins later
+    (`tml_lab.train.overdue`).
     """
-    at = (target >= len(SPECIALS)).nonzero(as_tuple=True)[0]  # [words]
-    silences = (target == silent).cumsum(0)
+    is_word = target >= len(SPECIALS)
+    goes_on = is_word | (target == SPECIALS.index(AUDIO))
+    nothing_said = (~goes_on & ~F.pad(goes_on[1:], (0, 1))).cumsum(0)  # turns without a word or a sound up to here
+    at = is_word.nonzero(as_tuple=True)[0]  # [words]
     here, then = at[:-1], at[1:]
-    one_reply = (row[here] == row[then]) & (silences[here] == silences[then])
+    one_reply = (row[here] == row[then]) & (nothing_said[here] == nothing_said[then])
     return here[one_reply], target[then[one_reply]]
 
 

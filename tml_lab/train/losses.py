@@ -102,7 +102,7 @@ def losses(
     text = weighted_cross_entropy(logits, target, weight)
     if "ahead" in heads:
         real = asked[counts > 0]
-        here, then = next_words(batch.target[real], real // n, silent_id)
+        here, then = next_words(batch.target[real], real // n)
         ahead = heads["ahead"](hidden.index_select(0, real[here]))  # [k, d_model]
         beside["ahead"] = ahead_loss(model.text_logits(ahead).float(), then)
     where, counts_voice = filled_up(batch.voice_from)
