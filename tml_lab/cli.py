@@ -352,11 +352,19 @@ def serve(
     certfile: Annotated[Path | None, typer.Option(help="Certificate (PEM), for wss.")] = None,
     keyfile: Annotated[Path | None, typer.Option(help="The certificate's key (PEM).")] = None,
     max_sessions: Annotated[int | None, typer.Option(min=1, help="Sessions at a time; 64 when not given.")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="Of conversation in one session; 240 when not given.")
+    ] = None,
+    max_gb: Annotated[float | None, typer.Option(min=0.1, help="Memory for all sessions; 4 when not given.")] = None,
+    idle_minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="Without a chunk, then a session is closed; 30 when not given.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads that share out the turns; 1 by default.")] = None,
     policy: Annotated[str | None, typer.Option(help=POLICY)] = None,
 ) -> None:
     """Serve sessions to notebooks on this and other machines; Ctrl-C or SIGTERM ends it."""
     from tml_lab.serve.launch import serve as run_server
+    from tml_lab.serve.limits import MB
 
     run_server(
         checkpoint=checkpoint,
@@ -367,10 +375,13 @@ def serve(
         origins=origin or [],
         certfile=certfile,
         keyfile=keyfile,
-        max_sessions=max_sessions,
-        threads=threads,
         policy=policy,
         say=typer.echo,
+        sessions=max_sessions,
+        threads=threads,
+        seconds=None if max_minutes is None else 60 * max_minutes,
+        idle=None if idle_minutes is None else 60 * idle_minutes,
+        memory=None if max_gb is None else int(1000 * MB * max_gb),
     )
 
 

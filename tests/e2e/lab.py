@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -104,7 +105,7 @@ def stop_and_save(page: Page) -> None:
     page.locator(".tml-start").click()
     expect(page.locator(".tml-pill")).to_have_text("Stopped")
     page.locator(".tml-save").click()
-    expect(page.locator(".tml-notice")).to_contain_text("Saved as saved/live-")
+    expect(page.locator(".tml-notice")).to_have_text(re.compile(r"Saved as saved/live-[-0-9]+\.tml\.zip"))
 
 
 def _free_port() -> int:

@@ -44,9 +44,10 @@ def test_a_soak_misses_no_turn_and_tears_no_word(live: tuple[Page, Kernel]) -> N
     chunks = found["turns"] + found["turns_missed"]
     assert chunks == pytest.approx(5 * found["seconds"], rel=0.1), "some are missing, and nobody says so"
     expect(page.locator(".tml-pill")).to_have_text("Listening")
-    if found["kernel_ms"]["p50"] < BUSY:
-        assert found["turns_missed"] == 0, found
-        assert found["longest_gap_ms"] < GAP_MS, found
+    if (median := found["kernel_ms"]["p50"]) >= BUSY:
+        pytest.skip(f"a median turn took {median:.0f} ms: too busy a machine to tell what was missed")
+    assert found["turns_missed"] == 0, found
+    assert found["longest_gap_ms"] < GAP_MS, found
 
 
 @left_over

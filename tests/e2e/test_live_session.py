@@ -80,7 +80,9 @@ def test_speech_comes_back_without_gaps(live: tuple[Page, Kernel]) -> None:
     assert stats["played"] > 2 * stats["rate"], "less than two seconds of speech were played"
     # No lead can hide a turn that comes later than the lead is long (on a machine that is busy with other things).
     jitter = stats["slowest"] - stats["fastest"]
-    assert stats["underruns"] == 0 or jitter > 110, stats
+    if stats["underruns"] and jitter > 110:
+        pytest.skip(f"turns came {jitter:.0f} ms apart from one another: too busy a machine to tell whose gap it was")
+    assert stats["underruns"] == 0, stats
 
 
 def test_the_kernel_is_usable_and_handles_chunks_during_a_cell(live: tuple[Page, Kernel]) -> None:

@@ -51,7 +51,7 @@ def test_nano_answers_a_human_voice_and_its_recording_replays(
             "from pathlib import Path\n"
             "from tml_lab.stream.recording import Recording\n"
             "from tml_lab.stream.replay import replay\n"
-            "saved = max(Path('saved').iterdir(), key=lambda folder: folder.stat().st_mtime)\n"
+            "saved = max(Path('saved').iterdir(), key=lambda file: file.stat().st_mtime)\n"
             "again = replay(Recording.load(saved), *live.checkpoint)",
         )
         pictures = kernel.get("0 if again.inputs.frames is None else len(again.inputs.frames)")

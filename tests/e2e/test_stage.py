@@ -35,10 +35,10 @@ def test_what_goes_wrong_after_a_save_is_said(page: Page) -> None:
     stage.turn(0)
     stage.press("s")
     assert len(stage.sent("save")) == 1
-    stage.tell(kind="saved", path="recordings/live-1")
-    notice(page, "Saved as recordings/live-1")
+    stage.tell(kind="saved", path="recordings/live-1.tml.zip")
+    notice(page, "Saved as recordings/live-1.tml.zip")
     stage.turn(1)
-    notice(page, "Saved as recordings/live-1")
+    notice(page, "Saved as recordings/live-1.tml.zip")
     page.evaluate("() => tracks.at(-1).dispatchEvent(new Event('ended'))")
     notice(page, "The microphone was unplugged or taken away. Plug it in and press Go on.")
     assert stage.sent("pause")[-1]["notice"].startswith("The microphone was unplugged")

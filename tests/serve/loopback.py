@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
 
 from tml_lab.serve.app import create_app
+from tml_lab.serve.fault_proxy import FaultProxy
+from tml_lab.serve.faults import FaultPlan
 from tml_lab.serve.gate import Settings
 from tml_lab.serve.launch import bind, uvicorn_config
 
@@ -41,6 +43,27 @@ def at_work(url: str) -> int:
     """Connections and tasks of the server there, right now."""
     state = _running[url].server_state
     return len(state.connections) + len(state.tasks)
+
+
+@contextmanager
+def spoiled(url: str, plan: FaultPlan) -> Iterator[tuple[str, FaultProxy]]:
+    """The same server, by a line that a plan spoils; gives the line's address, and the proxy."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="weather", daemon=True)
+    thread.start()
+    proxy = FaultProxy(plan, "127.0.0.1", int(url.rsplit(":", 1)[1]))
+
+    def run(action: Coroutine[Any, Any, Any]) -> None:
+        asyncio.run_coroutine_threadsafe(action, loop).result(30)
+
+    run(proxy.__aenter__())
+    try:
+        yield f"ws://127.0.0.1:{proxy.port}", proxy
+    finally:
+        run(proxy.__aexit__(None, None, None))
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(30)
+        loop.close()
 
 
 class Way:

@@ -35,7 +35,7 @@ def test_the_hub_starts_a_server_and_tells_the_learners(monkeypatch: pytest.Monk
     monkeypatch.setattr("tml_lab.serve.launch.serve", lambda **options: calls.append(options))
     asked = service["command"][3:]
     assert CliRunner().invoke(cli.app, asked, env=service["environment"]).exit_code == 0
-    assert calls[0]["port"] == 9123 and calls[0]["tokens"] == [told["TML_TOKEN"]] and calls[0]["max_sessions"] == 48
+    assert calls[0]["port"] == 9123 and calls[0]["tokens"] == [told["TML_TOKEN"]] and calls[0]["sessions"] == 48
 
 
 def test_a_server_elsewhere_is_used_and_none_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.serve.loopback import served, spoiled
+from tests.serve.scene import PATIENCE, assert_same, chunk, step_alone
+from tml_lab.serve import back_off
+from tml_lab.serve.contract import Reply
+from tml_lab.serve.engine import Engine
 from tml_lab.serve.fault_proxy import FaultProxy, Weather, check_plan
-from tml_lab.serve.faults import Cut, Delay, FaultPlan, Loss, Stall
+from tml_lab.serve.faults import Cut, Delay, FaultPlan, Freeze, Loss, Stall
+from tml_lab.serve.limits import Limits
+from tml_lab.serve.session import Session as AnySession
+from tml_lab.stream.session import Session
 
 
 class FakeClock:
@@ -105,3 +114,42 @@ def test_the_weather_keeps_the_order_and_is_the_same_again():
 def test_what_cannot_befall_a_connection_is_named():
     with pytest.raises(ValueError, match="knows no 'loss'"):
         check_plan(FaultPlan(faults=(Loss(share=0.1),)))
+
+
+LINES = {
+    "late": FaultPlan(seed=1, faults=(Delay(share=0.4, low=0.01, high=0.06),)),
+    "stands still": FaultPlan(faults=(Stall(at=0.02, seconds=0.4), Freeze(at=0.45, seconds=0.3))),
+    "breaks, again and again": FaultPlan(seed=2, faults=(Delay(share=0.2, low=0.01, high=0.03), Cut(at=0.4))),
+}
+
+
+@pytest.mark.parametrize("plan", LINES.values(), ids=LINES)
+def test_a_session_by_a_spoiled_line_has_the_turns_of_one_by_a_good_line(plan, model, tokenizer, monkeypatch):
+    """Server, socket and client together: nothing is lost, nothing is run twice, every turn is to the bit as alone."""
+    monkeypatch.setattr(back_off, "MOST", 0.05)
+    learners, turns = 2, 30
+    found: dict[int, list[Reply]] = {who: [] for who in range(learners)}
+
+    def learn(who: int, url: str) -> None:
+        with AnySession.connect(url, seed=who, patience=PATIENCE) as session:
+            for n in range(0, turns, 3):  # three at a time are on their way
+                given = [chunk(k, who) for k in range(n, n + 3)]
+                replies = [session.append(one.audio, one.frames, one.text) for one in given]
+                found[who] += [reply.result(PATIENCE) for reply in replies]
+
+    with (
+        Engine(model, tokenizer, limits=Limits(shed=False)) as engine,
+        served(engine) as straight,
+        spoiled(straight, plan) as (url, proxy),
+        ThreadPoolExecutor(learners) as pool,
+    ):
+        for learner in [pool.submit(learn, who, url) for who in range(learners)]:
+            learner.result(PATIENCE)
+        cut = any(isinstance(fault, Cut) for fault in plan.faults)
+        assert proxy.connections > 2 * learners if cut else proxy.connections >= learners
+        assert engine.stats().since.turns == learners * turns and engine.stats().since.gaps == 0
+    for who, replies in found.items():
+        alone = Session(model, tokenizer, seed=who)
+        for n, reply in enumerate(replies):
+            assert reply.seq == n and not reply.gaps
+            assert_same(reply.turn, step_alone(alone, chunk(n, who)))

@@ -187,6 +187,9 @@ def test_a_page_of_another_origin_can_do_nothing(model, tokenizer) -> None:
         allowed = http.post("/open_session", json={}, headers={"Origin": "https://hub.example.org"})
         assert allowed.status_code == 200
         assert allowed.headers["access-control-allow-origin"] == "https://hub.example.org"
+        asked = {"Origin": "https://hub.example.org", "Access-Control-Request-Method": "POST"}
+        asked |= {"Access-Control-Request-Headers": "authorization, content-type, writer-key, x-session-id"}
+        assert http.options("/open_session", headers=asked).status_code == 200  # all that our client sends
         asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
         assert "access-control-allow-origin" not in http.options("/open_session", headers=asked).headers
 

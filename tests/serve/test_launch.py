@@ -11,24 +11,30 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from tests.serve.loopback import served
-from tests.serve.scene import chunk
+from tests.serve.scene import assert_same, chunk, step_alone
+from tml_lab.cli import app
 from tml_lab.model.checkpoint import CheckpointError, load_checkpoint, new_model, save_checkpoint
 from tml_lab.model.text import TextTokenizer
 from tml_lab.serve.engine import Engine
-from tml_lab.serve.launch import bind, check_certificate, make_engine, serve
+from tml_lab.serve.launch import bind, check_certificate, limits_of, make_engine, serve
 from tml_lab.serve.limits import Limits
 from tml_lab.serve.session import Session
 from tml_lab.serve.waking import Waking
 from tml_lab.stream.policy import policy_of
+from tml_lab.stream.session import Session as Alone
+from tml_lab.stream.turn_result import TurnResult
 from tml_lab.worlds.remembered import usual_policy
 
 PATIENCE = 60
@@ -62,7 +68,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @contextmanager
 def running(*arguments: object, **environment: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """`tml serve` in a process of its own, and the lines that it said so far."""
-    command = [sys.executable, "-m", "tml_lab.cli", "serve", "--port", "0", *map(str, arguments)]
+    command = [sys.executable, "-m", "tml_lab.cli", "serve", *([] if "--port" in arguments else ["--port", "0"])]
+    command += map(str, arguments)
     server = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
     )
@@ -75,6 +82,13 @@ def running(*arguments: object, **environment: str) -> Iterator[tuple[subprocess
         server.communicate()
 
 
+def free_port() -> int:
+    """One that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def address(line: str) -> str:
     found = re.search(r"wss?://\S+", line)
     assert found, line
@@ -83,17 +97,29 @@ def address(line: str) -> str:
 
 @pytest.mark.parametrize(
     ("asked", "limits"),
-    [((None, None), Limits()), ((3, None), Limits(sessions=3)), ((None, 2), Limits(threads=2))],
-    ids=["none", "max-sessions", "threads"],
-)
+    [
+        ([], Limits()),
+        (["--max-sessions", "3", "--threads", "2"], Limits(sessions=3, threads=2)),
+        (["--max-minutes", "90", "--idle-minutes", "5", "--max-gb", "1.5"],
+         Limits(seconds=5400.0, idle=300.0, memory=1_500_000_000)),
+    ],
+    ids=["none", "sessions-threads", "minutes-memory"],
+)  # fmt: skip
 def test_what_is_asked_for_becomes_the_engines_limits(
-    pico: Path, asked: tuple[int | None, int | None], limits: Limits, own_threads: Any
+    monkeypatch: pytest.MonkeyPatch, asked: list[str], limits: Limits
 ) -> None:
+    made = []
+    monkeypatch.setattr("tml_lab.serve.launch.make_engine", lambda *of: made.append(of))
+    monkeypatch.setattr("tml_lab.serve.launch._run", lambda *of: of[4]())
+    ran = CliRunner().invoke(app, ["serve", "--port", "0", "--checkpoint", "nano", *asked])
+    assert ran.exit_code == 0 and made == [("nano", None, limits, None)], ran.output
+
+
+def test_the_engine_computes_with_one_thread(pico: Path, own_threads: Any) -> None:
     """`--threads` shares out the sessions' turns; torch itself has one thread, whatever is asked for."""
     torch.set_num_threads(2)
-    engine = make_engine(str(pico), None, *asked)
-    with engine:
-        assert engine.limits == limits
+    with make_engine(str(pico), None, limits_of({"sessions": None, "threads": 2})) as engine:
+        assert engine.limits == Limits(threads=2)
         assert torch.get_num_threads() == 1
         opened = engine.open()
         assert policy_of(engine.recording(opened.id).policy) == usual_policy()  # as a recording says of the session
@@ -128,6 +154,49 @@ def test_it_listens_serves_and_ends_on_sigterm(pico: Path, tmp_path: Path) -> No
         assert session.turn == 3
         turns.append(session.step(chunk(3).audio))
         assert np.array_equal(session.recording().audio_out, np.concatenate([turn.audio for turn in turns]))
+
+
+@pytest.mark.slow
+def test_a_class_whose_server_is_killed_notices_only_the_wait(pico: Path, tmp_path: Path) -> None:
+    """kill -9 of the server's process under four learners; another one on the same port and folder goes on."""
+    learners, before, after = 4, 6, 8  # turns that each has at least
+    port = free_port()
+    options = ("--checkpoint", pico, "--folder", tmp_path / "kept", "--port", port)
+    results: dict[int, list[TurnResult]] = {who: [] for who in range(learners)}
+    gaps, later = dict.fromkeys(results, 0), dict.fromkeys(results, 0)
+    far, back = threading.Semaphore(0), threading.Event()
+
+    def learn(who: int) -> None:
+        with Session.connect(f"ws://127.0.0.1:{port}", TOKEN, seed=who, patience=PATIENCE) as session:
+            for n in count():
+                afterwards = back.is_set()
+                given = chunk(n, who)
+                results[who].append(session.step(given.audio, given.frames, given.text))
+                assert session.last is not None
+                gaps[who] += len(session.last.gaps)
+                later[who] += afterwards
+                if n == before:
+                    far.release()
+                if later[who] == after:
+                    return
+
+    with ThreadPoolExecutor(learners) as pool:
+        with running(*options, "--token", TOKEN) as (server, _):
+            class_ = [pool.submit(learn, who) for who in range(learners)]
+            for _ in range(learners):
+                assert far.acquire(timeout=PATIENCE)
+            server.send_signal(signal.SIGKILL)
+            server.wait(PATIENCE)
+        back.set()
+        with running(*options, "--token", TOKEN):
+            for learner in class_:
+                learner.result(PATIENCE)
+    model, tokenizer = load_checkpoint(pico)
+    for who, found in results.items():
+        alone = Alone(model, tokenizer, seed=who, policy=usual_policy())
+        assert gaps[who] == 0  # what the killed server had not kept, the learner's side sent once more
+        for n, turn in enumerate(found):
+            assert_same(turn, step_alone(alone, chunk(n, who)))
 
 
 @pytest.mark.slow

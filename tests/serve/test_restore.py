@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -31,6 +32,7 @@ from tml_lab.serve import journal as journal_module
 from tml_lab.serve import store as store_module
 from tml_lab.serve.contract import Append, BusyError, NoSessionError, Opened, Reply, ServeError
 from tml_lab.serve.engine import Engine
+from tml_lab.serve.json_lines import start_log, stop_log
 from tml_lab.serve.limits import Limits
 from tml_lab.stream.compact import Compact, Rule
 from tml_lab.stream.replay import differences, replay
@@ -349,3 +351,25 @@ def test_a_future_that_was_lost_does_not_come_back_with_a_snapshot(model, tokeni
         step_alone(twin, chunk(n, 0 if n < info.expected else 5))
     with Engine(model, tokenizer, folder=tmp_path / "found") as engine:
         assert_same_state(session_of(engine, hurt.id), twin)
+
+
+def test_the_log_says_which_session_was_damaged_and_how(model, tokenizer, tmp_path, two_sessions):
+    """With the beginning of its name alone: the whole name is half of a key."""
+    found, (hurt, lost), _ = two_sessions
+    folder = tmp_path / "sessions"
+    shutil.copytree(found, folder)
+    (folder / hurt.id / "8.state").write_bytes(b"no state")
+    (folder / lost.id / "session.json").write_text("{}")
+    stream = io.StringIO()
+    handler = start_log(stream)
+    try:
+        with Engine(model, tokenizer, folder=folder, limits=Limits(snapshot=4, shed=False)) as engine:
+            session_of(engine, hurt.id)
+    finally:
+        stop_log(handler)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    (damaged,) = [line for line in lines if line["event"] == "state damaged, an older one is used"]
+    assert (damaged["session"], damaged["turn"], damaged["level"]) == (hurt.id[:6], 8, "warning")
+    (gone,) = [line for line in lines if line["event"] == "cannot come back"]
+    assert gone["session"] == lost.id[:6] and "session.json" in gone["why"]
+    assert hurt.id not in stream.getvalue() and lost.id not in stream.getvalue()

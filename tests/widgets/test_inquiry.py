@@ -10,6 +10,7 @@ import pytest
 from safetensors.torch import load
 
 from tml_lab.config import TURN_SAMPLES
+from tml_lab.serve.session import Session as AnySession
 from tml_lab.stream.policy import MEMORY
 from tml_lab.worlds import remembered
 from tml_widgets import Console
@@ -78,6 +79,20 @@ def _talked(console: Console) -> Iterator[tuple[Console, list[dict], Here]]:
 
 def answers(sent: list[dict], kind: str) -> list[dict]:
     return [message for message in sent if message["kind"] == kind]
+
+
+def test_of_a_model_that_runs_elsewhere_it_says_so(pico: str) -> None:
+    console = Console(lambda: AnySession.local(pico))  # as a notebook's on a class's server
+    sent: list[dict] = []
+    console.send = lambda content, buffers=None: sent.append(content)  # type: ignore[method-assign]
+    console._on_message(console, {"kind": "start"}, [])
+    chunk = {"kind": "chunk", "seq": 0, "t0": 0.0, "parts": ["pcm"]}
+    console._on_message(console, chunk, [to_pcm(np.zeros(TURN_SAMPLES))])
+    console.wait(60)
+    console._on_message(console, {"kind": "why", "turn": 0}, [])
+    console.close()
+    (answer,) = answers(sent, "why")
+    assert answer["failed"].startswith("This model runs elsewhere: save the session")
 
 
 @pytest.mark.parametrize("kind", ["why", "whatif"])

@@ -61,7 +61,7 @@ def test_saved_recordings_replay_to_the_same_decisions(
     live.wait(60)
     (saved,) = [message["path"] for message in sent if message["kind"] == "saved"]
     loaded = Recording.load(saved)
-    assert Path(saved).parent == tmp_path / "recordings"
+    assert Path(saved).parent == tmp_path / "recordings" and saved.endswith(".tml.zip")  # one file, to be shared
     assert replay(loaded, *live.checkpoint).decisions == tuple(row.decision for row in live.turns)
 
 
@@ -127,7 +127,7 @@ def test_a_full_disk_is_said_and_the_session_goes_on(open_live: Callable, pico: 
     assert str(tmp_path) in live.notice and "live.save('folder')" in live.notice
 
 
-def test_two_saves_in_one_second_do_not_share_a_folder(open_live: Callable, pico: str, tmp_path: Path) -> None:
+def test_two_saves_in_one_second_do_not_share_a_file(open_live: Callable, pico: str, tmp_path: Path) -> None:
     live, sent = open_live(pico, Microphone(), save_to=tmp_path)
     go_live(live, range(2))
     for _ in range(3):

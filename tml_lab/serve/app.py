@@ -94,7 +94,7 @@ def create_app(
     app.add_middleware(Guard, service=service)
     app.add_middleware(
         CORSMiddleware, allow_origins=list(service.settings.origins), allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type", "Writer-Key"],
+        allow_headers=["Authorization", "Content-Type", "Writer-Key", "X-Session-Id"],
     )  # fmt: skip
     return app
 

@@ -45,6 +45,7 @@ from tml_lab.serve.contract import (
     ServeError,
     SessionInfo,
 )
+from tml_lab.serve.json_lines import note, short
 from tml_lab.serve.limits import Limits
 from tml_lab.serve.live import Live, Resolved, resolve
 from tml_lab.serve.records import RecordError
@@ -57,8 +58,6 @@ from tml_lab.stream.policy import Policy
 from tml_lab.stream.recording import Recording, RecordingError
 from tml_lab.stream.session import SessionError
 from tml_lab.worlds.vocabulary import knows_everything
-
-log = logging.getLogger(__name__)
 
 REMEMBERED = 1000  # sessions that are closed, so that closing twice is no error
 
@@ -215,7 +214,7 @@ class Engine:
                 idle = self._clock() - live.heard
                 free = not (live.busy or live.wanted or live.waiting or live.behind)
                 if free and self.limits.idle is not None and idle > self.limits.idle:
-                    log.info("session %s is closed: no chunk came for %.0f s", live.id, idle)
+                    note("closed while idle", session=short(live.id), seconds=round(idle))
                     told += self._take_out(live)
                     self.counters.idled += 1
                     removed.append(live)
@@ -329,7 +328,7 @@ class Engine:
                     sentence = f"session {name} cannot come back: {error}."
             else:
                 name, sentence = found
-            log.warning(sentence)
+            note("cannot come back", logging.WARNING, session=short(name), why=sentence.replace(name, short(name)))
             self.unrestored[name] = sentence
             self.counters.unrestored += 1
 
@@ -344,7 +343,7 @@ class Engine:
         try:
             self._builder.put_back(live)
         except Exception as error:
-            log.exception("session %s cannot be put back", live.id)
+            note("cannot be put back", logging.ERROR, error, session=short(live.id))
             with self._changed:
                 live.dead = f"session {live.id} cannot go on: {error}"
                 told = live.give_up(ServeError(live.dead))

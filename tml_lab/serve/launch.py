@@ -9,7 +9,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +22,7 @@ from tml_lab.serve.app import create_app
 from tml_lab.serve.contract import Sessions
 from tml_lab.serve.gate import LOOPBACK, Settings
 from tml_lab.serve.json_lines import note, start_log, stop_log
+from tml_lab.serve.limits import Limits
 from tml_lab.serve.waking import Waking
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ GRACE = 10  # seconds for requests under way when the server ends
 def serve(
     checkpoint: str = "nano", host: str = "127.0.0.1", port: int = 8321, folder: Path | None = None,
     tokens: Sequence[str] = (), origins: Sequence[str] = (), certfile: Path | None = None,
-    keyfile: Path | None = None, max_sessions: int | None = None, threads: int | None = None, policy: str | None = None,
-    say: Callable[[str], None] = print,
+    keyfile: Path | None = None, policy: str | None = None, say: Callable[[str], None] = print, **caps: float | None,
 ) -> None:  # fmt: skip
     """Serve sessions until SIGTERM or Ctrl-C.
 
@@ -45,9 +45,9 @@ def serve(
         tokens: any of these opens the door. None for another host than this machine itself: one is made and shown.
         origins: pages of these origins may come.
         certfile, keyfile: for TLS.
-        max_sessions, threads: `Limits.sessions` and `Limits.threads`; None: what stands there.
         policy: what new sessions remember by, one of `tml_lab.worlds.remembered.POLICIES`; None: the usual one.
         say: prints a line for the person who started it.
+        caps: of `Limits`, by their names there (`sessions`, `threads`, `seconds`, ...); None: what stands there.
 
     Raises ValueError (CheckpointError among them), in one sentence, for a taken port, a bad certificate, a missing
     checkpoint.
@@ -58,6 +58,7 @@ def serve(
 
     find_checkpoint(checkpoint)
     usual_policy(policy)  # a name that is unknown is said at once
+    limits = limits_of(caps)
     check_certificate(certfile, keyfile)
     for token in tokens:
         _check_token(token)
@@ -67,7 +68,7 @@ def serve(
     handler = start_log()
     try:
         _run(listener, settings, certfile, keyfile,
-             lambda: make_engine(checkpoint, folder, max_sessions, threads, policy),
+             lambda: make_engine(checkpoint, folder, limits, policy),
              lambda: _announce(say, host, listener, settings, certfile is not None, made))  # fmt: skip
     finally:
         listener.close()
@@ -101,20 +102,20 @@ def _run(
         raise waking.error
 
 
-def make_engine(
-    checkpoint: str, folder: Path | None, max_sessions: int | None, threads: int | None, policy: str | None = None
-) -> Engine:
+def limits_of(caps: Mapping[str, float | None]) -> Limits:
+    """The engine's limits, those that are given in place of the usual ones. Raises ServeError for one of 0 or less."""
+    return Limits(**{name: cap for name, cap in caps.items() if cap is not None})  # type: ignore[arg-type]
+
+
+def make_engine(checkpoint: str, folder: Path | None, limits: Limits, policy: str | None = None) -> Engine:
     """The engine that `serve` serves, in a process of its own: torch is told to compute with one thread."""
     import torch
 
     from tml_lab.serve.engine import Engine
-    from tml_lab.serve.limits import Limits
     from tml_lab.serve.warm import load_warm
     from tml_lab.worlds.remembered import usual_policy
 
     torch.set_num_threads(1)  # see `Limits.threads`
-    asked: dict[str, Any] = {"sessions": max_sessions, "threads": threads}
-    limits = Limits(**{name: cap for name, cap in asked.items() if cap is not None})
     return Engine(*load_warm(checkpoint), folder=folder, limits=limits, policy=usual_policy(policy))
 
 

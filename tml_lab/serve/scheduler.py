@@ -19,6 +19,7 @@ from contextlib import contextmanager
 
 from tml_lab.config import TURN_SECONDS
 from tml_lab.serve.contract import BadChunkError, NoSessionError, ServeError
+from tml_lab.serve.json_lines import note, short
 from tml_lab.serve.limits import Limits
 from tml_lab.serve.live import Live, Resolved, Work, resolve
 from tml_lab.serve.records import RecordError, pack_output
@@ -229,7 +230,7 @@ class Scheduler:
     def _failed(self, work: Work, error: ServeError, putting_back: list[Live]) -> list[Resolved]:
         """The turn did not come to its end; what becomes of the session."""
         live = work.live
-        log.warning("session %s: turn %d was not run (%s)", live.id, live.session.turn, error.code)
+        note("turn not run", logging.WARNING, session=short(live.id), turn=live.session.turn, code=error.code)
         if live.shelf is not None and not work.again:
             live.shelf.journal.void()
         with self.changed:

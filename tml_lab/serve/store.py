@@ -31,12 +31,11 @@ from tml_lab.model.state import State, clone_state
 from tml_lab.serve.contract import BusyError, ServeError
 from tml_lab.serve.journal import STATE, Journal, framed, frames_of
 from tml_lab.serve.journal_reel import JournalReel
+from tml_lab.serve.json_lines import note, short
 from tml_lab.serve.records import TurnIn, put_on_tape
 from tml_lab.stream.session import Session
 from tml_lab.stream.tape import Tape
 from tml_lab.stream.turn_result import TurnResult
-
-log = logging.getLogger(__name__)
 
 FORMAT, VERSION = "tml-session", 1
 ABOUT, CLOSED = "session.json", ".closed-"
@@ -117,7 +116,7 @@ class Shelf:
             self.journal.sync()
         except OSError as error:
             self.failed += 1
-            log.warning("session %s: the state before turn %d was not written: %s", self.about.id, turn, error)
+            note("state not written", logging.WARNING, error, session=short(self.about.id), turn=turn)
             return
         self._newest, self.written = turn, self.written + 1
         self._forget_old()
@@ -191,7 +190,7 @@ class Shelf:
         except (OSError, IndexError, KeyError, ValueError, SafetensorError):
             fits = False
         if not fits:
-            log.warning("session %s: the state before turn %d is damaged; an older one is used.", self.about.id, turn)
+            note("state damaged, an older one is used", logging.WARNING, session=short(self.about.id), turn=turn)
             return False
         session.state = {name: tensor.to(session.state[name].device) for name, tensor in state.items()}
         with contextlib.suppress(KeyError, TypeError, ValueError):

@@ -20,6 +20,7 @@ from tml_lab.interp.what_if import Change, what_if
 from tml_lab.interp.why import SECONDS, Why, why
 from tml_lab.model.text import SPEAK
 from tml_lab.serve.aside import Aside
+from tml_lab.serve.handle import Handle
 from tml_lab.stream.clock import TURNS_PER_SECOND, heard_start
 from tml_lab.stream.excerpt import Excerpt, cut
 from tml_lab.stream.recording import Recording
@@ -71,6 +72,8 @@ class Inquiry:
         try:
             if not rows:
                 raise SessionError("nothing has happened yet: start a session first.")
+            if isinstance(self.talk(), Handle):
+                raise SessionError("this model runs elsewhere: save the session, and replay it where its weights are.")
             if self.aside is None or not isinstance(self.talk(), Session):
                 raise SessionError("this session was not made from a checkpoint, so that it cannot be run again aside.")
             ask(rows)

@@ -36,6 +36,7 @@ from tml_widgets.sources import Clip, ClipPlayer, Microphone, demo_clips
 from tml_widgets.understands import may_ask, understands_of, what_was_taught
 
 STATIC = Path(__file__).parent / "static"
+ONE_FILE = ".tml.zip"  # what a recording is shared as
 
 
 class LiveSession(anywidget.AnyWidget):
@@ -45,7 +46,7 @@ class LiveSession(anywidget.AnyWidget):
         model: a checkpoint's name or path ("nano"), whose sessions remember by `usual_policy()`, or a function that
             makes a fresh session (`SessionLike`).
         source: `open_source()`; a `Microphone`, or a `Clip` that is offered first under "play a recording".
-        save_to: the folder that gets one folder per saved session.
+        save_to: the folder that gets one file per saved session.
         seed: of the sessions made from a checkpoint.
         colleague: True: what a session asks (`<delegate>`) is answered by the built-in tools; or a function that puts
             one's own background model beside a session (`with_colleague`). Its tasks and its panel stand beside the
@@ -238,18 +239,23 @@ class LiveSession(anywidget.AnyWidget):
         if self.phase not in ("stopped", "error"):
             self._worker.end()
 
-    def save(self, folder: str | Path | None = None) -> Path:
-        """Save the session as a `Recording` folder (between two turns); returns where it goes."""
-        folder = self._free_folder() if folder is None else Path(folder)
-        self._saves.append(folder)
-        self._worker.save(folder)
-        return folder
+    def save(self, path: str | Path | None = None) -> Path:
+        """Save the session as a `Recording` (between two turns); returns where it goes.
 
-    def _free_folder(self) -> Path:
-        """Named by the time; two saves within a second are not to write into one folder."""
+        Args:
+            path: a folder, or a file that ends in `.zip`, as one shares it; None: a new `live-....tml.zip` in
+                `save_to`.
+        """
+        path = self._free_path() if path is None else Path(path)
+        self._saves.append(path)
+        self._worker.save(path)
+        return path
+
+    def _free_path(self) -> Path:
+        """Named by the time; two saves within a second are not to write into one file."""
         name = datetime.now().strftime("live-%Y%m%d-%H%M%S")
-        names = (self._save_to / (name if n == 1 else f"{name}-{n}") for n in itertools.count(1))
-        return next(folder for folder in names if folder not in self._saves and not folder.exists())
+        names = (self._save_to / f"{name if n == 1 else f'{name}-{n}'}{ONE_FILE}" for n in itertools.count(1))
+        return next(path for path in names if path not in self._saves and not path.exists())
 
     def wait(self, seconds: float = 600.0) -> None:
         """Wait until the model has done everything asked so far. Raises TimeoutError after `seconds`."""

@@ -142,9 +142,9 @@ class LiveWorker:
         """End the session after the chunks already queued; its recording can still be saved."""
         self.command(lambda: self._end(notice))
 
-    def save(self, folder: Path) -> None:
-        """Save the recording to `folder`, as it stands between two turns; it is written beside those that follow."""
-        self.command(lambda: self._save(folder))
+    def save(self, path: Path) -> None:
+        """Save the recording to `path`, as it stands between two turns; it is written beside those that follow."""
+        self.command(lambda: self._save(path))
 
     def through(self, chunks: Iterable[Chunk]) -> Generator[Row, None, None]:
         """A fresh session through these chunks at once, a turn at each `next`, in the thread that calls.
@@ -256,7 +256,7 @@ class LiveWorker:
         if self.phase != "error":
             self.status("stopped", notice)
 
-    def _save(self, folder: Path) -> None:
+    def _save(self, path: Path) -> None:
         if self.session is None or not self.rows:
             self.status(self.phase, "There is nothing to save yet: start a session first.")
             return
@@ -265,12 +265,12 @@ class LiveWorker:
         except Exception as error:
             self._not_saved(error)
             return
-        saved = {"kind": "saved", "path": str(folder)}
-        self._writers.write(recording, folder, lambda: self.emit(saved), self._not_saved)
+        saved = {"kind": "saved", "path": str(path)}
+        self._writers.write(recording, path, lambda: self.emit(saved), self._not_saved)
 
     def _not_saved(self, error: Exception) -> None:
         log.error("the recording could not be saved", exc_info=error)
-        remedy = "Make room there, or save to another folder: live.save('folder'). Nothing is lost."
+        remedy = "Make room there, or save elsewhere: live.save('folder'). Nothing is lost."
         self.status(self.phase, f"The recording could not be saved: {str(error).rstrip('.')}. {remedy}")
 
     def _run(self) -> None:

@@ -24,7 +24,7 @@ class Writers:
         self._threads: list[threading.Thread] = []
 
     def write(
-        self, recording: Any, folder: Path, done: Callable[[], None], failed: Callable[[Exception], None]
+        self, recording: Any, path: Path, done: Callable[[], None], failed: Callable[[Exception], None]
     ) -> None:
         """Begin to write; one of `done` and `failed` is called from the writing thread."""
 
@@ -33,7 +33,7 @@ class Writers:
                 with suppress(OSError):
                     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
             try:
-                recording.save(folder)
+                recording.save(path)
             except Exception as error:
                 failed(error)
             else:
