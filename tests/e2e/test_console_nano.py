@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from lab import Kernel, Lab, browser_with, write_camera
+from lab import Kernel, Lab, browser_with, until_turn, write_camera
 from playwright.sync_api import Page, Playwright, expect
 
 from benchmarks.browser_soak import EVERY, GAP_MS, microphone, soak, start
@@ -80,3 +80,25 @@ def test_what_if_shows_and_plays_both_ways(live: tuple[Page, Kernel]) -> None:
     page.locator(".tml-way button").last.click()
     expect(page.locator(".tml-pill")).to_have_text("Muted")  # what is played is not for the model
     kernel.until(f"console.browser['played'] > {played}")  # told with the chunks, once a turn
+
+
+@left_over
+def test_it_goes_back_and_on_from_there(live: tuple[Page, Kernel]) -> None:
+    page, kernel = live
+    page.locator(".tml-console").focus()
+    page.keyboard.press("Escape")
+    page.keyboard.press("r")
+    expect(page.locator(".tml-notice")).to_contain_text("Look at a turn first")
+    until_turn(page, 30)
+    for key in (*["ArrowLeft"] * 8, "r"):
+        page.keyboard.press(key)
+    expect(page.locator(".tml-pill")).to_have_text("Waiting", timeout=60_000)
+    expect(page.locator(".tml-notice")).to_contain_text(re.compile(r"Back at \d+\.\d s: Go on, and it goes another way"))
+    at = kernel.get("console.turns[-1].turn")  # the last turn that both ways have
+    assert 10 < at < kernel.get("console.before.turns") - 5
+    page.keyboard.press(" ")
+    expect(page.locator(".tml-pill")).to_have_text("Listening", timeout=60_000)
+    until_turn(page, at + 4)
+    assert kernel.get("console.turns[-1].turn") >= at + 4
+    ways = [kernel.get(f"{way}.p_speak[:{at} + 1].tolist()") for way in ("console.recording", "console.before")]
+    assert ways[0] == ways[1]

@@ -8,16 +8,19 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tml_lab.config import TURN_SAMPLES
+from tml_lab.model.state import clone_state
 from tml_lab.stream.clock import heard_start, turn_hearing
 from tml_lab.stream.layout import STREAM_NAMES, TurnTokens, lay_out
 from tml_lab.stream.recording import Inputs, Recording, RecordingError
 from tml_lab.stream.reels import FolderReel
 from tml_lab.stream.replay import differences, replay
 from tml_lab.stream.session import Session
+from tml_lab.stream.turn_input import SessionError
 
 TURNS = 12
 
@@ -265,3 +268,25 @@ def test_layout_slots_count_within_the_turn(words, patches, speaks):
     assert layout.first.sum() == 2
     assert [STREAM_NAMES[s] for s in layout.stream[-5:]] == ["audio_in"] * 4 + ["text_out"]
     assert turn_hearing(heard_start(int(layout.turn[-1]))) == 1
+
+
+def test_a_fork_from_a_kept_state_is_the_fork_that_runs_everything_again(model, tokenizer, run):
+    """To the bit: what it keeps, what it says next, and what its recording holds."""
+    session = run(Session(model, tokenizer, seed=3, attention=(2, 0)), TURNS)
+    inputs = session.recording().inputs
+    again = Session(model, tokenizer, seed=3, attention=(2, 0))
+    for turn in range(3):
+        again.step(*inputs.turn(turn))
+    kept = clone_state(again.state)
+    long, short = session.fork(7), session.fork(7, kept)
+    assert short.turn == long.turn == 7 and differences(short.recording(), long.recording()) == []
+    for turn in range(7, inputs.turns):
+        one, other = long.step(*inputs.turn(turn)), short.step(*inputs.turn(turn))
+        assert (one.decision, one.p_speak, one.words) == (other.decision, other.p_speak, other.words)
+        assert one.audio.tobytes() == other.audio.tobytes()
+    for name, tensor in long.state.items():
+        assert torch.equal(tensor.nan_to_num(9.0), short.state[name].nan_to_num(9.0)), name
+    assert differences(short.recording(), session.recording()) == []
+    assert int(kept["turn"]) == 3  # it is left as it was
+    with pytest.raises(SessionError, match="cannot fork at turn 2 from a state of turn 3"):
+        session.fork(2, kept)

@@ -340,12 +340,15 @@ class Session:
         self._broken = False
         return result
 
-    def fork(self, at: int | float | None = None) -> Session:
+    def fork(self, at: int | float | None = None, state: State | None = None) -> Session:
         """An independent session with the same past.
 
         Args:
             at: None: now. A whole number: before that turn; a float: before the turn that hears that second.
                 The past is recomputed from the recording, because the rings have overwritten it.
+            state: of this session, kept at or before that turn (`clone_state`): only what came after is recomputed.
+
+        Raises SessionError for a turn that was not, or a state that is later than it.
         """
         if at is None:
             if self._broken:
@@ -358,10 +361,14 @@ class Session:
             raise SessionError(
                 f"cannot fork at turn {turn}: the session has had turns 0..{self.tape.turns - 1}."
             )
-        twin = self._twin()
-        inputs = self.recording().inputs
-        for n in range(turn):
-            twin.step(*inputs.turn(n))
+        first = 0 if state is None else int(state["turn"])
+        if first > turn:
+            raise SessionError(f"cannot fork at turn {turn} from a state of turn {first}: give an earlier one.")
+        twin, recording = self._twin(), self.recording()
+        if state is not None:
+            twin.state, twin.tape = clone_state(state), Tape.of(recording.until(first))
+        for n in range(first, turn):
+            twin.step(*recording.inputs.turn(n))
         return twin
 
     def _twin(self) -> Session:

@@ -14,6 +14,7 @@ from typing import Any
 import traitlets as t
 
 from tml_lab.background.colleague import Assisted
+from tml_lab.model.state import State
 from tml_lab.serve.aside import Aside
 from tml_widgets.esm import link
 from tml_widgets.fallback import Fallback
@@ -63,6 +64,12 @@ class Console(LiveSession):
     def _on_start(self, content: dict[str, Any], buffers: list[Any]) -> None:
         self.bookmarks = []
         super()._on_start(content, buffers)
+
+    def _kept_state(self, turn: int) -> State | None:
+        return self.inquiry.snapshots.before(turn)
+
+    def _gone_back(self, turn: int) -> None:
+        self.bookmarks = [mark for mark in self.bookmarks if mark < turn]
 
     def _on_why(self, content: dict[str, Any], _: list[Any]) -> None:
         turn = content.get("turn")

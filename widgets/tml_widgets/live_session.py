@@ -26,10 +26,12 @@ from tml_lab.background.panel import Item
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.interp.edits import Edit
 from tml_lab.interp.live import Live, Reader, check_readers
+from tml_lab.model.state import State
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
+from tml_lab.stream.clock import turn_hearing
 from tml_widgets import subshells
 from tml_widgets.esm import link
-from tml_widgets.live_worker import LiveWorker, SessionLike
+from tml_widgets.live_worker import KERNEL, LiveWorker, SessionLike
 from tml_widgets.protocol import heard_message, read_chunk
 from tml_widgets.row import Row
 from tml_widgets.sources import Clip, ClipPlayer, Microphone, demo_clips
@@ -99,7 +101,7 @@ class LiveSession(anywidget.AnyWidget):
         )
         self._queue = ChunkQueue()
         self._assist = with_colleague if colleague is True else colleague or None
-        self._worker = LiveWorker(self._make_session, self._queue, self._emit)
+        self._worker = LiveWorker(self._make_session, self._queue, self._emit, assist=self._with_colleague)
         self._player: ClipPlayer | None = None
         self._save_to = Path(save_to)
         self._saves: list[Path] = []
@@ -109,7 +111,7 @@ class LiveSession(anywidget.AnyWidget):
             "hello": self._on_hello, "start": self._on_start, "stop": self._on_stop, "play": self._on_play,
             "chunk": self._on_chunk, "type": self._on_type, "pick": self._on_pick, "save": self._on_save,
             "stats": self._on_state, "state": self._on_state, "cancel": self._on_cancel, "tick": self._on_tick,
-            "pause": self._on_pause, "resume": self._on_resume,
+            "pause": self._on_pause, "resume": self._on_resume, "rewind": self._on_rewind,
         }  # fmt: skip
         self.on_msg(self._on_message)
 
@@ -118,6 +120,9 @@ class LiveSession(anywidget.AnyWidget):
         if self._may_ask and may_ask(session):
             self._may_ask, self._assist = False, with_colleague
             self.colleague, self.understands = True, understands_of("everything")
+        return self._with_colleague(session)
+
+    def _with_colleague(self, session: SessionLike) -> SessionLike:
         return self._assist(session) if self._assist is not None else session
 
     def _emit(self, content: dict[str, Any], buffers: list[bytes] | None = None) -> None:
@@ -231,13 +236,35 @@ class LiveSession(anywidget.AnyWidget):
         """Take readers and edits away again, from the next turn on."""
         self._worker.attach(None)
 
+    def rewind(self, at: int | float, page: str = KERNEL) -> None:
+        """Go back to before a turn (a whole number) or a second (a float), and wait there.
+
+        What goes on from there has the same past, to the bit, and another future; the recording of what came after is
+        `before`. A colleague's tasks are called off, and its panel is empty. Where it cannot go back, `notice` says
+        why.
+        """
+        self._hush()
+        turn = int(at) if isinstance(at, int) else turn_hearing(at)
+        self._worker.rewind(turn, page, self._kept_state, lambda: self._gone_back(turn))
+
+    def _kept_state(self, turn: int) -> State | None:
+        """A state of the session at or before a turn; None: none was kept."""
+        return None
+
+    def _gone_back(self, turn: int) -> None:
+        """What is no longer there is forgotten; called in the worker's thread."""
+
     def stop(self) -> None:
         """End the session; its recording can still be saved."""
+        self._hush()
+        if self.phase not in ("stopped", "error"):
+            self._worker.end()
+
+    def _hush(self) -> None:
+        """No clip plays any more."""
         if self._player is not None:
             self._player.stop()
             self._player = None
-        if self.phase not in ("stopped", "error"):
-            self._worker.end()
 
     def save(self, path: str | Path | None = None) -> Path:
         """Save the session as a `Recording` (between two turns); returns where it goes.
@@ -311,9 +338,7 @@ class LiveSession(anywidget.AnyWidget):
             self._worker.command(self._factory.warm_up)  # so that Start need not wait for it
 
     def _on_start(self, _: dict[str, Any], __: list[Any]) -> None:
-        if self._player is not None:
-            self._player.stop()
-            self._player = None
+        self._hush()
         self._worker.begin("live", lambda: self._emit({"kind": "ready", "sent": time.time()}))
 
     def _on_pause(self, content: dict[str, Any], _: list[Any]) -> None:
@@ -323,6 +348,9 @@ class LiveSession(anywidget.AnyWidget):
         """Go on with the session that waits, from the chunk that the page will number `seq`."""
         seq = int(content["seq"])
         self._worker.resume(lambda: self._emit({"kind": "ready", "sent": time.time(), "seq": seq}))
+
+    def _on_rewind(self, content: dict[str, Any], _: list[Any]) -> None:
+        self.rewind(int(content["turn"]), str(content.get("page") or "a page"))
 
     def _on_play(self, content: dict[str, Any], _: list[Any]) -> None:
         try:

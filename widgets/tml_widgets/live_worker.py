@@ -29,6 +29,7 @@ from tml_lab.stream.recording import SKIPPED, Skipped, Sound
 from tml_widgets.beside import Beside
 from tml_widgets.live_python import live_python
 from tml_widgets.protocol import pack_attention, turn_message
+from tml_widgets.rewind import Kept, go_back
 from tml_widgets.row import Row, heard_by_turn, past_message
 from tml_widgets.saving import Writers
 from tml_widgets.words_heard import WordsHeard
@@ -71,6 +72,7 @@ class LiveWorker:
 
     Args:
         make_session: makes a fresh session; called at every start, in the worker's thread.
+        assist: puts a colleague beside a session that is a fork of another one, where sessions have one.
         queue: where the sources put chunks.
         emit: sends one message to the browser; may be called from any thread.
     """
@@ -87,6 +89,7 @@ class LiveWorker:
     beside: Beside | None = None  # when the session has a colleague
     after_turn: Callable[[Row], None] | None = None  # called in the worker's thread
     inside: Callable[[Any], Live] | None = None  # makes the readers, and the edits, of a session
+    assist: Callable[[Any], SessionLike] = lambda session: session
     _thread: threading.Thread | None = None
     _ear: WordsHeard | None = None
     _fast: bool = False
@@ -131,6 +134,14 @@ class LiveWorker:
         self.held = ""
         self.stand_still(False)
         self.command(lambda: self._resume(ready) if self.phase in waits else self._begin("live", ready))
+
+    def rewind(self, turn: int, held: str, kept: Kept, done: Callable[[], None]) -> None:
+        """Go back to before a turn (`rewind.go_back`); `done` is called in the worker's thread when it has."""
+        self.held = held
+        self.stand_still(False)
+        self.queue.clear()
+        self.stand_still(True)
+        self.command(lambda: done() if go_back(self, turn, held, kept) else None)
 
     def stand_still(self, on: bool) -> None:
         """Stop the queue's time, from what waits there on, or let it go on with the next chunk."""
@@ -213,7 +224,18 @@ class LiveWorker:
             log.exception("the session could not be made")
             self.status("error", f"The model could not be started: {error}")
             return
-        self.rows, self._skipped = [], 0
+        self.rows = []
+        self._look_inside()
+        if hasattr(self.talk, "model"):
+            weights_hash(self.talk.model)  # which `save` asks for; a tenth of a second that no turn should wait for
+        self.hurry(True)
+        self.status(phase)
+        if ready is not None:
+            ready()
+
+    def _look_inside(self) -> None:
+        """What belongs to the session that is there now: readers, the ear, the colleague's place."""
+        self._skipped = 0
         self._attach(self.inside)
         self.beside = Beside(self.session) if isinstance(self.session, Assisted) else None
         has_ear = hasattr(getattr(self.talk, "model", None), "listen")
@@ -221,25 +243,27 @@ class LiveWorker:
         if isinstance(self.session, Assisted):
             self.session.heard = lambda: heard_by_turn(self.rows)
         self._tell_beside()
-        if hasattr(self.talk, "model"):
-            weights_hash(self.talk.model)  # which `save` asks for; a tenth of a second that no turn should wait for
-        self._hurry(True)
-        self.status(phase)
-        if ready is not None:
-            ready()
+
+    def take_place(self, fork: Any, turn: int) -> None:
+        """A fork of the session, made before `turn`, goes on in its place, in the worker's thread."""
+        self._dismiss()
+        self.before, self.session = self.session, self.assist(fork)
+        self.rows = [row for row in self.rows if row.turn < turn]
+        self._look_inside()
 
     def _pause(self, notice: str, held: str = "") -> None:
         if self.phase == "live":
-            self._hurry(False)
+            self.hurry(False)
             self.status("paused", notice, held=held)
 
     def _resume(self, ready: Callable[[], None] | None = None) -> None:
-        self._hurry(True)
+        self.hurry(True)
         self.status("live")
         if ready is not None:
             ready()
 
-    def _hurry(self, on: bool) -> None:
+    def hurry(self, on: bool) -> None:
+        """Let this thread have the interpreter sooner while a session is live (see `live_python`)."""
         if on != self._fast:
             (live_python.enter if on else live_python.leave)()
             self._fast = on
@@ -252,7 +276,7 @@ class LiveWorker:
     def _end(self, notice: str) -> None:
         self._dismiss()
         self._tell_beside()
-        self._hurry(False)
+        self.hurry(False)
         if self.phase != "error":
             self.status("stopped", notice)
 

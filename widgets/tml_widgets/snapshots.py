@@ -24,6 +24,8 @@ class Snapshots:
         turn = session.turn
         if turn == 1:
             self._kept = {}
+        # Of a session that has gone back, none is later than it.
+        self._kept = {at: state for at, state in self._kept.items() if at < turn}
         if turn % FINE:
             return
         kept = {**self._kept, turn: clone_state(session.state)}

@@ -105,6 +105,17 @@ export class ConsoleEngine extends Engine {
     player.end();
   }
 
+  // Back to before a turn, where the session waits; Space then goes on from there, another way.
+  rewind(turn) {
+    if (!this.asks) return;
+    if (!this.waits) return void this.say("There is no session that can go back: press Space to start one.");
+    this.attempt += 1;
+    this.release();
+    this.quiet();
+    this.show("loading", "Going back ...");
+    this.send({ kind: "rewind", turn, page: this.page });
+  }
+
   // A flag at the turn that is looked at, or the newest.
   bookmark(turn) {
     if (turn < 0 || !this.asks) return;

@@ -7,6 +7,7 @@ export const KEYS = [
   ["f", "F", "rehearsed recording instead of the microphone, and back", "fallback"],
   ["w", "W", "why now? what drove the last decision to speak, or the one that is looked at", "why"],
   ["x", "X", "what if? silence a stretch or type other words, run it both ways, listen", "whatIf"],
+  ["r", "R", "rewind: back to the turn that is looked at, and on from there another way", "rewind"],
   ["b", "B", "bookmark the turn that is looked at; again takes it away", "bookmark"],
   ["1", "1 to 9", "go to a bookmark", null],
   ["t", "T", "type to the model", "typeWords"],

@@ -51,6 +51,7 @@ export class ConsoleView extends View {
     this.fallbackButton = this.button("fallback", ICONS.play, "Recording", () => this.fallback());
     this.whyButton = this.button("why", ICONS.why, "Why now?", () => this.why());
     this.whatIfButton = this.button("whatif", ICONS.fork, "What if?", () => this.whatIf());
+    this.rewindButton = this.button("rewind", ICONS.back, "Go back", () => this.rewind());
     this.markButton = this.button("mark", ICONS.flag, "Bookmark", () => this.bookmark());
     const small = (name, label, sign, onclick) => h(`button.tml-${name}`, { type: "button", "aria-label": label, title: label, onclick }, sign);
     this.captionsButton = small("captions-on", "Captions", icon(ICONS.words), () => this.captionsOnOff());
@@ -60,7 +61,7 @@ export class ConsoleView extends View {
       { role: "toolbar", "aria-label": "Session" },
       this.startButton, this.endButton, this.muteButton, this.cameraButton, this.fallbackButton,
       h("span.tml-rule"),
-      this.whyButton, this.whatIfButton, this.markButton, this.saveButton,
+      this.whyButton, this.whatIfButton, this.rewindButton, this.markButton, this.saveButton,
       h("span.tml-space"),
       h(
         "span.tml-group", {},
@@ -130,6 +131,15 @@ export class ConsoleView extends View {
     if (at < 0) return this.engine.say("Nothing has happened yet: start a session first.");
     const [from, to] = this.strip.span ?? [Math.max(0, at - 5), at + 1];
     return this.sheet.ask(from, to);
+  }
+
+  // To before the turn that is looked at.
+  rewind() {
+    const { cursor } = this.strip;
+    if (cursor === null) return this.engine.say("Look at a turn first (arrow keys, a click, or a bookmark); R then goes back to it.");
+    this.engine.rewind(cursor);
+    this.sheet.close();
+    return this.escape();
   }
 
   // Into the room; what the microphone picks up of it is not for the model.

@@ -36,6 +36,7 @@ export const ICONS = {
   fork: "M4 3h2v5q0 2 2 2h4q4 0 4-4V5h-2l3-4 3 4h-2v1q0 6-6 6H8q-2 0-2 2v3H4z",
   flag: "M4 2h2v1h10l-3 4 3 4H6v7H4z",
   words: "M2 4h16v10H9l-4 4v-4H2zM5 7v2h10V7zM5 10v2h7v-2z",
+  back: "M9 4L3 10l6 6v-4h8V8H9z",
   half: "M10 2a8 8 0 0 1 0 16zM10 2v2a6 6 0 0 0 0 12v2a8 8 0 0 1 0-16z",
   full: "M2 2h6v2H4v4H2zM12 2h6v6h-2V4h-4zM2 12h2v4h4v2H2zM16 12h2v6h-6v-2h4z",
   send: "M2 3l16 7-16 7 3-7zM6 10h6",

@@ -300,7 +300,8 @@ export class Engine extends EventTarget {
     else if (message.kind === "ready") this.capture(message.seq ?? 0);
     else if (message.kind === "status") this.onStatus(message);
     else if (message.kind === "past") {
-      if (!this.history.length) this.history.fill(message.turns);
+      if (message.until !== undefined) this.history.cut(message.until);
+      else if (!this.history.length) this.history.fill(message.turns);
       this.changed("turn");
     } else if (message.kind === "beside") {
       this.desk.update(message);

@@ -71,6 +71,12 @@ export class History {
     }
   }
 
+  // The session has gone back to before this turn.
+  cut(turn) {
+    this.turns.length = Math.min(turn, this.turns.length);
+    this.plain = Math.min(turn, this.plain);
+  }
+
   addLatency(milliseconds) {
     this.latencies.push(milliseconds);
     if (this.latencies.length > 100) this.latencies.shift();
