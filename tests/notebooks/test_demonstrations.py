@@ -15,6 +15,7 @@ from tml_lab.model.checkpoint import load_checkpoint
 from tml_lab.stream.session import Session
 from tml_lab.worlds.humans import recordings_dir
 from tml_widgets import Clip
+from tml_widgets.sources import demo_clips
 
 pytest.importorskip("numba", reason="Numba does not run here")
 pytest.importorskip("anywidget")
@@ -37,6 +38,13 @@ def typed_demonstrations() -> list[tuple[list[str], list[str], str]]:
 
 def test_the_guide_has_its_tables() -> None:
     assert len(demonstrations()) == 16 and len(typed_demonstrations()) == 7
+
+
+def test_every_clip_of_the_tables_has_the_title_that_the_widget_lists() -> None:
+    titles = re.findall(r"^\| ([^|`]+) \| `(\w+)` \|$", GUIDE.read_text(encoding="utf-8"), flags=re.M)
+    assert {clip for _, clip in titles} == {clip for clip, _, _ in demonstrations()}
+    listed = {path.stem: title for title, path in demo_clips().items()}
+    assert all(listed[clip] == title for title, clip in titles)
 
 
 @pytest.mark.parametrize(("name", "typed", "said"), demonstrations())

@@ -151,8 +151,8 @@ def describe_everything() -> str:
         "# What nano-everything was taught besides",
         "",
         "Written from the code by `python -m tml_lab.worlds.understands`. Scenes of all these are in the lesson",
-        "`everything`. How well it learned each of them is in its card; **what the camera sees it has not learned**,",
-        "but for some of the questions.",
+        "`everything`. How well it learned each of them is in its card; **what the camera sees it has not learned**:",
+        "`pico-eyes` is the one that sees.",
         "",
     ]
     parts = (("Further requests", ABOUT_MORE, MORE_WORDINGS), (SEEN_TITLE, ABOUT_SEEN, SEEN_WORDINGS))
