@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import urllib3
 from typer.testing import CliRunner, Result
 
 from tml_lab import cli, doctor
+from tml_lab.model.checkpoint import checkpoint_dir
 
 COMMANDS = ("doctor", "lab", "train", "bench", "redteam", "play", "serve")
 
@@ -138,10 +140,87 @@ def test_train_hands_its_options_over(room: Any) -> None:
     assert (options["minutes"], options["resume"], options["seed"]) == (2.0, False, 7)
 
 
-def test_train_with_an_unknown_preset_is_one_sentence(room: Any) -> None:
-    room("tml_lab.train.loop", "train", ValueError("no preset is called 'giga'; choose one of pico, nano"))
-    result = tml("train", "--preset", "giga")
-    assert result.exit_code == 1 and "choose one of pico, nano" in one_sentence(result)
+@pytest.fixture
+def reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """In an empty folder: which of the works of a training run were begun; each ends where it begins."""
+    from tml_lab.train import lessons, loop, parallel
+
+    begun: list[str] = []
+
+    def stand_in(name: str) -> Any:
+        def worker(*_: Any, **__: Any) -> None:
+            begun.append(name)
+            raise ValueError(f"{name} was reached")
+
+        return worker
+
+    works = {lessons: ["ensure_episodes", "make_shard"], parallel: ["launch"]}
+    works |= {loop: ["train_vocoder", "rendered_meanwhile", "open_trainer", "folder_for"]}
+    for room, names in works.items():
+        for name in names:
+            monkeypatch.setattr(room, name, stand_in(name))
+    monkeypatch.chdir(tmp_path)
+    return begun
+
+
+@pytest.mark.parametrize(
+    ("wishes", "says"),
+    [
+        ("--preset giga", "no preset 'giga' can be trained; choose one of pico, pico_eyes, nano, mini"),
+        ("--preset inkling_small", "'inkling_small' can be trained; choose one of pico"),
+        ("--preset giga --init pico", "no preset 'giga'"),
+        ("--preset giga --processes 2", "no preset 'giga'"),
+        ("--lesson juggling", "no lesson is called 'juggling'; choose one of easy, all"),
+        ("--render 2", "one lesson only"),
+        ("--init nowhere", "checkpoints/nowhere: fetch the checkpoint again or train one"),
+        ("--init damaged", "damaged cannot be read"),
+        ("--init pico --eyes nowhere", "checkpoints/nowhere"),
+        ("--init pico --eyes pico-eyes", "eyes of a model 128 wide do not fit into one 64 wide"),
+        ("--eyes pico-eyes", "name one with init"),
+        ("--device gpu9", "'gpu9' is not a device: use cpu or cuda"),
+        ("--device cuda", "no CUDA device: use --device cpu"),
+        ("--device cuda --processes 2", "no CUDA device: use --device cpu"),
+        ("--sharded", "among several processes only: start with --processes 2"),
+        ("--sharded --score-every 5", "leave out score_every or sharded"),
+        ("--seed -3", "a seed is a whole number from 0 on, not -3"),
+        ("--out damaged/model.safetensors", "cannot write into damaged"),
+        ("--out damaged/model.safetensors/run", "not a directory): choose another --out folder"),
+        ("--out begun", "the state of the run in begun is damaged: begin anew with --no-resume"),
+        ("--out of_pico", "of_pico is a pico, whose vocoder is of another size than that of the preset nano"),
+        ("--out begun --no-resume", "the vocoder in begun is damaged, or of another preset"),
+    ],
+)
+def test_train_refuses_in_one_sentence_before_anything_is_rendered_or_written(
+    wishes: str, says: str, reached: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    shutil.copytree(checkpoint_dir("pico"), tmp_path / "of_pico")
+    torch.save({"heads": {}}, tmp_path / "of_pico" / "trainer.pt")
+    for file in ("damaged/model.safetensors", "begun/trainer.pt", "begun/vocoder/vocoder.safetensors"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(b"no weights")
+    for part in ("config.json", "tokenizer.json"):
+        (tmp_path / "damaged" / part).write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    result = tml("train", *wishes.split())
+    assert reached == []
+    assert result.exit_code == 1 and says in one_sentence(result)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("wishes", "work"),
+    [
+        ("--preset pico", "ensure_episodes"),
+        ("--preset nano --init nano --eyes pico-eyes --lesson glimpses", "ensure_episodes"),
+        ("--preset pico --render 2", "folder_for"),
+        ("--preset pico --processes 2 --sharded", "launch"),
+    ],
+)
+def test_train_with_nothing_against_it_goes_to_work(wishes: str, work: str, reached: list[str]) -> None:
+    assert work in one_sentence(tml("train", *wishes.split())) and reached == [work]
 
 
 def test_play_hands_its_options_over(room: Any, tmp_path: Path) -> None:

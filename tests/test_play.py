@@ -12,8 +12,12 @@ import soundfile
 import torch
 from rich.console import Console
 
+from tests.background.test_words_told import Asked, words_of
+from tml_lab.background.colleague import with_colleague
 from tml_lab.background.told import told
 from tml_lab.config import TURN_SAMPLES
+from tml_lab.interp.cache import run_with_cache
+from tml_lab.interp.hearing import words_heard
 from tml_lab.model.checkpoint import load_checkpoint, new_model, save_checkpoint
 from tml_lab.model.text import TextTokenizer
 from tml_lab.play import PlayError, _report, _write_words, parse_typed, play
@@ -105,6 +109,20 @@ def test_a_colleague_answers_and_what_it_draws_is_kept(checkpoint, speech, quiet
     assert differences(again, recording) == [] and again.panel == recording.panel
     plain = play(speech, tmp_path / "plain", console=quiet, checkpoint=checkpoint)
     assert plain.panel == () and set(json.loads((tmp_path / "plain" / "output.json").read_text())) == {"text", "chunks"}
+
+
+def test_a_colleague_that_is_told_the_conversation_is_told_the_words_heard(
+    checkpoint, speech, quiet, tmp_path, monkeypatch
+):
+    model, tokenizer = load_checkpoint(checkpoint)
+    asking = told(model, tokenizer, {12: "ask one"}, silent=True)
+    asked = Asked("one")
+    monkeypatch.setattr("tml_lab.play.load_checkpoint", lambda *_: (asking, tokenizer))
+    monkeypatch.setattr("tml_lab.play.with_colleague", lambda session: with_colleague(session, [asked]))
+    recording = play(speech, tmp_path / "out", text=["0.7: stop"], colleague=True, console=quiet, checkpoint=checkpoint)
+    heard = words_heard(run_with_cache(asking, tokenizer, recording))  # the same, read offline
+    expected = [(turn, word) for turn, words in enumerate(heard[:13]) for word in words]
+    assert expected and words_of(asked.package) == expected
 
 
 def test_shortest_input(checkpoint, quiet, tmp_path):

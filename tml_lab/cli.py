@@ -76,7 +76,7 @@ def sentence(error: Exception) -> str:
     """One line for an exception: the library's own errors are sentences already, others name their type."""
     text = " ".join(str(error).split())
     if isinstance(error, ModuleNotFoundError):
-        remedy = 'install it with `make lab`, or `pip install -e ".[lab,judges,serve,voices]" -c constraints.txt`'
+        remedy = 'install it with `make lab`, or `pip install -e ".[lab,judges,serve]" -c constraints.txt`'
         return f"the Python package {error.name!r} is missing: {remedy}; `tml doctor` lists what works."
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; check the path and try again."
@@ -155,7 +155,7 @@ def train(
         float | None, typer.Option(min=0.0, help="Be finished in so many minutes: the schedule follows the clock.")
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run's last state when there is one.")] = True,
-    seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of data and weights, from 0 on.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     lesson: Annotated[
         str | None,
@@ -184,7 +184,14 @@ def train(
     """Train an interaction model from scratch; run it again to resume."""
     from tml_lab.train.parallel import finish, launch
 
+    out = out or Path("runs") / preset
     if processes > 1 and "WORLD_SIZE" not in os.environ:
+        from tml_lab.train.beforehand import checked_settings
+
+        checked_settings(  # here once; in the processes it would be said as often as there are some
+            preset, out, lesson=lesson, init=init, eyes=eyes, device=device, resume=resume, render=render, seed=seed,
+            sharded=sharded, scored=score_every > 0, processes=processes,
+        )  # fmt: skip
         raise typer.Exit(launch(processes, ["-m", "tml_lab.cli", *sys.argv[1:]]))
     from tml_lab.train.loop import train as run_training
 
@@ -195,7 +202,7 @@ def train(
 
     folder = run_training(
         preset=preset,
-        out=out or Path("runs") / preset,
+        out=out,
         minutes=minutes,
         resume=resume,
         seed=seed,
@@ -249,13 +256,16 @@ def bench(
     checkpoint: Annotated[str, typer.Option(help="Checkpoint: a shipped name or a folder.")] = "nano",
     items: Annotated[int, typer.Option(min=1, help="Items per family.")] = 50,
     full: Annotated[
-        bool, typer.Option("--full", help="So many items that each 95 % interval is at most +-5 points (hours).")
+        bool, typer.Option("--full", help="So many items that each headline's interval is at most +-5 points (hours).")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the items.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the items, from 0 on.")] = 0,
     split: Annotated[list[str] | None, typer.Option(help="test or human; each one's own if unset.")] = None,
     references: Annotated[bool, typer.Option(help="Also play the four reference rows.")] = True,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    report: Annotated[Path | None, typer.Option(help="Folder for a page: each item seen and heard.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for pages: each item seen, and heard.")] = None,
+    media: Annotated[
+        int, typer.Option(min=0, help="On its pages, of each family so many items with sound and pictures.")
+    ] = 12,
     folders: Annotated[
         Path | None, typer.Option(help="Folder for Full-Duplex-Bench's scenes in its own form, for its own scripts.")
     ] = None,
@@ -280,6 +290,7 @@ def bench(
         device=device,
         report=report,
         folders=folders,
+        media=media,
     )
 
 

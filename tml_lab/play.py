@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -30,6 +29,7 @@ from tml_lab.background.colleague import Assisted, with_colleague
 from tml_lab.background.panel import to_plain
 from tml_lab.config import SAMPLE_RATE, TURN_SAMPLES, TURN_SECONDS
 from tml_lab.model.checkpoint import load_checkpoint
+from tml_lab.model.device import check_device
 from tml_lab.model.interaction import InteractionModel
 from tml_lab.plot.timeline import write_timeline
 from tml_lab.plot.timeline_data import gap_spans, missing_in_words
@@ -78,13 +78,13 @@ def play(
         policy: what it remembers by, one of `tml_lab.worlds.remembered.POLICIES`; None: the usual one.
         console: where progress is shown; None: stderr.
 
-    Returns the Recording. Raises ValueError (PlayError, SignalError, CheckpointError ...) in one sentence.
+    Returns the Recording. Raises ValueError (PlayError, SignalError, DeviceError ...) in one sentence.
     """
     console = console or Console(stderr=True, highlight=False, soft_wrap=True)
     typed = _typed_by_turn(text)
     if not (0 <= tail <= 3600):
         raise PlayError(f"the tail must be 0 to 3600 seconds of silence, not {tail}.")
-    _check_device(device)
+    check_device(device)
     sound = SoundFile(input)
     pictures = VideoFile(video) if video is not None else None
     model, tokenizer = load_checkpoint(checkpoint, device)
@@ -130,17 +130,6 @@ def _step(session: Session | Assisted, audio: np.ndarray, frames: np.ndarray | N
     if isinstance(session, Assisted):
         session.wait(began + TURN_SECONDS - time.monotonic())
     return sound
-
-
-def _check_device(device: str) -> None:
-    try:
-        kind = torch.device(device).type
-    except RuntimeError:
-        kind = ""
-    if kind not in ("cpu", "cuda"):
-        raise PlayError(f"{device!r} is not a device: use cpu or cuda.")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise PlayError("this machine has no CUDA device: use --device cpu.")
 
 
 def _typed_by_turn(text: Iterable[str | tuple[float, str]]) -> dict[int, str]:

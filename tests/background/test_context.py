@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def test_all_streams_with_times_on_both_clocks(recording: Recording) -> None:
     assert found == [
         ("audio_in", 1, 4, "", (0.2, 0.8), (0.4, 1.0)),
         ("text_in", 2, 3, "two plus", (0.4, 0.6), (0.6, 0.8)),
-        ("video_in", 4, 6, "", (0.8, 1.2), (1.0, 1.4)),
+        ("video_in", 4, 6, "pictures of 40 x 40", (0.8, 1.2), (1.0, 1.4)),
         ("audio_out", 6, 8, "", (1.2, 1.6), (1.4, 1.8)),
         ("text_out", 6, 7, "four", (1.2, 1.4), (1.4, 1.8)),  # goes on sounding in turn 7
         ("audio_out", 9, 10, "", (1.8, 2.0), (2.0, 2.2)),
@@ -54,6 +55,30 @@ def test_json_there_and_back(recording: Recording, turn: int) -> None:
     if turn == 7:
         assert package.open_calls == (CALL,)
         assert [e.played for e in package.transcript if e.text == "four"] == [(1.4, 1.6)]  # not known longer
+
+
+def test_what_is_on_the_screen_is_told_in_words(recording: Recording) -> None:
+    timer = {"kind": "timer", "id": "tea", "seconds": 2.0, "started": 3}
+    listed = {"kind": "checklist", "id": "list", "entries": [{"text": "bread", "done": True}, {"text": "milk"}]}
+    changes = [{"turn": 3, "put": timer}, {"turn": 5, "put": listed}, {"turn": 8, "remove": "tea"}]
+    large = np.zeros((2, 120, 160, 3), np.uint8)
+    frames = [*recording.inputs.frames[:5], large, large, *[None] * 3]  # type: ignore[index]
+    shown = replace(recording, panel=tuple(changes), inputs=replace(recording.inputs, frames=frames))
+    told = {turn: build_context(shown, turn).screen for turn in (4, 5, 7, 10)}
+    assert told == {
+        4: ("Timer tea: 2 s left.",),  # that a camera will come is not known yet
+        5: ("The camera is on: pictures of 40 x 40. It has been on for 0.2 s so far.", "Timer tea: 2 s left."),
+        7: (
+            "The camera is on: pictures of 160 x 120. It has been on for 0.6 s so far.",
+            "Timer tea: 1 s left.",
+            "Checklist list: 1 of 2 done.",
+        ),
+        10: ("The camera is off. It has been on for 0.6 s so far.", "Checklist list: 1 of 2 done."),
+    }
+    package = build_context(shown)
+    stretches = [(e.turn, e.end_turn, e.text) for e in package.transcript if e.stream == "video_in"]
+    assert stretches == [(4, 5, "pictures of 40 x 40"), (5, 7, "pictures of 160 x 120")]
+    assert ContextPackage.from_json(package.to_json()) == package
 
 
 def test_words_heard_are_in_the_transcript(recording: Recording) -> None:

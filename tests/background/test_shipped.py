@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
+
 import numpy as np
 import pytest
 
 from tests.serve.loopback import served
-from tml_lab.background.colleague import Talk, with_colleague
+from tml_lab.background.agent import BackgroundAgent
+from tml_lab.background.calculator import ToolError
+from tml_lab.background.colleague import Assisted, Talk, with_colleague
 from tml_lab.config import TURN_SAMPLES
 from tml_lab.model.checkpoint import load_checkpoint
 from tml_lab.serve.engine import Engine
@@ -19,12 +24,12 @@ from tml_lab.worlds.vocabulary import closed_world
 MODEL, TOKENIZER = load_checkpoint("nano-everything")
 
 
-def put_to(line: str, turns: int = 30, talk: Talk | None = None) -> Recording:
-    """What becomes of a line typed in turn 2; nothing is heard."""
-    session = with_colleague(talk or Session(MODEL, TOKENIZER))
+def put_to(line: str, turns: int = 30, talk: Talk | None = None, wait: float = 10.0) -> Recording:
+    """What becomes of a line typed in turn 2; nothing is heard. `wait`: seconds that a turn may take for a tool."""
+    session = talk if isinstance(talk, Assisted) else with_colleague(talk or Session(MODEL, TOKENIZER))
     for turn in range(turns):
         session.step(np.zeros(TURN_SAMPLES, np.float32), None, line if turn == 2 else None)
-        session.wait(10.0)
+        session.wait(wait)
     recording = session.recording()
     session.close()
     return recording
@@ -48,6 +53,42 @@ def test_it_asks_what_it_cannot_know_and_says_what_came_back(line: str, request_
     recording = put_to(line)
     assert [request for _, request in recording.requests()] == request_
     assert recording.text == says
+
+
+class Broken:
+    """A tool that fails, or never answers."""
+
+    def __init__(self, name: str, hangs: bool) -> None:
+        self.name, self.hangs = name, hangs
+
+    async def stream(self, request: str) -> AsyncGenerator[str, None]:
+        if self.hangs:
+            await asyncio.Event().wait()
+        raise ToolError(f"{self.name} is out of order.")
+        yield ""
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+@pytest.mark.parametrize(
+    "line, request_",
+    [
+        ("what is twelve times fourteen", "calculator twelve times fourteen"),
+        ("how many minutes are two hours", "convert two hours to minutes"),
+        ("put bread on the list", "list add bread"),
+        ("set a timer for two minutes", "timer two minutes"),
+        ("what time is it", "clock"),
+    ],
+)
+def test_it_says_that_it_cannot_when_a_tool_fails_or_hangs(line: str, request_: str, hangs: bool) -> None:
+    """One request of each tool, all of them in words that it was seen to act upon: this is no measure of how often."""
+    tool = request_.split()[0]
+    agent = BackgroundAgent([Broken(tool, hangs)])
+    session = Assisted(Session(MODEL, TOKENIZER), agent, patience=1.0)
+    recording = put_to(line, talk=session, wait=0.0 if hangs else 10.0)
+    assert [request for _, request in recording.requests()] == [request_]
+    (_, (failed, read)) = recording.inputs.typed
+    assert read == f"{tool} failed" and recording.text == "sorry i cannot"
+    assert next(turn for turn, words in enumerate(recording.words) if words) >= failed  # not before it knew
 
 
 def test_on_a_server_its_requests_are_answered_where_its_writer_is() -> None:

@@ -93,7 +93,8 @@ def test_it_goes_back_and_on_from_there(live: tuple[Page, Kernel]) -> None:
     for key in (*["ArrowLeft"] * 8, "r"):
         page.keyboard.press(key)
     expect(page.locator(".tml-pill")).to_have_text("Waiting", timeout=60_000)
-    expect(page.locator(".tml-notice")).to_contain_text(re.compile(r"Back at \d+\.\d s: Go on, and it goes another way"))
+    went = re.compile(r"Back at \d+\.\d s: Go on, and it goes another way")
+    expect(page.locator(".tml-notice")).to_contain_text(went)
     at = kernel.get("console.turns[-1].turn")  # the last turn that both ways have
     assert 10 < at < kernel.get("console.before.turns") - 5
     page.keyboard.press(" ")

@@ -111,6 +111,17 @@ def test_a_session_on_disk_records_the_same(recording, model, tokenizer, run, tm
         session.fork()
 
 
+def test_a_session_on_disk_can_be_asked_for_its_recording_while_it_goes_on(model, tokenizer, run, tmp_path):
+    session = Session(model, tokenizer, seed=3, reel=FolderReel(tmp_path))
+    assert session.recording().turns == 0
+    half = run(session, TURNS // 2, camera=False).recording()
+    run(session, TURNS - TURNS // 2, seed=1, camera=False)
+    session.tape.reel.close()
+    whole = session.recording()
+    assert half.turns == TURNS // 2 < whole.turns == TURNS and half.inputs.audio.any() and half.audio_out.any()
+    assert differences(half, whole.until(TURNS // 2)) == []
+
+
 def test_a_loaded_recording_can_be_saved_again(saved, tmp_path):
     again = Recording.load(saved).save(tmp_path / "again")
     assert differences(Recording.load(saved), Recording.load(again)) == []

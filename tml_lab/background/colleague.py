@@ -31,6 +31,7 @@ from tml_lab.background.spoken import spoken_tools
 from tml_lab.config import TURN_SECONDS
 from tml_lab.stream.recording import Skipped, Sound
 from tml_lab.stream.turn_input import MAX_TYPED
+from tml_lab.stream.words_heard import ear_of
 
 FAILED = "failed"
 MAX_READ = 200  # characters of results that one turn reads: with more it would be late
@@ -75,15 +76,19 @@ class Assisted:
         agent: runs the tools; closed with this.
         board: where its tools draw; None: they draw nothing.
         patience: seconds of the conversation after which a task that has not ended has failed.
-        heard: gives the words heard so far, per turn (`WordsHeard`), for the context package.
+        heard: gives the words heard so far, per turn, for the context package; None: where a tool is told the
+            conversation and the session's model is here, they are read off its listening head (`WordsHeard`).
     """
 
     def __init__(
         self, session: Talk, agent: BackgroundAgent, board: Board | None = None, patience: float = 60.0,
-        heard: Callable[[], Sequence[Sequence[str]]] = tuple,
+        heard: Callable[[], Sequence[Sequence[str]]] | None = None,
     ) -> None:  # fmt: skip
         self.session, self.agent, self.board = session, agent, board or Board()
         self.patience, self.heard = patience, heard
+        informs = any(isinstance(tool, InformedTool) for tool in agent.tools.values())
+        self._ear = ear_of(session) if informs else None
+        self._words: list[tuple[str, ...]] = []  # per turn, those that the ear has heard
         self.notes: list[str] = []  # why a request failed, one sentence each, the newest last
         self.tasks: dict[int, Task] = {}  # all of them, by the agent's ids
         self.history: list[Change] = []  # of the panel
@@ -100,12 +105,22 @@ class Assisted:
         self._take(self.agent.poll())
         self._give_up()
         read, later = fit_turn(text or "", self._ready)
-        result = self.session.step(audio, frames, read or None)
+        result = self._step(audio, frames, read or None)
         self.read, self._ready = read, later  # only once they were read: a turn that was refused brings them again
         self._turn = result.turn + 1
         self.history += self.board.collect(result.turn)
         if result.request:
             self._ask(result.request, result.turn)
+        return result
+
+    def _step(self, audio: Sound, frames: np.ndarray | None, text: str | None) -> Any:
+        """The session's turn, listened to unless somebody else does."""
+        if self._ear is None or self.heard is not None:
+            return self.session.step(audio, frames, text)
+        with self._ear.turn():
+            result = self.session.step(audio, frames, text)
+        self._words += [()] * (result.turn - len(self._words))  # turns that were skipped, or before this was there
+        self._words.append(self._ear.words)
         return result
 
     def recording(self) -> Any:
@@ -144,7 +159,8 @@ class Assisted:
 
     def _context(self) -> Callable[[], str]:
         """Makes the package of all turns so far, the one that asks included; for another thread, it takes a while."""
-        recording, calls, heard = self.recording(), self.agent.open_calls(), tuple(self.heard())
+        heard = tuple(self._words if self.heard is None else self.heard())
+        recording, calls = self.recording(), self.agent.open_calls()
         return lambda: build_context(recording, None, calls, heard).to_json()
 
     def _take(self, updates: Iterable[Update]) -> None:

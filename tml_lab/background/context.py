@@ -5,13 +5,15 @@ that gets this package: everything said, typed and decided before a given turn, 
 the calls that are still open, and what is drawn beside the conversation.
 
 Sound is described by when there was any and how loud; the words heard are those that the model's listening
-head read (`tml_lab.interp.hearing.words_heard`), when they are given. The first nano was not trained to
-delegate, so it never asks by itself; a program may build a package for any turn.
+head read (`tml_lab.stream.words_heard`, or `tml_lab.interp.hearing` afterwards), when they are given. Of pictures
+it is told when there were any and how large they were: what they show, nobody here puts into words. The first nano
+was not trained to delegate, so it never asks by itself; a program may build a package for any turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -19,7 +21,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from tml_lab.background import panel as panels
 from tml_lab.background.arguments import Plain
-from tml_lab.config import TURN_SAMPLES
+from tml_lab.config import TURN_SAMPLES, TURN_SECONDS
 from tml_lab.stream.clock import heard_span, heard_start, played_start
 from tml_lab.stream.recording import Recording
 
@@ -41,7 +43,7 @@ class Entry(Plain):
         turn, end_turn: the turns `[turn, end_turn)`.
         heard: seconds on the heard clock in which these turns took in their input.
         played: seconds on the played clock in which the output of these turns sounds, one turn later.
-        text: what was typed, said or heard; empty for sound and pictures.
+        text: what was typed, said or heard; of pictures, how large they were; empty for sound.
         level_db: loudness of a sound in dBFS (RMS), None for words and pictures.
     """
 
@@ -83,6 +85,8 @@ class ContextPackage(Plain):
         p_speak: probability of `<speak>` for each turn.
         open_calls: asked and not yet answered.
         panel: the charts, tables, timers and checklists beside the conversation, after turn `turn - 1`.
+        screen: what there is to see after that turn, a sentence each: the camera, if it was ever on, and each thing on
+            the panel.
         checkpoint: {"name", "sha256"} of the interaction model.
     """
 
@@ -95,6 +99,7 @@ class ContextPackage(Plain):
     p_speak: tuple[float, ...] = ()
     open_calls: tuple[OpenCall, ...] = ()
     panel: panels.Items = ()
+    screen: tuple[str, ...] = ()
     checkpoint: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -143,7 +148,8 @@ def build_context(
     if late := [call.id for call in calls if call.turn >= turn]:
         raise ContextError(f"call {late[0]} was made in turn {turn} or later, which this package leaves out.")
     past = recording.until(turn)  # so that nothing later can leak in
-    entries = [*_typed(past), *_seen(past), *_sounds(past), *_said(past)]
+    seen, items = _seen(past), tuple(panels.panel_at(panels.from_plain(recording.panel), turn - 1))
+    entries = [*_typed(past), *seen, *_sounds(past), *_said(past)]
     entries += [_entry("audio_in", n, n + 1, word) for n, words in enumerate(heard[:turn]) for word in words]
     return ContextPackage(
         turn=turn,
@@ -153,7 +159,8 @@ def build_context(
         decisions=past.decisions,
         p_speak=tuple(float(p) for p in past.p_speak),
         open_calls=calls,
-        panel=tuple(panels.panel_at(panels.from_plain(recording.panel), turn - 1)),
+        panel=items,
+        screen=(*_camera(seen, turn), *(panels.describe(item, turn - 1) for item in items)),
         checkpoint={key: str(value) for key, value in recording.checkpoint.items()},
     )
 
@@ -171,9 +178,30 @@ def _typed(past: Recording) -> list[Entry]:
 
 
 def _seen(past: Recording) -> list[Entry]:
+    """A stretch for each run of pictures of one size."""
     frames = past.inputs.frames
-    camera = np.array([frames is not None and frames[n] is not None for n in range(past.turns)], bool)
-    return [_entry("video_in", start, end) for start, end in _runs(camera)]
+    sizes = [None if frames is None else _size(frames[n]) for n in range(past.turns)]
+    entries, start = [], 0
+    for size, run in groupby(sizes):
+        end = start + len(list(run))
+        if size is not None:
+            entries.append(_entry("video_in", start, end, size))
+        start = end
+    return entries
+
+
+def _size(pictures: np.ndarray | None) -> str | None:
+    """uint8 [2, H, W, 3] in words."""
+    return None if pictures is None else f"pictures of {pictures.shape[2]} x {pictures.shape[1]}"
+
+
+def _camera(seen: Sequence[Entry], turn: int) -> list[str]:
+    """What is to be said of the camera before `turn`; nothing, if it was never on."""
+    if not seen:
+        return []
+    last, seconds = seen[-1], sum(entry.end_turn - entry.turn for entry in seen) * TURN_SECONDS
+    now = f"on: {last.text}" if last.end_turn == turn else "off"
+    return [f"The camera is {now}. It has been on for {seconds:.1f} s so far."]
 
 
 def _said(past: Recording) -> list[Entry]:

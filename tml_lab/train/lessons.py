@@ -33,17 +33,23 @@ def render_lessons(cfg: TrainConfig, meanwhile: int = 0) -> Lessons:
 
     Raises ValueError for a lesson that does not exist, or where there are several to be rendered meanwhile.
     """
+    check_lessons(cfg.curriculum, meanwhile)
     lessons = []
-    if meanwhile and len(cfg.curriculum) > 1:
-        raise ValueError("episodes are rendered meanwhile for one lesson only: name it (--lesson all)")
     for lesson, until in cfg.curriculum:
-        if lesson not in LESSONS:
-            raise ValueError(f"no lesson is called {lesson!r}; choose one of {', '.join(LESSONS)}")
         lessons.append((Path("data/cache") / folder_name(lesson, bool(meanwhile)), until))
         if join()[0] == 0 and not meanwhile:
             ensure_episodes(lessons[-1][0], cfg.n_episodes, lesson=lesson)
     wait_for_all()
     return tuple(lessons)
+
+
+def check_lessons(curriculum: Sequence[tuple[str, float]], meanwhile: int = 0) -> None:
+    """Raises ValueError for a lesson that does not exist, or where there are several to be rendered `meanwhile`."""
+    if meanwhile and len(curriculum) > 1:
+        raise ValueError("episodes are rendered meanwhile for one lesson only: name it (--lesson all)")
+    for lesson, _ in curriculum:
+        if lesson not in LESSONS:
+            raise ValueError(f"no lesson is called {lesson!r}; choose one of {', '.join(LESSONS)}")
 
 
 def folder_name(lesson: str, meanwhile: bool = False) -> str:

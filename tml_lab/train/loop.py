@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tml_lab.config import PRESETS, TRAIN_PRESETS, TrainConfig
+from tml_lab.config import PRESETS, TrainConfig
 from tml_lab.model.checkpoint import load_checkpoint, new_model
 from tml_lab.model.text import TextTokenizer
 from tml_lab.model.vocoder import Vocoder
+from tml_lab.train.beforehand import STATE, VOCODER, checked_settings
 from tml_lab.train.compiled import compile_parts
 from tml_lab.train.feed import Feed
 from tml_lab.train.grow import grow, with_eyes_of
@@ -55,7 +56,7 @@ def open_trainer(
     rank, _ = join()
     words = world_of(name for name, _ in cfg.curriculum) if words is None else words
     tokenizer = TextTokenizer.build(words)
-    going_on = resume and (folder / "trainer.pt").is_file()
+    going_on = resume and (folder / STATE).is_file()
     if going_on or init:
         model, tokenizer = load_checkpoint(folder if going_on else init or "", device)
         if not going_on:
@@ -120,23 +121,21 @@ def train(
     given; `init` learns what it lacks.
     `compiled` uses `torch.compile` where a C++ compiler is found. `score` gives scores by name, asked for every
     `score_every` steps and at the end, and written to `out/scores.jsonl`.
+
+    Raises ValueError in one sentence, before anything is rendered or written, for what `checked_settings` can know.
     """
-    if cfg is None:
-        cfg = TRAIN_PRESETS.get(preset, TrainConfig())
-        cfg = cfg.going_on() if init else cfg
-    if sharded and score:
-        raise ValueError("scores are taken by one process with whole weights: leave out score_every or sharded")
-    if eyes and not init:
-        raise ValueError("eyes are lent to a trained model: name one with init, too")
+    cfg = checked_settings(
+        preset, out, cfg=cfg, lesson=lesson, init=init, eyes=eyes, episodes=episodes, device=device, resume=resume,
+        render=render, seed=seed, sharded=sharded, scored=score is not None,
+    )  # fmt: skip
     cfg = replace(cfg, seed=seed, steps=steps or cfg.steps, minutes=minutes)
-    cfg = replace(cfg, curriculum=((lesson, 1.0),)) if lesson else cfg
     cfg = replace(cfg, only=EYES) if init and lesson == GLIMPSES else cfg
     on_gpu = torch.device(device).type == "cuda"
     cfg = replace(cfg, budget=cfg.cuda_budget, camera_budget=1.0) if on_gpu else cfg
     cfg = replace(cfg, as_shipped_from=2.0) if sharded else cfg  # nobody holds a whole row to round
     folder = Path(out)
     lessons = ((Path(episodes), 1.0),) if episodes else render_lessons(cfg, render)
-    vocoder = _trained_vocoder(preset, folder_for(folder) / "vocoder", cfg, device)
+    vocoder = _trained_vocoder(preset, folder_for(folder) / VOCODER, cfg, device)
     ahead = workers if workers is not None else 4 if on_gpu else 0
     trainer = open_trainer(preset, folder, lessons, cfg, resume, device, init, eyes, vocoder, sharded, ahead, words)
     if compiled:
@@ -183,15 +182,12 @@ def train(
     return folder
 
 
-def _trained_vocoder(name: str, folder: Path, cfg: TrainConfig, device: str) -> Vocoder | None:
+def _trained_vocoder(name: str, weights: Path, cfg: TrainConfig, device: str) -> Vocoder | None:
     """The reply voice's vocoder, trained first (resumable) unless this run has one or the preset asks for none."""
     width, depth = PRESETS[name].vocoder_width, PRESETS[name].vocoder_depth
-    weights = folder / "vocoder.safetensors"
     if not weights.is_file() and cfg.vocoder_steps and join()[0] == 0:
-        folder_for(folder)
-        train_vocoder(
-            cfg.vocoder_steps, out=weights, run=folder, seed=cfg.seed, width=width, depth=depth, device=device
-        )
+        run = folder_for(weights.parent)
+        train_vocoder(cfg.vocoder_steps, out=weights, run=run, seed=cfg.seed, width=width, depth=depth, device=device)
     return load_vocoder(weights, width, depth) if weights.is_file() else None
 
 

@@ -19,6 +19,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from tml_lab.model.interaction import InteractionModel, Tokens
 
+ALONE = "weights can be shared out among several processes only: start with --processes 2 or torchrun"
+
 
 def shard(model: InteractionModel) -> None:
     """Divide the parameters among the processes of the group, block by block; every process calls it.
@@ -26,7 +28,7 @@ def shard(model: InteractionModel) -> None:
     Raises ValueError when there is no group of processes to divide among.
     """
     if not dist.is_initialized():
-        raise ValueError("weights can be shared out among several processes only: start with --processes 2 or torchrun")
+        raise ValueError(ALONE)
     device = next(model.parameters()).device.type
     mesh = init_device_mesh(device, (dist.get_world_size(),))
     groups = (*model.backbone.blocks, model.flow, model.listen)

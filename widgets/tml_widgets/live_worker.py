@@ -26,13 +26,13 @@ from tml_lab.serve.contract import BusyError
 from tml_lab.serve.remote_line import UnreachableError
 from tml_lab.stream.checkpoint_hash import weights_hash
 from tml_lab.stream.recording import SKIPPED, Skipped, Sound
+from tml_lab.stream.words_heard import WordsHeard, ear_of
 from tml_widgets.beside import Beside
 from tml_widgets.live_python import live_python
 from tml_widgets.protocol import pack_attention, turn_message
 from tml_widgets.rewind import Kept, go_back
 from tml_widgets.row import Row, heard_by_turn, past_message
 from tml_widgets.saving import Writers
-from tml_widgets.words_heard import WordsHeard
 
 log = logging.getLogger("tml_widgets.live")
 
@@ -238,8 +238,7 @@ class LiveWorker:
         self._skipped = 0
         self._attach(self.inside)
         self.beside = Beside(self.session) if isinstance(self.session, Assisted) else None
-        has_ear = hasattr(getattr(self.talk, "model", None), "listen")
-        self._ear = WordsHeard(self.talk) if has_ear else None
+        self._ear = ear_of(self.talk)
         if isinstance(self.session, Assisted):
             self.session.heard = lambda: heard_by_turn(self.rows)
         self._tell_beside()

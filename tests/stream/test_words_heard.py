@@ -5,18 +5,25 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from tml_lab.model.checkpoint import load_checkpoint
+from tml_lab.model.checkpoint import new_model
 from tml_lab.model.listen import read_words
+from tml_lab.model.text import TextTokenizer
 from tml_lab.stream.layout import Stream
 from tml_lab.stream.replay import offline_tokens
 from tml_lab.stream.session import Session
+from tml_lab.stream.words_heard import WordsHeard, ear_of
 from tml_lab.train.losses import residuals_after
-from tml_widgets.words_heard import WordsHeard
+from tml_lab.worlds.lexicon import REPLY_WORDS
 
 
-def test_streaming_words_are_the_offline_ones(pico: str) -> None:
-    model, tokenizer = load_checkpoint(pico)
-    session = Session(model, tokenizer)
+def random_session() -> Session:
+    tokenizer = TextTokenizer.build(REPLY_WORDS)
+    return Session(new_model("pico", tokenizer, seed=3).requires_grad_(False), tokenizer)
+
+
+def test_streaming_words_are_the_offline_ones() -> None:
+    session = random_session()
+    model, tokenizer = session.model, session.tokenizer
     ear, rng, words = WordsHeard(session), np.random.default_rng(5), []
     for turn in range(12):
         text = "repeat every number you hear" if turn == 3 else None
@@ -36,10 +43,17 @@ def test_streaming_words_are_the_offline_ones(pico: str) -> None:
     assert words, "random weights should read something into noise"
 
 
-def test_nothing_is_left_behind_on_the_model(pico: str) -> None:
-    model, tokenizer = load_checkpoint(pico)
-    ear = WordsHeard(Session(model, tokenizer))
+def test_nothing_is_left_behind_on_the_model() -> None:
+    session = random_session()
+    ear = WordsHeard(session)
     with ear.turn():
         pass
     assert ear.words == ()
-    assert not model.backbone.blocks[model.cfg.listen_layer]._forward_hooks
+    assert not session.model.backbone.blocks[session.model.cfg.listen_layer]._forward_hooks
+
+
+def test_only_a_session_with_its_model_here_has_an_ear() -> None:
+    session = random_session()
+    ear = ear_of(session)
+    assert isinstance(ear, WordsHeard) and ear.model is session.model
+    assert ear_of(object()) is None  # a session on a server: its model is there

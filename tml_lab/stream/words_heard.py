@@ -18,7 +18,7 @@ from tml_lab.model.listen import BLANK, next_words
 
 
 class WordsHeard:
-    """Reads the words of one session.
+    """Reads the words of one session; `ear_of` makes one where that can be.
 
     Args:
         session: a `tml_lab.stream.session.Session`; its model must have a listening head.
@@ -51,3 +51,8 @@ class WordsHeard:
     def _read(self, resid: torch.Tensor) -> tuple[str, ...]:
         ids, self._last = next_words(self.model.listen, resid, self._last)
         return tuple(self.tokenizer.decode(ids).split())
+
+
+def ear_of(session: Any) -> WordsHeard | None:
+    """Reads the words that this session hears; None where they cannot be read: its model is on a server, or deaf."""
+    return WordsHeard(session) if hasattr(getattr(session, "model", None), "listen") else None
