@@ -21,6 +21,7 @@ from tml_lab.bench.grading import (
     time_window,
     utterances,
 )
+from tml_lab.model.text import number_words
 
 NUMBERS = tuple("zero one two three four five six seven eight nine ten".split())  # noqa: SIM905
 
@@ -189,6 +190,47 @@ def test_the_longer_answer_claims_its_words() -> None:
     expects = [Expect(("twenty", "five"), 2.0), Expect(("twenty",), 2.0)]
     grade = grade_item(expects, said((2.2, "25"), (3.0, "twenty")))
     assert grade.strict and [hit.onset for hit in grade.hits] == [2.2, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("gold", "heard"),
+    [
+        ("five", "twenty five"), ("five", "25"), ("five", "five hundred"), ("five", "one hundred five"),
+        ("five seconds", "twenty five seconds"), ("twenty five", "five"), ("twenty", "twenty five"),
+        ("one hundred", "one hundred five"), ("two twenty", "two twenty five"),
+    ],
+)  # fmt: skip
+def test_a_number_is_none_of_its_parts(gold: str, heard: str) -> None:
+    expect = Expect(tuple(gold.split()), 2.0)
+    words = said(*((2.2 + 0.4 * i, word) for i, word in enumerate(heard.split())))
+    grade = grade_item([expect], words)
+    assert grade.hits[0].onset is None and not grade.strict
+    right = said(*((2.2 + 0.4 * i, word) for i, word in enumerate(gold.split())))
+    assert grade_item([expect], right).strict
+    assert not grade_item([expect], [*right, *said(*((w.start + 1.0, w.text) for w in words))]).strict  # nor added
+
+
+def test_no_part_of_a_number_is_the_number_nor_the_other_way_round() -> None:
+    def met(gold: list[str], heard: list[str]) -> bool:
+        words = said(*((2.2 + 0.4 * i, word) for i, word in enumerate(heard)))
+        return grade_item([Expect(tuple(gold), 2.0)], words).met == 1.0
+
+    for value in range(1000):
+        number = number_words(value).split()
+        assert met(number, number)
+        for first in range(len(number)):
+            for last in range(first + 1, len(number) + 1):
+                part = number[first:last]
+                assert part == number or not (met(part, number) or met(number, part))
+
+
+def test_twenty_and_five_are_two_answers_where_both_are_due() -> None:
+    expects = [Expect(("twenty",), 2.0), Expect(("five",), 2.4)]
+    assert grade_item(expects, said((2.2, "twenty"), (2.6, "five"))).strict
+    late = grade_item(expects, said((2.2, "twenty"), (2.6, "six")))
+    assert [hit.onset for hit in late.hits] == [None, None]  # that was twenty six
+    alone = grade_item([Expect(("five",), 2.4)], said((2.2, "twenty"), (3.3, "five")))
+    assert alone.strict  # another utterance: two numbers, and twenty is no answer of this set
 
 
 def test_aliases_count_as_gold() -> None:

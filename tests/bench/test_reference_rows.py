@@ -13,6 +13,8 @@ from tml_lab.bench.baselines.silent import SilentPlayer
 from tml_lab.bench.baselines.spam import SpamPlayer, closed_answers
 from tml_lab.bench.baselines.vad_harness import turn_taking
 from tml_lab.model.text import SILENT, SPEAK
+from tml_lab.worlds.lexicon import NUMBERS
+from tml_lab.worlds.stage import Expect
 
 CUES = scene(
     "repeat_numbers", 30, [(6, "four"), (16, "nine")],
@@ -78,6 +80,36 @@ def test_an_answer_inside_running_talk_must_begin_before_the_talk_ends() -> None
     assert cuespeak.user_stops(CUES, 1.2) == 1.2  # the next cue comes 1.6 s later: a pause
 
 
+def test_the_headline_of_cuespeak_asks_for_the_answer_while_the_user_talks() -> None:
+    known = cuespeak.BENCHMARK
+    running = scene(
+        "opposite", 30, [(8, "cold")], [cue("cold", 1.2)], [user(0.8, 1.2, "hot"), user(1.3, 1.7)]
+    )
+    (late,) = OracleLatePlayer(0).play([running])  # at 1.8 s: in its window, and after the user's last word
+    figures = known.measure([running, CUES], [late, *OracleLatePlayer(0).play([CUES])], 0)
+    assert figures[known.headline].value == 0.5 and figures["strict"].value == 1.0
+    assert list(known.goals) == [known.headline]
+    assert (figures[f"{known.headline}:opposite"].value, figures["strict:opposite"].value) == (0.0, 1.0)
+    assert known.fails(running, late) == [known.headline] and known.fails(CUES, SilentPlayer().play([CUES])[0])
+
+
+def test_how_long_is_answered_within_the_tolerance_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`[t* - max(.4, .1 D), t* + max(.8, .1 D)]`, D the seconds that were asked for."""
+
+    def passes(turn: int, word: str, words: tuple[str, ...]) -> bool:
+        expect = Expect(words, 4.0, None, tuple(w for w in NUMBERS[:11] if w != words[0]), "answer")
+        asked = scene("how_long", 40, [(turn, word), (turn + 2, words[1])], [expect], [user(0.4, 3.0), user(3.2, 4.0)])
+        monkeypatch.setattr(timespeak, "draw", lambda families, n, seed, split, shape: [shape(asked)])
+        (item,) = timespeak.items(1, 0, "test")
+        assert timespeak.measure([item], OracleLatePlayer(0).play([item]), 0)["strict:how_long"].value in (0, 1)
+        return timespeak.measure([item], OracleLatePlayer(0).play([item]), 0)["strict"].value == 1
+
+    five, ten = ("five", "seconds"), ("ten", "seconds")  # a word of turn n begins at 0.2 (n + 1) s
+    assert [turn for turn in range(10, 36) if passes(turn, "five", five)] == [17, 18, 19, 20, 21, 22, 23]
+    assert [turn for turn in range(10, 36) if passes(turn, "ten", ten)] == list(range(14, 25))
+    assert not passes(20, "six", five)
+
+
 # ---- Full-Duplex-Bench
 
 
@@ -100,6 +132,10 @@ def test_taking_the_turn_and_answering_right_are_two_figures() -> None:
     assert sentence["latency_median_s"].value == pytest.approx(0.4)  # to its first word, from the turn's end
     wrong = measured((11, "that"), (13, "is"), (15, "six"))
     assert (wrong["takeover"].value, wrong["answered"].value) == (1.0, 0.0)
+    early = measured((2, "that"), (3, "is"), (4, "not"), (5, "five"))  # by the published rule: taken, and at once
+    assert (early["takeover"].value, early["latency_median_s"].value, early["early"].value) == (1.0, 0.0, 1.0)
+    assert "early" in fdb.SMOOTH_TURN.goals  # so the tables say beside it that this is no good turn taking
+    assert sentence["early"].value == 0.0
     word = measured((11, "five"))  # too short to be more than a backchannel
     assert (word["takeover"].value, word["answered"].value) == (0.0, 1.0)
 
@@ -146,7 +182,6 @@ def test_an_interruption_is_answered_after_it_and_the_list_before_it_is_forgiven
 
 def test_backchannels_are_matched_to_their_pauses_one_by_one() -> None:
     story = scene("story", 60, [(11, "yeah"), (13, "yeah"), (31, "yeah")], [], [], lasts=1)
-    from tml_lab.worlds.stage import Expect
 
     story.expects = [Expect(("yeah",), due, None, (), "backchannel") for due in (2.0, 6.0, 9.0)]
     (log,) = OracleLatePlayer(0).play([story])

@@ -73,16 +73,26 @@ def test_the_area_of_a_span_by_hand() -> None:
     assert proactive.pauc((2.0, 6.0), [(2.0, 2), (4.0, 0)]) == 1.0  # what was said stays said
 
 
-def test_two_slots_give_half_and_another_answer_nothing() -> None:
+def points(expect: Expect, text: str) -> int:
+    return proactive.score(expect, [Word(0.0, 0.1, word) for word in text.split()])
+
+
+def test_each_of_two_slots_gives_one_point_and_two_answers_in_a_slot_give_none() -> None:
+    """The rule: 2 both right, 1 one right, 0; in each slot no other member of its closed answers."""
     expect = seen(("red", "ball"), 2.0, 6.0)
+    worth = {
+        "red ball": 2, "red": 1, "a ball": 1, "yeah": 0, "blue ball": 1, "red square": 1, "blue square": 0,
+        "red blue ball": 1, "red ball star": 1, "red ball blue star": 0, "ball blue red star": 0,
+    }  # fmt: skip
+    assert {text: points(expect, text) for text in worth} == worth
 
-    def points(text: str) -> int:
-        return proactive.score(expect, [Word(0.0, 0.1, word) for word in text.split()])
 
-    assert (points("red ball"), points("red"), points("a ball"), points("yeah")) == (2, 1, 1, 0)
-    assert points("blue ball") == points("red ball blue star") == 0
-    one = seen(("red",), 2.0, 6.0)
-    assert proactive.score(one, [Word(0.0, 0.1, "red")]) == 2
+def test_one_slot_gives_all_or_nothing() -> None:
+    colour = seen(("red",), 2.0, 6.0)
+    assert (points(colour, "red"), points(colour, "red blue"), points(colour, "red square")) == (2, 0, 0)
+    number = Expect(("five",), 2.0, None, tuple(w for w in NUMBERS if w != "five"), "cue", 6.0)
+    assert (points(number, "five"), points(number, "that is five"), points(number, "six")) == (2, 2, 0)
+    assert points(number, "thirty five") == points(number, "five hundred") == 0  # other numbers
 
 
 def test_a_span_ends_where_the_next_begins_and_what_lies_outside_is_counted() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tml_lab.bench.emissions import Emissions
-from tml_lab.bench.grading import Estimate
+from tml_lab.bench.grading import Estimate, grade_item
 
 if TYPE_CHECKING:
     from tml_lab.worlds.stage import Episode
@@ -27,9 +27,14 @@ class Player(Protocol):
         ...
 
 
+def strictly(item: Episode, log: Emissions) -> list[str]:
+    """`strict`, where something due was missed, or an answer said where none was due; else nothing."""
+    return [] if grade_item(item.expects, log.spoken()).strict else ["strict"]
+
+
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark: how its items are drawn and how a set of logs is measured.
+    """One benchmark: how its items are drawn, how a set of logs is measured, and when one item is wrong.
 
     Attributes:
         name: as typed on the command line.
@@ -43,6 +48,9 @@ class Benchmark:
         rows: who plays in the model's place, given model and tokenizer: the same weights, used in several ways.
         paired: `(episodes, logs, logs of the first of rows, seed) -> metrics`: each item beside itself undisturbed, and
             no reference rows.
+        fails: `(episode, log) -> names of the figures by which this item counts as wrong`; none: it is right.
+        full: items per family of a full run, where not all items, or not so many of each family, stand behind every
+            headline figure; None: they do.
     """
 
     name: str
@@ -57,7 +65,12 @@ class Benchmark:
     paired: (
         Callable[[Sequence[Episode], Sequence[Emissions], Sequence[Emissions], int], dict[str, Estimate]] | None
     ) = None
+    fails: Callable[[Episode, Emissions], list[str]] = strictly
+    full: int | None = None
 
     def full_size(self, split: str) -> int:
-        """Items per family with which the 95 % interval of a share over all families is at most +-5 points."""
-        return math.ceil(FULL_SIZE / len(self.items(1, 0, split)))
+        """Items per family with which the headline and each share that has a goal stand on `FULL_SIZE` items or more.
+
+        Its 95 % interval is then at most +-5 points. A figure of one family, or a median, may have a wider one.
+        """
+        return self.full or math.ceil(FULL_SIZE / len(self.items(1, 0, split)))

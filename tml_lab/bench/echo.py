@@ -118,6 +118,17 @@ def beside_itself(
     return {"self_answers_change": bootstrap(answers, seed), "met_change": bootstrap(met, seed)}
 
 
+def fails(item: Episode, log: Emissions) -> list[str]:
+    """`self_answers_per_minute` or `false_starts_per_minute`, where there is one; `met`, where something was missed."""
+    starts, answers = self_answers(item, log)
+    wrong = {
+        "self_answers_per_minute": answers > 0,
+        "false_starts_per_minute": starts > 0,
+        "met": grade_item(item.expects, log.spoken()).met < 1.0,
+    }
+    return [name for name, is_wrong in wrong.items() if is_wrong]
+
+
 def players(model: InteractionModel, tokenizer: TextTokenizer) -> list[EchoPlayer]:
     """Without echo, and at each level."""
     return [EchoPlayer(model, tokenizer, level) for level in (None, *LEVELS)]
@@ -131,4 +142,5 @@ BENCHMARK = Benchmark(
     headline="self_answers_per_minute",
     rows=players,
     paired=beside_itself,
+    fails=fails,
 )

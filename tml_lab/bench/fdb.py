@@ -3,7 +3,8 @@
 Rules after Lin et al. 2025 (arXiv 2503.04721) and its published scripts, written anew. A *takeover* by
 its rule is speech of 1 s or more from first to last word, or of more than three words; shorter speech
 counts as a backchannel. Whether what was said is right is another figure, `answered`. Latency is the first
-word's start minus the end of the user's turn, over takeovers; like there, a start before the end counts as 0.
+word's start minus the end of the user's turn, over takeovers; like there, a start before the end counts as 0, and
+words said before it make a takeover as well. How often that was so is told by `early`, beside both.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from tml_lab.bench.benchmark import Benchmark
+from tml_lab.bench.benchmark import FULL_SIZE, Benchmark
 from tml_lab.bench.emissions import Emissions, Word
 from tml_lab.bench.grading import (
     CUE_WINDOW,
@@ -220,6 +221,41 @@ def measure_backchannel(
     }
 
 
+# ---------------------------------------------------------------------- by which figures one item is wrong
+
+
+def pause_fails(item: Episode, log: Emissions) -> list[str]:
+    """`takeover`, where there was any word."""
+    return ["takeover"] if log.words else []
+
+
+def smooth_fails(item: Episode, log: Emissions) -> list[str]:
+    """`takeover`, where the turn was not taken; `answered`, where not rightly; `early`, where before its end."""
+    expect, words = item.expects[0], log.spoken()
+    wrong = {
+        "takeover": not takeover(words),
+        "answered": not answered(expect, words),
+        "early": any(word.start < expect.due - 1e-6 for word in words),
+    }
+    return [name for name, is_wrong in wrong.items() if is_wrong]
+
+
+def interruption_fails(item: Episode, log: Emissions) -> list[str]:
+    """`answered`, where the interruption was not rightly answered; `takeover`, where the turn was not taken."""
+    expect = item.expects[0]
+    after = [word for word in log.spoken() if word.start >= expect.due - 1e-6]
+    wrong = {"answered": not answered(expect, after), "takeover": not takeover(after)}
+    return [name for name, is_wrong in wrong.items() if is_wrong]
+
+
+def backchannel_fails(item: Episode, log: Emissions) -> list[str]:
+    """`takeover`, where it talked instead; `event_f1`, where a pause had no backchannel, or another place had one."""
+    words = log.spoken()
+    hits, events, chances = backchannel_f1(item, words)
+    wrong = {"takeover": any(map(takeover, utterances(words))), "event_f1": not hits == events == chances}
+    return [name for name, is_wrong in wrong.items() if is_wrong]
+
+
 _FDB = {"Moshi": ".985 / .980", "PersonaPlex": ".584 / .662", "Gemini 3.1 Live": ".022 / .153"}
 _TURN = {"Moshi": ".941, .265 s", "PersonaPlex": ".992, .070 s", "Gemini 3.1 Live": "1.0, .567 s"}
 _PEOPLE = {"people (CANDOR)": "about .28 backchannels per second of talk"}
@@ -227,21 +263,21 @@ _PEOPLE = {"people (CANDOR)": "about .28 backchannels per second of talk"}
 PAUSE = Benchmark(
     "fdb_pause", "Full-Duplex-Bench v1: pause handling",
     lambda n, seed, split: draw(("pause",), n, seed, split, pause_item),
-    measure_pause, "takeover", {"takeover": "<= 0.10"}, _FDB,
+    measure_pause, "takeover", {"takeover": "<= 0.10"}, _FDB, fails=pause_fails,
 )  # fmt: skip
 SMOOTH_TURN = Benchmark(
     "fdb_smooth_turn", "Full-Duplex-Bench v1: smooth turn taking",
     lambda n, seed, split: draw(SMOOTH_FAMILIES, -(-n // 2), seed, split, smooth_item),
-    measure_smooth, "takeover", {"takeover": ">= 0.95", "latency_median_s": "<= 0.60"},
-    _TURN | {"TML-Interaction-Small": "0.40 s"},
+    measure_smooth, "takeover", {"takeover": ">= 0.95", "latency_median_s": "<= 0.60", "early": "<= 0.10"},
+    _TURN | {"TML-Interaction-Small": "0.40 s"}, fails=smooth_fails, full=2 * -(-FULL_SIZE // len(SMOOTH_FAMILIES)),
 )  # fmt: skip
 INTERRUPTION = Benchmark(
     "fdb_interruption", "Full-Duplex-Bench v1: user interruption",
     lambda n, seed, split: draw(("interrupt",), n, seed, split, interruption_item),
-    measure_interruption, "answered", {"answered": ">= 0.90"},
+    measure_interruption, "answered", {"answered": ">= 0.90"}, fails=interruption_fails,
 )  # fmt: skip
 BACKCHANNEL = Benchmark(
     "fdb_backchannel", "Full-Duplex-Bench v1: backchannel",
     lambda n, seed, split: draw(("story",), n, seed, split),
-    measure_backchannel, "event_f1", {}, _PEOPLE,
+    measure_backchannel, "event_f1", {}, _PEOPLE, fails=backchannel_fails,
 )  # fmt: skip

@@ -3,36 +3,28 @@
 Two rules decide every closed-answer benchmark. *Time*: the first word of the answer must begin inside a
 window around the moment it was due. *Content*: the answer must stand, contiguous, in one utterance, and
 nothing else from the item's set of possible answers may be said, so that listing all answers never wins.
+A number is one word: "five" is not found in "twenty five".
 Times are seconds; what was due is given on the heard clock, what was said on the played clock: both count
 from the same zero.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 
 from tml_lab.bench.emissions import Word
+from tml_lab.bench.normalise import Tokens, normalise, one_number
 
 UTTERANCE_GAP = 0.5  # seconds; words closer than this belong to one utterance
 CUE_WINDOW = 1.5  # seconds after the end of the cue
 ANSWER_WINDOW = 3.0  # seconds after the end of the question
 MIN_CONTRAST = 8  # an item needs at least this many possible answers
 EPSILON = 1e-6  # a microsecond: turn times are binary fractions of multiples of 0.2
-
-_UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-)
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_VALUE = {word: value for value, word in enumerate(_UNITS.split())}
-_VALUE |= {word: 10 * value for value, word in enumerate(_TENS.split(), start=2)}
-
-Tokens = tuple[str, ...]
 
 
 class Expected(Protocol):
@@ -56,39 +48,6 @@ class Expected(Protocol):
 
     @property
     def kind(self) -> str: ...
-
-
-# --------------------------------------------------------------------------------------- normalisation
-
-
-def normalise(text: str) -> Tokens:
-    """Lower case, no punctuation, number words as digits.
-
-    Numbers are written as the parts people say, so that "twenty five", "twenty-five" and "25" are all
-    `("20", "5")`; no part is ever joined to its neighbour, because "twenty" and "five" may be two answers.
-
-    >>> normalise("Twenty-five, please!")
-    ('20', '5', 'please')
-    """
-    tokens: list[str] = []
-    for raw in re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.lower().replace("’", "'")):
-        tokens.extend(
-            _say_number(int(raw)) if raw.isascii() and raw.isdigit() else (str(_VALUE.get(raw, raw)),)
-        )
-    return tuple(tokens)
-
-
-def _say_number(value: int) -> Tokens:
-    """Digits as spoken parts: 125 -> 1 hundred 20 5."""
-    if value >= 1000:
-        return (str(value),)
-    hundreds, rest = divmod(value, 100)
-    parts = [str(hundreds), "hundred"] if hundreds else []
-    if rest >= 20:
-        parts.append(str(rest - rest % 10))
-        rest %= 10
-        return tuple([*parts, str(rest)] if rest else parts)
-    return tuple([*parts, str(rest)] if rest or not hundreds else parts)
 
 
 def utterances(words: Sequence[Word], gap: float = UTTERANCE_GAP) -> list[list[Word]]:
@@ -196,6 +155,32 @@ def _stands_at(phrase: Tokens, tokens: Sequence[_Token], free: Sequence[bool], i
     )
 
 
+def _numbers(
+    tokens: Sequence[_Token], phrases: Sequence[Sequence[Tokens]], spans: Sequence[tuple[float, float]]
+) -> list[int]:
+    """Which word each token belongs to: those of one number to the same, so that "twenty five" is no five.
+
+    "Twenty" and "five" stay apart where each answers something of its own, in its window.
+    """
+
+    def due(token: _Token) -> set[int]:
+        return {k for k, options in enumerate(phrases) if (token.text,) in options and inside(token.onset, spans[k])}
+
+    belongs = [0] if tokens else []
+    for a, b in pairwise(tokens):
+        one, other = due(a), due(b)
+        apart = bool(one and other) and len(one | other) > 1
+        joined = a.utterance == b.utterance and one_number(a.text, b.text) and not apart
+        belongs.append(belongs[-1] + (not joined))
+    return belongs
+
+
+def _whole(belongs: Sequence[int], i: int, length: int) -> bool:
+    """Do `length` tokens from `i` on neither begin nor end within a number?"""
+    end = i + length
+    return (i == 0 or belongs[i - 1] != belongs[i]) and (end == len(belongs) or belongs[end - 1] != belongs[end])
+
+
 def golds(expect: Expected) -> list[Tokens]:
     """The normalised answer, and its aliases where the expectation lists any."""
     aliases: Iterable[Sequence[str]] = getattr(expect, "aliases", ())
@@ -236,6 +221,7 @@ def grade_item(expects: Sequence[Expected], words: Sequence[Word]) -> ItemGrade:
     free = [True] * len(tokens)
     phrases = [golds(expect) for expect in expects]
     spans = [window(expect) for expect in expects]
+    belongs = _numbers(tokens, phrases, spans)
     onsets: list[float | None] = [None] * len(expects)
     for i, token in enumerate(tokens):
         fitting = [
@@ -243,14 +229,14 @@ def grade_item(expects: Sequence[Expected], words: Sequence[Word]) -> ItemGrade:
             for k in range(len(expects))
             if onsets[k] is None and inside(token.onset, spans[k])
             for phrase in phrases[k]
-            if _stands_at(phrase, tokens, free, i)
+            if _stands_at(phrase, tokens, free, i) and _whole(belongs, i, len(phrase))
         ]
         if fitting:
             *_, k, length = min(fitting)
             onsets[k] = token.onset
             free[i : i + length] = [False] * length
     hits = tuple(Hit(" ".join(e.words), e.due, onset) for e, onset in zip(expects, onsets, strict=True))
-    return ItemGrade(hits, tuple(_strays(expects, phrases, spans, tokens, free)))
+    return ItemGrade(hits, tuple(_strays(expects, phrases, spans, tokens, belongs, free)))
 
 
 def _strays(
@@ -258,6 +244,7 @@ def _strays(
     phrases: Sequence[Sequence[Tokens]],
     spans: Sequence[tuple[float, float]],
     tokens: Sequence[_Token],
+    belongs: Sequence[int],
     free: Sequence[bool],
 ) -> Iterable[tuple[float, str]]:
     """Unclaimed gold or contrast words, except golds repeated inside a window of their own."""
@@ -268,7 +255,7 @@ def _strays(
         for phrase in closed:
             if not _stands_at(phrase, tokens, free, i):
                 continue
-            at_home = any(
+            at_home = _whole(belongs, i, len(phrase)) and any(
                 phrase in options and inside(token.onset, span)
                 for options, span in zip(phrases, spans, strict=True)
             )

@@ -41,6 +41,11 @@ def measure(episodes: Sequence[Episode], logs: Sequence[Emissions], seed: int) -
     }
 
 
+def fails(item: Episode, log: Emissions) -> list[str]:
+    """`strict`, where an answer was not to the word in the manner asked for."""
+    return [] if all(followed(item, log)) else ["strict"]
+
+
 BENCHMARK = Benchmark(
     name="ifeval",
     title="Voice IFEval",
@@ -48,4 +53,5 @@ BENCHMARK = Benchmark(
     measure=measure,
     headline="followed",
     goals={"followed": ">= 0.90"},
+    fails=fails,
 )

@@ -2,9 +2,9 @@
 
 For each span `(a, b)` the score of what has been said so far (0, 1 or 2) is added up over time, replies counted as half
 as late as they were (omega = 0.5): the PAUC. Who says nothing scores .25. Two slots (colour and kind of what appears):
-2 for both, 1 for one; one slot (a new colour, a direction, a written word): 2. A reply that also names something
-else of the item's closed answers scores 0. Replies outside all spans are counted beside it. After ProactiveVideoQA
-(Wang et al. 2025).
+2 for both right, 1 for one, whatever the other is; one slot (a new colour, a direction, a written word): 2. A slot in
+which something else of its closed answers is named as well is not right. Replies outside all spans are counted beside
+it. After ProactiveVideoQA (Wang et al. 2025).
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ from collections.abc import Sequence
 
 from tml_lab.bench.benchmark import Benchmark
 from tml_lab.bench.emissions import Emissions, Word
-from tml_lab.bench.grading import Estimate, bootstrap, normalise, utterances
+from tml_lab.bench.grading import Estimate, bootstrap, utterances
 from tml_lab.bench.items import draw, graded
+from tml_lab.bench.normalise import normalise, whole
 from tml_lab.bench.scoring import by_family
+from tml_lab.worlds.lexicon import COLOURS, THINGS
 from tml_lab.worlds.stage import Episode, Expect
 
 FAMILIES = ("appears", "new_colour", "which_way", "read")
+SLOTS = (COLOURS, THINGS)  # of an answer in two words
 FULL, OMEGA = 2, 0.5
+GOAL = 0.80  # as a mean over items
 
 
 def items(n: int, seed: int, split: str) -> list[Episode]:
@@ -35,12 +39,16 @@ def spans(item: Episode) -> list[tuple[float, float]]:
 
 
 def score(expect: Expect, reply: Sequence[Word]) -> int:
-    """0, 1 or 2 for one utterance."""
+    """0, 1 or 2 for one utterance: its share of right slots."""
     said = normalise(" ".join(word.text for word in reply))
-    if set(said) & {part for text in expect.contrast for part in normalise(text)}:
-        return 0
-    right = [normalise(word)[0] in said for word in expect.words]
+    others = {part for text in expect.contrast for part in normalise(text)} & set(said)
+    right = [normalise(word) in whole(said) and not others - elsewhere(expect, word) for word in expect.words]
     return FULL * sum(right) // len(right)
+
+
+def elsewhere(expect: Expect, word: str) -> set[str]:
+    """What answers the other slots than that of `word`."""
+    return {other for w in expect.words if w != word for slot in SLOTS if w in slot for other in slot}
 
 
 def pauc(span: tuple[float, float], replies: Sequence[tuple[float, int]]) -> float:
@@ -77,12 +85,18 @@ def measure(episodes: Sequence[Episode], logs: Sequence[Emissions], seed: int) -
     return result | {f"pauc:{family}": bootstrap(of, seed) for family, of in values.items()}
 
 
+def fails(item: Episode, log: Emissions) -> list[str]:
+    """`pauc`, where the item's own is less than the goal for all items."""
+    return ["pauc"] if measure([item], [log], 0)["pauc"].value < GOAL else []
+
+
 BENCHMARK = Benchmark(
     name="proactive",
     title="ProactiveVideoQA",
     items=items,
     measure=measure,
     headline="pauc",
-    goals={"pauc": ">= 0.80"},
+    goals={"pauc": f">= {GOAL:.2f}"},
     anchors={"TML-Interaction-Small": "33.5"},
+    fails=fails,
 )

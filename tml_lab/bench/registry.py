@@ -5,17 +5,15 @@ run(["cuespeak"], checkpoint="nano", n=50, seed=0, json_path="scores.json")
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from tml_lab.bench import (
     camera_on,
@@ -49,9 +47,11 @@ from tml_lab.bench.fdb_io import TASKS, write_folders
 from tml_lab.bench.grading import Estimate
 from tml_lab.bench.kept import KeptResult
 from tml_lab.bench.machine import machine, now
-from tml_lab.bench.report import KeptPlayer, Played, write_report
+from tml_lab.bench.report import MEDIA, Played, Report
 from tml_lab.bench.runner import ModelPlayer
+from tml_lab.bench.tables import caption_of, table
 from tml_lab.model.checkpoint import checkpoint_hash, load_checkpoint
+from tml_lab.model.device import check_device
 
 BENCHMARKS: dict[str, Benchmark] = {
     b.name: b
@@ -117,6 +117,25 @@ def select(names: Sequence[str]) -> list[Benchmark]:
     return [BENCHMARKS[name] for name in dict.fromkeys(wanted)]
 
 
+def planned(names: Sequence[str], splits: Sequence[str] | None = None) -> list[tuple[Benchmark, str]]:
+    """The benchmarks named, each with its splits; `splits`: only these (None: each one's own).
+
+    Raises ValueError for an unknown name or split, and where one that is named, or all of them, have no such split.
+    """
+    chosen, known = select(names), dict.fromkeys(s for b in BENCHMARKS.values() for s in b.splits)
+    for split in splits or ():
+        if split not in known:
+            raise ValueError(f"no benchmark has a split {split!r}; choose from {', '.join(known)}.")
+    for b in chosen:
+        if splits and b.name in names and not set(splits) & set(b.splits):
+            raise ValueError(f"{b.name} has no split {' or '.join(splits)}: choose from {', '.join(b.splits)}.")
+    for split in splits or ():
+        if not any(split in b.splits for b in chosen):
+            having = ", ".join(b.name for b in BENCHMARKS.values() if split in b.splits)
+            raise ValueError(f"none of the chosen benchmarks has a split {split}: name one that has, of {having}.")
+    return [(b, s) for b in chosen for s in b.splits if not splits or s in splits]
+
+
 def meets(estimate: Estimate, goal: str) -> bool:
     """Does the value meet a goal such as `>= 0.90`?"""
     sign, number = goal.split()
@@ -130,9 +149,9 @@ def as_json(estimate: Estimate) -> dict[str, float | int | None]:
 
 def play_benchmark(
     benchmark: Benchmark, players: Sequence[Player], n: int, seed: int, split: str,
-    done: Callable[[], None] = lambda: None,
+    done: Callable[[], None] = lambda: None, keep: Callable[[Played], None] = lambda _: None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Every player on the same items: one JSON-ready row each; `done` is called after each player."""
+    """Every player on the same items: one JSON-ready row each; `done` is called after each player, and `keep`."""
     episodes = benchmark.items(n, seed, split)
     rows: list[dict[str, Any]] = []
     first: list[Emissions] = []
@@ -158,6 +177,7 @@ def play_benchmark(
                 },
             }
         )
+        keep(Played(benchmark, split, episodes, logs, rows[-1]["metrics"], player.name))
         done()
     return rows
 
@@ -167,44 +187,6 @@ def show(estimate: dict[str, Any]) -> str:
     if estimate["n"] == 0:
         return "–"
     return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
-
-
-def in_brief(estimate: dict[str, Any]) -> str:
-    """The value, and its interval on a line of its own, if it has a width: seven players fit into 80 columns."""
-    if estimate["n"] == 0:
-        return "–"
-    if estimate["low"] == estimate["high"]:
-        return f"{estimate['value']:.3f}"
-    interval = re.sub(r"\b0\.", ".", f"{estimate['low']:.2f}–{estimate['high']:.2f}")
-    return f"{estimate['value']:.3f}\n[dim]{interval}[/dim]"
-
-
-def table(benchmark: Benchmark, rows: Sequence[dict[str, Any]]) -> Table:
-    """A line for each figure, over all families and then by family; a column for the model and each reference row."""
-    title = f"{benchmark.title}, split {rows[0]['split']}, {rows[0]['items']} items"
-    result = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
-    result.add_column("", overflow="fold")
-    for row in rows:
-        style = "bold" if row["row"] == "model" else ""
-        name = re.sub(r"([-+])", r"\1\n", row["row"], count=1)
-        result.add_column(name, justify="right", style=style, overflow="fold", min_width=8)
-    names = sorted(rows[0]["metrics"], key=lambda name: ":" in name)  # stable: families stay in their order
-    for i, name in enumerate(names):
-        figure, _, family = name.partition(":")
-        goal = benchmark.goals.get(name)
-        label = f"{family}\n[dim]{figure}[/dim]" if family else f"{figure}\n{goal}" if goal else figure
-        last = i + 1 == len(names) or (not family and ":" in names[i + 1])
-        result.add_row(label, *(in_brief(row["metrics"][name]) for row in rows), end_section=last)
-    return result
-
-
-def caption_of(benchmark: Benchmark, seed: int, label: str) -> str:
-    """Where the figures come from, and others' figures on the full-size originals."""
-    lines = [f"seed {seed}; checkpoint {label}; value [95 % bootstrap interval]"]
-    if benchmark.anchors:
-        others = "; ".join(f"{who} {figure}" for who, figure in benchmark.anchors.items())
-        lines.append(f"others, on the full-size original (not comparable): {others}")
-    return "\n".join(lines)
 
 
 def reference_players(model: Any, tokenizer: Any, seed: int) -> list[Player]:
@@ -223,18 +205,19 @@ def run_players(
     instead: Callable[[Benchmark], Sequence[Player] | None] = lambda _: None,
     json_path: str | Path | None = None,
     afresh: bool = False,
+    keep: Callable[[Played], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Every benchmark named, every player: prints the tables and returns what `run` writes as JSON.
 
     `n`: items per family; None: as many as `Benchmark.full_size` says. `instead`: a benchmark's own players in the
     place of the last one, the model. `json_path`: written after every benchmark; what an interrupted run left there is
-    taken up unless `afresh`.
+    taken up unless `afresh`. `keep`: is given what each player played. Raises ValueError as `planned` does.
     """
+    chosen = planned(names, splits)
     console = console or Console()
     kept = KeptResult(
         json_path, {"date": now(), "machine": machine(), "checkpoint": label, "seed": seed, "n": n}, afresh
     )
-    chosen = [(b, s) for b in select(names) for s in b.splits if splits is None or s in splits]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("benchmarks", total=len(chosen) * len(players))
@@ -245,7 +228,7 @@ def run_players(
             rows = kept.rows(benchmark.name, split, [player.name for player in lineup])
             if rows is None:
                 size = benchmark.full_size(split) if n is None else n
-                rows = play_benchmark(benchmark, lineup, size, seed, split, lambda: progress.advance(task))
+                rows = play_benchmark(benchmark, lineup, size, seed, split, lambda: progress.advance(task), keep)
                 kept.add(rows)
             else:
                 progress.advance(task, len(rows))
@@ -265,48 +248,51 @@ def run(
     device: str = "cpu",
     report: str | Path | None = None,
     folders: str | Path | None = None,
+    media: int = MEDIA,
 ) -> dict[str, Any]:
-    """Load a checkpoint, run benchmarks, print tables, write JSON and a page.
+    """Load a checkpoint, run benchmarks, print tables, write JSON and pages.
 
     Args:
         names: benchmarks, or groups of them (`fdb`, `further`, `seen`, `camera`, `lasting`, `all`); empty for the
             usual ones.
         checkpoint: a shipped name or a folder.
-        n: items per family; None: as many as make the interval of each figure at most 5 points wide to either side.
-        seed: of the items, of the spam row and of the intervals.
+        n: items per family; None: as many as make the interval of each headline figure at most 5 points wide to
+            either side.
+        seed: of the items, of the spam row and of the intervals; from 0 on.
         json_path: where to write the result, benchmark by benchmark; None writes nothing. A run that was interrupted
-            goes on behind what is there, unless a page or folders are asked for.
+            goes on behind what is there, unless pages or folders are asked for.
         splits: `test`, `human`; None runs each benchmark's own.
         references: also play the four reference rows.
         console: where tables go.
         device: `cpu` or `cuda`.
-        report: a folder for the page on which each item can be seen and heard; None writes none.
+        report: a folder for the pages on which each item can be seen, and heard; None writes none.
         folders: a folder for what was heard and said in Full-Duplex-Bench's scenes, in its own form; None writes none.
+        media: of each family so many items with sound and pictures on the pages.
 
-    Raises CheckpointError for a checkpoint that cannot be read, ValueError for an unknown benchmark.
+    Raises CheckpointError for a checkpoint that cannot be read, DeviceError for a device that is not there, OSError for
+    a folder that cannot be written, ValueError for an unknown benchmark, or for a split or seed that there is not.
     """
-    select(names)  # an unknown name fails before anything is loaded
+    planned(names, splits)  # what cannot be done fails before anything is loaded
+    check_device(device)
+    if seed < 0:
+        raise ValueError(f"the seed of the items is a whole number from 0 on, not {seed}.")
     model, tokenizer = load_checkpoint(checkpoint, device)
     label = f"{Path(str(checkpoint)).name} {checkpoint_hash(checkpoint)}"
-    players: list[Player] = reference_players(model, tokenizer, seed) if references else []
-    me = KeptPlayer(ModelPlayer(model, tokenizer, keep_voice=bool(report or folders)))
-    players.append(me)
+    rivals: list[Player] = reference_players(model, tokenizer, seed) if references else []
+    me = ModelPlayer(model, tokenizer, keep_voice=bool(report or folders))
+    vocoder = deepcopy(model.vocoder).cpu() if report or folders else None
+    pages = Report(Path(report), label, vocoder, media) if report is not None else None
+
+    def keep(played: Played) -> None:
+        if pages is not None and played.row not in {rival.name for rival in rivals}:
+            pages.add(played)
+        if folders is not None and played.row == me.name and played.benchmark.name in TASKS:
+            write_folders(Path(folders), played.benchmark.name, played.episodes, played.logs, vocoder)
+
     result = run_players(
-        players, names, n, seed, splits, label, console, lambda b: b.rows(model, tokenizer) if b.rows else None,
-        json_path, afresh=bool(report or folders),
+        [*rivals, me], names, n, seed, splits, label, console, lambda b: b.rows(model, tokenizer) if b.rows else None,
+        json_path, afresh=bool(report or folders), keep=keep,
     )  # fmt: skip
-    if not (report or folders):
-        return result
-    mine = [row for row in result["results"] if row["row"] == me.name]
-    played = [
-        Played(BENCHMARKS[row["benchmark"]], row["split"], *kept, row["metrics"])
-        for row, kept in zip(mine, me.kept, strict=True)
-    ]
-    if folders is not None:
-        for one in played:
-            if one.benchmark.name in TASKS:
-                write_folders(Path(folders), one.benchmark.name, one.episodes, one.logs, model.vocoder.cpu())
-    if report is not None:
-        page = write_report(Path(report), played, label, model.vocoder.cpu())
-        (console or Console()).print(f"each item can be seen and heard at {page}")
+    if pages is not None:
+        (console or Console()).print(f"each item can be seen and heard from {pages.path} on")
     return result

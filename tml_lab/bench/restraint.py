@@ -38,6 +38,11 @@ def measure(episodes: Sequence[Episode], logs: Sequence[Emissions], seed: int) -
     return result | {f"false_starts:{family}": bootstrap(values, seed) for family, values in starts.items()}
 
 
+def fails(item: Episode, log: Emissions) -> list[str]:
+    """`false_starts`, where there was any sound."""
+    return ["false_starts"] if false_start(log) else []
+
+
 BENCHMARK = Benchmark(
     name="restraint",
     title="Restraint",
@@ -45,4 +50,5 @@ BENCHMARK = Benchmark(
     measure=measure,
     headline="false_starts",
     goals={"false_starts": "<= 0.05"},
+    fails=fails,
 )

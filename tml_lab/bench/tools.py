@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from tml_lab.bench.benchmark import Benchmark
 from tml_lab.bench.emissions import Emissions
-from tml_lab.bench.grading import Estimate, bootstrap
+from tml_lab.bench.grading import Estimate, bootstrap, grade_item
 from tml_lab.bench.items import draw, graded
 from tml_lab.bench.scoring import delays, grade_all
 from tml_lab.worlds.stage import Episode
@@ -45,6 +45,12 @@ def measure(episodes: Sequence[Episode], logs: Sequence[Emissions], seed: int) -
     }
 
 
+def fails(item: Episode, log: Emissions) -> list[str]:
+    """`pass1`, where other requests were made than wanted; `answered`, where a result was not said in time."""
+    wrong = {"pass1": not wanted(item, log), "answered": grade_item(item.expects, log.spoken()).met < 1.0}
+    return [name for name, is_wrong in wrong.items() if is_wrong]
+
+
 BENCHMARK = Benchmark(
     name="tools",
     title="Full-Duplex-Bench v3: tools",
@@ -52,5 +58,6 @@ BENCHMARK = Benchmark(
     measure=measure,
     headline="pass1",
     goals={"pass1": ">= 0.90"},
+    fails=fails,
     anchors={"TML-Interaction-Small (Pass@1)": "68.0"},
 )
