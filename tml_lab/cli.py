@@ -161,7 +161,7 @@ def train(
         str | None,
         typer.Option(
             help="Instead of the curriculum: easy, all, further, everything, or to see glimpses, first_sight, "
-            "second_sight, typed_sight, seeing."
+            "second_sight, typed_sight, seeing; to hear what is asked of the eyes easy_requests, requests."
         ),
     ] = None,
     init: Annotated[str | None, typer.Option(help="Start from this checkpoint instead of random weights.")] = None,

@@ -18,7 +18,7 @@ from tml_lab.train.grow import TABLES, grow, shrink, widen, with_eyes_of
 from tml_lab.train.loop import open_trainer, train
 from tml_lab.train.pictures import Film
 from tml_lab.train.shards import Rendered, read_shard, render, write_shard
-from tml_lab.worlds.curriculum import training_episode
+from tml_lab.worlds.curriculum import EASY_REQUESTS, REQUESTS, training_episode
 from tml_lab.worlds.families.hearing import DICTATION
 from tml_lab.worlds.reply_voice import reply_mel
 from tml_lab.worlds.seen.actions import Span
@@ -177,6 +177,7 @@ def test_who_only_learns_to_see_needs_few_words(tmp_path: Path) -> None:
     assert world_of(["first_sight"]) == seen_world() and set(seen_world()) < set(seen_world(further=True))
     assert world_of(["glimpses", "first_sight", "second_sight"]) == seen_world(further=True)
     assert world_of(["glimpses", "typed_sight"]) == seen_world(further=True)
+    assert world_of(["easy_requests", "requests"]) == seen_world(further=True)
     assert world_of(["first_sight", "all"]) == closed_world()
     trainer = open_trainer("pico_eyes", tmp_path, ((tmp_path, 1.0),), cfg, False, "cpu")
     assert trainer.tokenizer.names == TextTokenizer.build(seen_world(further=True)).names
@@ -224,6 +225,9 @@ def test_all_that_the_second_lesson_asks_and_answers_is_in_its_few_words() -> No
     requests = [scene for scene in scenes if scene.family == DICTATION]
     assert requests and all(scene.scene is None and not scene.speaking for scene in requests)
     assert all(len(scene.segments) >= 3 for scene in requests)
+    for lesson in (EASY_REQUESTS, REQUESTS):
+        dictated = [training_episode(seed, bank, lesson) for seed in range(40)]
+        assert all(scene.family == DICTATION and scene.scene is None and not scene.typed for scene in dictated)
     typed = [bool(scene.typed) for scene in scenes if scene.family not in (DICTATION, "watch")]
     assert 0.3 < np.mean(typed) < 0.7
 
