@@ -9,7 +9,8 @@ the wall-clock time of that call. Sessions see a 160x120 camera (12 patches a tu
    own-voice tokens: the most that a turn holds; they are forced by pushing logits, so that every turn has them). Each
    session is compared with itself alone, to the bit: results of every turn, and the state at the end. Latency of the
    last 25 turns by that of 25 early ones, for sessions that are new (their past grows all the while: a global layer
-   sees up to 4096 tokens) and for sessions that were old before (it is full; nothing grows any more).
+   sees up to 4096 tokens) and for sessions that were old before (it is full; nothing grows any more). And new ones for
+   three times as long: the curve, in medians of 25 turns, rises until the past is full, and then no more.
 2. *How many*: the most sessions whose p99 is below 200 ms, all of them old; silent, speaking, or in *conversation*
    (each hears a recorded clip from another place on, and decides for itself).
 3. *Beside Moshi*: `LMGen` with random weights at the same active size, batch = sessions, both on the same cores; 200 ms
@@ -162,6 +163,7 @@ def over_time(
     start = min(10, turns - 2 * EDGE)  # the first turns warm caches up
     head, tail = (float(np.median(part)) for part in (seconds[start : start + EDGE], seconds[-EDGE:]))
     result: dict[str, Any] = {
+        "curve_ms": [round(1e3 * float(np.median(seconds[n : n + EDGE])), 2) for n in range(0, turns - EDGE + 1, EDGE)],
         "sessions": SESSIONS, "turns": turns, "positions_a_turn": round((after - before) / turns, 2),
         "head_ms": round(1e3 * head, 2), "tail_ms": round(1e3 * tail, 2), "tail_by_head": round(tail / head, 3),
         **summary(seconds),
@@ -286,7 +288,8 @@ def main() -> None:
         "checkpoint": label,
         "over_time": {
             "new": over_time(model, tokenizer, threads, turns, None, compared=True),
-            "old": over_time(model, tokenizer, threads, turns, old[True], compared=False),
+            "old": over_time(model, tokenizer, threads, turns, old[True], compared=True),
+            "on": over_time(model, tokenizer, threads, 3 * turns, None, compared=False),
         },
     }
     if not options.over_time:
