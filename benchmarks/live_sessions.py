@@ -32,6 +32,7 @@ from tml_lab.serve.engine import Engine
 from tml_lab.serve.limits import Limits
 from tml_lab.signal.audio import read_audio
 from tml_lab.worlds.humans import recordings_dir
+from tml_lab.worlds.remembered import usual_policy
 
 WARM = 10  # turns of each session that are not counted
 
@@ -100,7 +101,8 @@ def main() -> None:
     table = Table("sessions", "p50 ms", "p99 ms", "max ms", "missed", "shed", "turns a batch", "load", title=name)
     rows = []
     folder = args.folder and args.folder / "live_sessions"
-    with Engine(model, tokenizer, folder=folder, limits=Limits(threads=args.threads)) as engine:
+    limits = Limits(threads=args.threads)
+    with Engine(model, tokenizer, folder=folder, limits=limits, policy=usual_policy()) as engine:  # as `tml serve` does
         for sessions in args.sessions:
             row = run_class(engine, sessions, round(args.seconds / TURN_SECONDS), not args.no_camera, args.at_once)
             rows.append(row)
