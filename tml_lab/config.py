@@ -88,6 +88,11 @@ class ModelConfig:
             self.local_d_head or self.d_head,
         )
 
+    @property
+    def heads_by_layer(self) -> tuple[int, ...]:
+        """How many query heads each layer has, `[n_layers]`."""
+        return tuple(self.heads(layer)[0] for layer in range(self.n_layers))
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
         return asdict(self)

@@ -32,6 +32,7 @@ def test_a_clip_goes_through_on_a_server(open_live: Callable, pico: str, clip: C
             assert there.phase == "stopped", there.notice
             assert [row.decision for row in there.turns] == [row.decision for row in here.turns]
             assert [row.p_speak for row in there.turns] == [row.p_speak for row in here.turns]
+        assert there.heads == here.heads == [2, 2, 2]  # one to be picked by, there as here
         assert all(message["shares"] for message in sent if message["kind"] == "turn")
         assert np.array_equal(there.recording.audio_out, here.recording.audio_out)
         assert there.recording.attention.layer == 1
@@ -45,6 +46,7 @@ def test_a_server_says_whether_its_model_was_taught_to_ask(words: tuple[str, ...
     with Engine(new_model("pico", tokenizer), tokenizer) as engine, served(engine) as url:
         session = Session.connect(url)
         assert session.may_ask is taught
+        assert session.heads == (2, 2, 2)
         session.close()
 
 

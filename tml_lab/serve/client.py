@@ -114,7 +114,7 @@ class RemoteSessions:
         """How it stands."""
         fields = self._get("/session_info", id).json()
         del fields["session_id"]
-        return SessionInfo(id, **fields)
+        return SessionInfo(id, **fields | {"heads": tuple(fields.get("heads", ()))})
 
     def recording(self, id: str) -> Recording:
         """Everything so far, between two turns."""

@@ -128,6 +128,7 @@ class SessionInfo:
     """How a session stands: the chunk number it waits for, turns run, seconds since the last chunk, bytes kept.
 
     `may_ask`: its model was taught to ask a background model; who answers is the writer's affair (`with_colleague`).
+    `heads`: how many heads each layer of its model has, of which one can be watched.
     """
 
     id: str
@@ -137,6 +138,7 @@ class SessionInfo:
     kept: int
     restored: str = ""  # what was lost when the server came back, one sentence; empty when nothing was
     may_ask: bool = False
+    heads: tuple[int, ...] = ()
 
 
 class Sessions(Protocol):

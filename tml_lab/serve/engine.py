@@ -89,7 +89,7 @@ class Engine:
         self._scheduler = Scheduler(self.limits, step_many or self._steps, clock, self._put_back, self.sweep)
         self._changed, self.counters = self._scheduler.changed, self._scheduler.counters
         self._lives = self._scheduler.lives
-        self._may_ask = knows_everything(tokenizer)
+        self._may_ask, self._heads = knows_everything(tokenizer), model.cfg.heads_by_layer
         self._store = None if folder is None else Store(Path(folder))
         self._builder = Builder(model, tokenizer, self.limits, self._store, self._scheduler.computing, clock, policy)
         self._opening = 0  # places that are taken by sessions being made
@@ -160,7 +160,7 @@ class Engine:
         """How it stands."""
         live = self._find(id)
         with self._changed:
-            return replace(live.info(self._clock()), may_ask=self._may_ask)
+            return replace(live.info(self._clock()), may_ask=self._may_ask, heads=self._heads)
 
     def recording(self, id: str) -> Recording:
         """Everything so far, between two turns; pictures are read while the session is open, save them before.

@@ -82,6 +82,11 @@ class Handle:
         """Whether the model was taught to ask a background model (see `tml_lab.background.colleague`)."""
         return self._patiently(lambda: self.sessions.info(self.id)).may_ask
 
+    @property
+    def heads(self) -> tuple[int, ...]:
+        """How many heads each layer of the model has: `attention` can be any `(layer, head)` of them."""
+        return self._patiently(lambda: self.sessions.info(self.id)).heads
+
     def step(self, audio: Sound, frames: np.ndarray | None = None, text: str | None = None) -> TurnResult:
         """One turn, as `Session.step`; None: nothing was heard. A lost reply is asked for again; nothing runs twice.
 

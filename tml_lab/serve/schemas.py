@@ -69,8 +69,8 @@ class Opened(BaseModel):
 
 
 class Info(BaseModel):
-    """How a session stands: the chunk number it waits for, turns run, seconds since the last chunk, bytes kept; and
-    whether its model was taught to ask a background model, which the caller may put beside it."""
+    """How a session stands: the chunk number it waits for, turns run, seconds since the last chunk, bytes kept; whether
+    its model was taught to ask a background model, which the caller may put beside it; the heads of each layer."""
 
     session_id: str
     expected: int
@@ -79,6 +79,7 @@ class Info(BaseModel):
     kept: int
     restored: str
     may_ask: bool = False
+    heads: tuple[int, ...] = ()
 
 
 class Done(BaseModel):

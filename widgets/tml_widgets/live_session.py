@@ -28,6 +28,7 @@ from tml_lab.interp.edits import Edit
 from tml_lab.interp.live import Live, Reader, check_readers
 from tml_lab.model.state import State
 from tml_lab.serve.chunk_queue import Chunk, ChunkQueue
+from tml_lab.serve.handle import Handle
 from tml_lab.stream.clock import turn_hearing
 from tml_widgets import subshells
 from tml_widgets.esm import link
@@ -117,6 +118,8 @@ class LiveSession(anywidget.AnyWidget):
 
     def _make_session(self) -> SessionLike:
         session = self._factory()
+        if isinstance(session, Handle) and list(session.heads) != self.heads:
+            self._heads_known(list(session.heads))
         if self._may_ask and may_ask(session):
             self._may_ask, self._assist = False, with_colleague
             self.colleague, self.understands = True, understands_of("everything")
@@ -407,6 +410,6 @@ class _Checkpoint:
         if self.loaded is None:
             model, tokenizer = load_checkpoint(self.name)
             Session(model, tokenizer).step(np.zeros(TURN_SAMPLES, np.float32))  # a model's first turn is slow
-            self.heads_known([model.cfg.heads(layer)[0] for layer in range(model.cfg.n_layers)])
+            self.heads_known(list(model.cfg.heads_by_layer))
             self.loaded = model, tokenizer
         return self.loaded
