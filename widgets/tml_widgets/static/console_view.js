@@ -52,7 +52,8 @@ export class ConsoleView extends View {
     this.whyButton = this.button("why", ICONS.why, "Why now?", () => this.why());
     this.whatIfButton = this.button("whatif", ICONS.fork, "What if?", () => this.whatIf());
     this.rewindButton = this.button("rewind", ICONS.back, "Go back", () => this.rewind());
-    this.markButton = this.button("mark", ICONS.flag, "Bookmark", () => this.bookmark());
+    this.markButton = this.button("mark", ICONS.flag, "Mark", () => this.bookmark());
+    this.markButton.title = "Bookmark";
     const small = (name, label, sign, onclick) => h(`button.tml-${name}`, { type: "button", "aria-label": label, title: label, onclick }, sign);
     this.captionsButton = small("captions-on", "Captions", icon(ICONS.words), () => this.captionsOnOff());
     this.captionsButton.setAttribute("aria-pressed", "true");
