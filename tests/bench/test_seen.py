@@ -124,3 +124,13 @@ def test_a_clip_of_charades_is_thirty_seconds_with_one_action() -> None:
     for item in charades.items(4, 1, "test"):
         assert item.n_turns == 150 and len(item.expects) == 2
         assert 0.8 <= item.expects[1].due - item.expects[0].due <= 8.1
+
+
+def test_a_third_of_the_scenes_stand_before_real_clips_that_training_never_shows() -> None:
+    pytest.importorskip("av")
+    scenes = [item.scene for item in charades.items(20, 2, "test")]
+    behind = [scene.footage for scene in scenes if scene is not None and not scene.plain]
+    assert len(behind) == 20 and set(behind) == {None, "test"} and 3 <= behind.count("test") <= 12
+    assert [scene and scene.footage for scene in scenes] == [
+        item.scene and item.scene.footage for item in charades.items(20, 2, "test")
+    ]
