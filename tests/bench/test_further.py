@@ -180,6 +180,7 @@ def test_requests_are_compared_as_a_multiset_and_answered_in_their_own_time() ->
 def test_the_script_reaches_the_top_and_silence_does_not(benchmark) -> None:
     known = benchmark.BENCHMARK
     items = known.items(2, 3, "test")
-    best = known.measure(items, OracleLatePlayer().play(items), 0)[known.headline]
+    in_time = OracleLatePlayer(0 if benchmark in (foreign, schedule) else 1)  # these two have no turn to lose
+    best = known.measure(items, in_time.play(items), 0)[known.headline]
     none = known.measure(items, SilentPlayer().play(items), 0)[known.headline]
     assert best.value == 1.0 and none.value < 0.5

@@ -36,7 +36,8 @@ shared, alone = share_rows(rows, orthogonalise), orthogonalise(rows)
 out = train("pico", folder / "run", episodes=folder / "shards", steps=3, seed=1)
 model_seen = []
 import tml_lab.train.loop as loop
-trainer = loop.open_trainer("pico", out, ((folder / "shards", 1.0),), loop.TRAIN_PRESETS["pico"], False, "cpu")
+from tml_lab.config import TRAIN_PRESETS
+trainer = loop.open_trainer("pico", out, ((folder / "shards", 1.0),), TRAIN_PRESETS["pico"], False, "cpu")
 for batch, _ in zip(trainer.batches(), range(2)):
     trainer.one_step(batch)
     model_seen.append(batch.n_turns)

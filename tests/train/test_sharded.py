@@ -19,9 +19,10 @@ from pathlib import Path
 import torch
 from torch.distributed.tensor import DTensor
 import tml_lab.train.loop as loop
+from tml_lab.config import TRAIN_PRESETS
 from tml_lab.train.parallel import join
 
-loop.TRAIN_PRESETS["pico"] = replace(loop.TRAIN_PRESETS["pico"], as_shipped_from=2.0)  # shares cannot
+TRAIN_PRESETS["pico"] = replace(TRAIN_PRESETS["pico"], as_shipped_from=2.0)  # shares cannot
 folder = Path(sys.argv[1])
 rank, world = join()
 whole = loop.train("pico", folder / "whole", episodes=folder / "shards", steps=4, seed=1)
