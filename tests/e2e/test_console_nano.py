@@ -86,8 +86,8 @@ def test_what_if_shows_and_plays_both_ways(live: tuple[Page, Kernel]) -> None:
 def test_it_goes_back_and_on_from_there(live: tuple[Page, Kernel]) -> None:
     page, kernel = live
     page.locator(".tml-console").focus()
-    page.keyboard.press("Escape")
-    page.keyboard.press("r")
+    for key in ("Escape", "Escape", "r"):
+        page.keyboard.press(key)
     expect(page.locator(".tml-notice")).to_contain_text("Look at a turn first")
     until_turn(page, 30)
     for key in (*["ArrowLeft"] * 8, "r"):
@@ -98,7 +98,8 @@ def test_it_goes_back_and_on_from_there(live: tuple[Page, Kernel]) -> None:
     at = kernel.get("console.turns[-1].turn")  # the last turn that both ways have
     assert 10 < at < kernel.get("console.before.turns") - 5
     page.keyboard.press(" ")
-    expect(page.locator(".tml-pill")).to_have_text("Listening", timeout=60_000)
+    going = re.compile("Listening|Muted")  # muted: something was listened to before
+    expect(page.locator(".tml-pill")).to_have_text(going, timeout=60_000)
     until_turn(page, at + 4)
     assert kernel.get("console.turns[-1].turn") >= at + 4
     ways = [kernel.get(f"{way}.p_speak[:{at} + 1].tolist()") for way in ("console.recording", "console.before")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,14 @@ def test_every_lane_is_painted(shown: WidgetPage) -> None:
         shown.page.wait_for_function(f"(name) => ({COLOURS})(name) >= 3", arg=lane)
 
 
+def reaches_python(shown: WidgetPage, holds: Callable[[], bool]) -> None:
+    """Let the page's messages through until something holds, for five seconds at most."""
+    for _ in range(250):
+        if holds():
+            return
+        shown.page.wait_for_timeout(20)
+
+
 def test_a_selection_reaches_python(shown: WidgetPage) -> None:
     page, seen = shown.page, []
     shown.widget.on_select(seen.append)
@@ -88,7 +96,7 @@ def test_keys(shown: WidgetPage) -> None:
     for key, t in (("ArrowRight", 1.4), ("ArrowRight", 1.6), ("ArrowLeft", 1.4), ("n", 2.6), ("n", 2.7), ("p", 2.6),
                    ("Home", 0.0), ("End", 4.2), ("p", 2.7)):  # fmt: skip
         page.keyboard.press(key)
-        until(shown, "true")
+        reaches_python(shown, lambda t=t: line.t == pytest.approx(t, abs=1e-6))
         assert line.t == pytest.approx(t, abs=1e-6), key
     page.keyboard.press("Shift+ArrowRight")
     page.keyboard.press("Shift+ArrowRight")
