@@ -118,8 +118,8 @@ class LiveSession(anywidget.AnyWidget):
 
     def _make_session(self) -> SessionLike:
         session = self._factory()
-        if isinstance(session, Handle) and list(session.heads) != self.heads:
-            self._heads_known(list(session.heads))
+        if isinstance(session, Handle):
+            self._heads_known(list(session.heads))  # which asks the server, so once
         if self._may_ask and may_ask(session):
             self._may_ask, self._assist = False, with_colleague
             self.colleague, self.understands = True, understands_of("everything")
